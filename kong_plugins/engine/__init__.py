@@ -1,0 +1,1 @@
+"""The engine: facts in, verdict out. Its types import nothing else of kgate."""

@@ -1,0 +1,74 @@
+"""The chain: the gate plugins' filters in their order of decision.
+
+    abuse-guard   what a stranger shows: address, path, user agent
+    passport      who it is
+    abuse-guard   what we know of who it is
+    canary-router which backend
+    static-fallback  what to answer when the backend cannot
+
+A filter is a pure function `(facts, config, state, now) -> Verdict | Ask | None`. The first that answers the
+client ends the chain; effects add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from kong_plugins.abuse_guard import core as abuse_guard
+from kong_plugins.canary_router import core as canary_router
+from kong_plugins.engine.ask import Ask
+from kong_plugins.engine.facts import Facts
+from kong_plugins.engine.verdict import PASS, Verdict, merge
+from kong_plugins.passport import core as passport
+from kong_plugins.state.base import State
+from kong_plugins.static_fallback import core as static_fallback
+
+Filter = Callable[[Facts, Any, State, float], Verdict | Ask | None]
+
+
+class Step(NamedTuple):
+    """One place in the order: which plugin's config it takes and the filter."""
+
+    plugin: str
+    decide: Filter
+
+
+ORDER: tuple[Step, ...] = (
+    Step("abuse-guard", abuse_guard.decide_stranger),
+    Step("passport", passport.decide),
+    Step("abuse-guard", abuse_guard.decide_identified),
+    Step("canary-router", canary_router.decide),
+    Step("static-fallback", static_fallback.decide),
+)
+
+Chain = tuple[tuple[Filter, Any], ...]
+"""The steps of one route with their parsed configs, in order."""
+
+
+def build(configs: Mapping[str, Any]) -> Chain:
+    """The chain of a route from its gate plugins' parsed configs, by plugin name."""
+    return tuple((step.decide, configs[step.plugin]) for step in ORDER if step.plugin in configs)
+
+
+def run(facts: Facts, chain: Chain, state: State, now: float) -> Verdict | tuple[Ask, ...]:
+    """Run the chain: a verdict, or the asks that must be answered first.
+
+    now is Unix time in seconds. An unanswered ask counts as "goes on" only while the asks are being
+    collected: the shell answers them and runs the chain again.
+    """
+    verdict = PASS
+    asks: list[Ask] = []
+    for decide, config in chain:
+        found = decide(facts, config, state, now)
+        if found is None:
+            continue
+        if isinstance(found, Ask):
+            asks.append(found)
+            continue
+        verdict = merge(verdict, found)
+        if found.is_exit:
+            break
+        if found.identity is not None:
+            facts = facts._replace(identity=found.identity)
+    return tuple(asks) if asks else verdict

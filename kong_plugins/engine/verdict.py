@@ -1,0 +1,101 @@
+"""Verdict: what the gateway does with one request.
+
+A verdict either answers the client (`status` is set) or lets the request go on with effects: headers to
+the service, an upstream, marks on the response. Effects of several filters add up (`merge`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from kong_plugins.engine.facts import PROTOCOL, Identity
+
+Pairs = tuple[tuple[str, str], ...]
+"""Header names and values, in order."""
+
+MEMO_LIMIT = 200
+"""Characters of `memo` that come back with the outcome."""
+
+
+class Verdict(NamedTuple):
+    """The answer of one filter, or of the whole chain.
+
+    status/body/headers: the answer to the client (exit) when `status` is not None; `headers` without a
+    status are marks on the service's response. service_headers: set on the request to the front server.
+    upstream: name of the Kong upstream to use. prepared: content hash of the prepared answers of the
+    route (static-fallback). memo: text that comes back with the outcome. reason: stable id of the rule
+    that decided. arm: canary arm. identity: who the token says the client is (passport only).
+    """
+
+    status: int | None = None
+    body: str = ""
+    headers: Pairs = ()
+    service_headers: Pairs = ()
+    upstream: str = ""
+    prepared: str = ""
+    memo: str = ""
+    reason: str = ""
+    arm: str = ""
+    identity: Identity | None = None
+
+    @property
+    def is_exit(self) -> bool:
+        """Whether the client is answered by the gateway itself."""
+        return self.status is not None
+
+
+PASS = Verdict()
+
+
+def merge(first: Verdict, second: Verdict) -> Verdict:
+    """Add the effects of a later filter to those of the earlier ones.
+
+    An exit wins whole but keeps nothing of the effects that were meant for the service. Where both say
+    something the later one wins; headers and memos add up (memos joined by a space).
+    """
+    if second is PASS:
+        return first
+    if first is PASS or second.is_exit:
+        return second
+    memo = f"{first.memo} {second.memo}" if first.memo and second.memo else first.memo or second.memo
+    return Verdict(
+        headers=first.headers + second.headers,
+        service_headers=first.service_headers + second.service_headers,
+        upstream=second.upstream or first.upstream,
+        prepared=second.prepared or first.prepared,
+        memo=memo[:MEMO_LIMIT],
+        reason=second.reason or first.reason,
+        arm=second.arm or first.arm,
+        identity=second.identity or first.identity,
+    )
+
+
+def _flat(pairs: Pairs) -> list[str]:
+    return [text for pair in pairs for text in pair]
+
+
+def to_wire(verdict: Verdict, request_id: str, tenant: str) -> dict[str, Any]:
+    """The record that the adapter applies (docs/protocol.md). Empty fields are left out.
+
+    Lists of headers are flat [name, value, ...]: an empty Lua table has no type of its own.
+    """
+    wire: dict[str, Any] = {"v": PROTOCOL, "n": request_id}
+    if tenant:
+        wire["tn"] = tenant
+    if verdict.status is not None:
+        wire["st"] = verdict.status
+        wire["b"] = verdict.body
+    if verdict.headers:
+        wire["h"] = _flat(verdict.headers)
+    if verdict.service_headers:
+        wire["s"] = _flat(verdict.service_headers)
+    for key, value in (
+        ("u", verdict.upstream),
+        ("p", verdict.prepared),
+        ("m", verdict.memo),
+        ("rs", verdict.reason),
+        ("a", verdict.arm),
+    ):
+        if value:
+            wire[key] = value
+    return wire
