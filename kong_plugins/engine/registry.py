@@ -47,6 +47,11 @@ PLUGINS: dict[str, GatePlugin] = {
 }
 
 
+def field_names(name: str) -> frozenset[str]:
+    """The fields of a plugin's config, by its Kong schema."""
+    return frozenset(next(iter(field)) for field in PLUGINS[name].schema)
+
+
 def parse_config(name: str, raw: Mapping[str, Any]) -> Any:
     """Parse one plugin's Kong config. Kong's own extra keys (`__key__`, `route_id` ...) are dropped.
 
@@ -55,7 +60,7 @@ def parse_config(name: str, raw: Mapping[str, Any]) -> Any:
     plugin = PLUGINS.get(name)
     if plugin is None:
         raise ValueError(f"{name}: not a gate plugin")
-    known = {next(iter(field)) for field in plugin.schema}
+    known = field_names(name)
     try:
         return plugin.parse({key: value for key, value in raw.items() if key in known})
     except ValueError as error:

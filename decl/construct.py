@@ -1,0 +1,115 @@
+"""From YAML nodes to plain values (dict, list, str, int, float, bool, None).
+
+Null is the same as an absent field in Kong's entities, so null fields are left out; within a plugin's `config`
+nulls stay, there they may mean something. Duplicate keys are findings that name both places; anchors, aliases
+and `<<` merges work.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from decl.findings import Finding, finding
+from decl.scalars import plain
+from decl.source import mark
+
+PLAIN_TAG = "?"
+"""The tag that the loader gives to unquoted scalars: their type is decided here."""
+
+_TEXT_TAG = "tag:yaml.org,2002:str"
+_KNOWN_TAGS = frozenset((PLAIN_TAG, _TEXT_TAG, "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"))
+
+MAX_NODES = 3_000_000
+"""More values than that can only come from aliases of aliases: ten lines of YAML can hold billions."""
+
+
+class TooLargeError(ValueError):
+    """The document expands to more than MAX_NODES values."""
+
+
+class Constructor:
+    """Builds the values of one file; what is wrong is in `findings` afterwards."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.findings: list[Finding] = []
+        self._left = MAX_NODES
+        self._open: set[int] = set()
+        self._cache: dict[str, Any] = {}
+
+    def build(self, node: yaml.Node, keep_null: bool = False) -> Any:
+        """The value of a node. Raises TooLargeError."""
+        if node.__class__ is yaml.ScalarNode:
+            return self._scalar(node)
+        self._left -= len(node.value) + 1
+        if self._left < 0:
+            raise TooLargeError(f"the document expands to more than {MAX_NODES:,} values")
+        if node.tag not in _KNOWN_TAGS:
+            self._unknown_tag(node)
+        key = id(node)
+        if key in self._open:
+            self.findings.append(finding(mark(self.file, node), "yaml-syntax", "an alias contains itself"))
+            return None
+        self._open.add(key)
+        try:
+            if isinstance(node, yaml.SequenceNode):
+                return [self.build(child, keep_null) for child in node.value]
+            return self._mapping(node, keep_null)
+        finally:
+            self._open.discard(key)
+
+    def _scalar(self, node: yaml.Node) -> Any:
+        if node.tag != PLAIN_TAG:
+            if node.tag != _TEXT_TAG:
+                self._unknown_tag(node)
+            return node.value
+        text = node.value
+        try:
+            return self._cache[text]
+        except KeyError:
+            value = self._cache[text] = plain(text)
+            return value
+
+    def _mapping(self, node: yaml.Node, keep_null: bool) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        seen: dict[str, yaml.Node] = {}
+        merges: list[yaml.Node] = []
+        for key_node, child in node.value:
+            if key_node.__class__ is not yaml.ScalarNode:
+                place = mark(self.file, key_node)
+                self.findings.append(finding(place, "yaml-syntax", "a field's name must be text"))
+                continue
+            key = key_node.value
+            if key in seen:
+                self._duplicate(key, seen[key], key_node)
+                continue
+            seen[key] = key_node
+            if key == "<<" and key_node.tag == PLAIN_TAG:
+                merges.append(child)
+                continue
+            value = self.build(child, keep_null or key == "config")
+            if value is not None or keep_null:
+                result[key] = value
+        for child in merges:
+            self._merge(child, result, seen, keep_null)
+        return result
+
+    def _merge(self, node: yaml.Node, into: dict[str, Any], own: dict[str, yaml.Node], keep_null: bool) -> None:
+        for source in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+            value = self.build(source, keep_null)
+            if not isinstance(value, dict):
+                self.findings.append(finding(mark(self.file, source), "yaml-syntax", "<< needs a map to merge"))
+                continue
+            for key, item in value.items():
+                if key not in own:
+                    into.setdefault(key, item)
+
+    def _duplicate(self, key: str, first: yaml.Node, again: yaml.Node) -> None:
+        message = f"field {key!r} stands twice, first at {mark(self.file, first)}"
+        self.findings.append(finding(mark(self.file, again), "duplicate-key", message))
+
+    def _unknown_tag(self, node: yaml.Node) -> None:
+        message = f"tag {node.tag!r} is not known; write plain YAML"
+        self.findings.append(finding(mark(self.file, node), "yaml-syntax", message))

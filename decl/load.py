@@ -1,0 +1,150 @@
+"""Load: text to one merged document of plain values, with the place of each.
+
+Several files make one document: lists are joined in the order of the files, maps such as `clusters` by key.
+Nothing here knows what the fields mean; wrong YAML is a finding, never an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import yaml
+
+from decl.construct import PLAIN_TAG, Constructor, TooLargeError
+from decl.findings import Finding, Place, finding
+from decl.source import SourceFile, Sources, mark
+
+try:
+    from yaml import CBaseLoader as _BaseLoader
+except ImportError:  # PyYAML without libyaml: the same result, ten times slower
+    from yaml import BaseLoader as _BaseLoader  # type: ignore[assignment]
+
+
+class Text(NamedTuple):
+    """One file's name as it shall stand in findings, and its bytes."""
+
+    name: str
+    content: bytes
+
+
+class Loaded(NamedTuple):
+    """The merged document, where its values stand, what was wrong. `complete` is False when a file could
+    not be read as YAML: then nothing can be said of what is missing."""
+
+    document: dict[str, Any]
+    sources: Sources
+    findings: tuple[Finding, ...]
+    complete: bool
+
+
+class _Loader(_BaseLoader):
+    """Marks unquoted scalars and leaves their type to decl.scalars."""
+
+    def resolve(self, kind: type, value: Any, implicit: Any) -> str:
+        if kind is yaml.ScalarNode:
+            return PLAIN_TAG if implicit[0] else "tag:yaml.org,2002:str"
+        return "tag:yaml.org,2002:map" if kind is yaml.MappingNode else "tag:yaml.org,2002:seq"
+
+
+def load(texts: Iterable[Text]) -> Loaded:
+    """Load and merge the files."""
+    merged: dict[str, Any] = {}
+    files: list[SourceFile] = []
+    findings: list[Finding] = []
+    complete = True
+    for text in texts:
+        read = _read(text, findings)
+        if read is None:
+            complete = False
+            continue
+        root, values = read
+        files.append(_merge(merged, SourceFile(text.name, root), values, files, findings))
+    return Loaded(merged, Sources(tuple(files)), tuple(findings), complete)
+
+
+def _read(text: Text, findings: list[Finding]) -> tuple[yaml.Node, dict[str, Any]] | None:
+    """Root node and values of one file; None when it is not YAML or not a map."""
+    try:
+        root = _compose(text.content)
+    except yaml.MarkedYAMLError as error:
+        findings.append(_syntax(text.name, error))
+        return None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        message = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
+        findings.append(finding(Place(text.name, 1, 1), "yaml-syntax", message))
+        return None
+    if not isinstance(root, yaml.MappingNode):
+        place = Place(text.name, 1, 1) if root is None else mark(text.name, root)
+        findings.append(finding(place, "yaml-syntax", "expected a map with _format_version and entities"))
+        return None
+    constructor = Constructor(text.name)
+    try:
+        values = constructor.build(root)
+    except TooLargeError as error:
+        findings.append(finding(mark(text.name, root), "yaml-syntax", str(error)))
+        return None
+    findings.extend(constructor.findings)
+    return root, values
+
+
+def _compose(content: bytes) -> yaml.Node | None:
+    loader = _Loader(content.decode("utf-8-sig"))
+    try:
+        node: yaml.Node | None = loader.get_single_node()
+        return node
+    finally:
+        loader.dispose()
+
+
+def _syntax(name: str, error: yaml.MarkedYAMLError) -> Finding:
+    at = error.problem_mark or error.context_mark
+    place = Place(name, at.line + 1, at.column + 1) if at is not None else Place(name, 1, 1)
+    parts = [part for part in (error.problem, error.context) if part]
+    return finding(place, "yaml-syntax", ", ".join(parts) or "not YAML")
+
+
+def _merge(
+    merged: dict[str, Any],
+    file: SourceFile,
+    values: dict[str, Any],
+    before: list[SourceFile],
+    findings: list[Finding],
+) -> SourceFile:
+    """Add one file's values to the document; gives the file with the offsets of its lists."""
+    offsets: dict[str, int] = {}
+    for key, value in values.items():
+        known = merged.get(key)
+        if isinstance(value, list):
+            offsets[key] = len(known) if isinstance(known, list) else 0
+            if known is None:
+                merged[key] = list(value)
+            elif isinstance(known, list):
+                known.extend(value)
+        elif known is None:
+            merged[key] = dict(value) if isinstance(value, dict) else value
+        elif isinstance(value, dict) and isinstance(known, dict):
+            _merge_maps(key, known, file, value, before, findings)
+        elif value != known and key == "_format_version":
+            place = Sources((file,)).place((key,))
+            findings.append(finding(place, "format-version", f"{value!r} here, {known!r} in {before[0].name}"))
+    lengths = {key: len(values[key]) for key in offsets}
+    return replace(file, offsets=offsets, lengths=lengths)
+
+
+def _merge_maps(
+    key: str,
+    known: dict[str, Any],
+    file: SourceFile,
+    values: dict[str, Any],
+    before: list[SourceFile],
+    findings: list[Finding],
+) -> None:
+    for name, value in values.items():
+        if name not in known:
+            known[name] = value
+        elif known[name] != value:
+            first = Sources(tuple(before)).place((key, name), at_key=True)
+            place = Sources((file,)).place((key, name), at_key=True)
+            findings.append(finding(place, "duplicate-name", f"{key}: {name!r} is also defined at {first}"))

@@ -1,0 +1,71 @@
+"""Reading one field of a plugin's config record, with errors that name the field.
+
+Kong's JSON has two habits that every parser must allow: a null is the same as an absent field, and an
+empty Lua table may arrive as `[]` or as `{}` whatever its type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+FAIL: dict[str, Any] = {"fail": {"type": "string", "one_of": ["closed", "open"], "default": "closed"}}
+"""Kong schema field that all gate plugins share: what happens when no verdict can be had."""
+
+
+def choice(raw: Mapping[str, Any], field: str, allowed: Collection[str], default: str) -> str:
+    """One of a fixed set of words. Raises ValueError naming the field."""
+    value = raw.get(field)
+    if value is None:
+        return default
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{field}: {value!r} is not one of {', '.join(sorted(allowed))}")
+    return value
+
+
+def fail_policy(raw: Mapping[str, Any]) -> str:
+    """The field `fail`: closed (503 when there is no verdict, the default) or open."""
+    return choice(raw, "fail", ("closed", "open"), "closed")
+
+
+def text(raw: Mapping[str, Any], field: str, default: str | None = None) -> str:
+    """A text; without a default it is required and must not be empty. Raises ValueError."""
+    value = raw.get(field)
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, str) or (not value and default is None):
+        raise ValueError(f"{field}: expected text" + ("" if default is not None else ", the field is required"))
+    return value
+
+
+def texts(raw: Mapping[str, Any], field: str) -> tuple[str, ...]:
+    """A list of texts, empty by default. Raises ValueError naming the element."""
+    value = raw.get(field)
+    if value is None or value == {}:
+        return ()
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{field}: expected a list")
+    for number, item in enumerate(value):
+        if not isinstance(item, str):
+            raise ValueError(f"{field}[{number}]: expected text, not {type(item).__name__}")
+    return tuple(value)
+
+
+def flag(raw: Mapping[str, Any], field: str, default: bool) -> bool:
+    """A boolean. Raises ValueError naming the field."""
+    value = raw.get(field)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise ValueError(f"{field}: expected true or false")
+    return value
+
+
+def number(raw: Mapping[str, Any], field: str, low: float, high: float, default: float) -> float:
+    """A number within low..high, both included. Raises ValueError naming the field."""
+    value = raw.get(field)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise ValueError(f"{field}: expected a number from {low:g} to {high:g}, not {value!r}")
+    return float(value)

@@ -1,0 +1,190 @@
+"""Issuers: the trust anchors of the plugin server, from its own config, never from Kong's.
+
+    issuers:
+    - name: main                        # what a route's passport names
+      iss: https://auth.example.com     # the token's `iss`, compared byte by byte
+      audiences: [shop]                 # one of these must be in `aud`; [] accepts any, said on purpose
+      algorithms: [RS256, ES256, EdDSA] # the default; HS256 only when named
+      leeway: 30                        # seconds of clock difference
+      max_age: 86400                    # oldest `iat` in seconds, optional
+      jwks_url: https://auth.example.com/jwks
+
+Where the keys come from, one of: `jwks` (inline), `jwks_url`, `key_file` (PEM public key or certificate),
+`secret_file` or `secret_env` (HMAC).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from kong_plugins.identity.jwks import ALGORITHMS, KeySet, parse_jwks, single_key
+
+DEFAULT_ALGORITHMS = ("RS256", "ES256", "EdDSA")
+DEFAULT_TYPES = ("jwt", "at+jwt")
+"""Token types (`typ`) of access tokens; logout tokens and our own passports are none of them."""
+
+_SOURCES = ("jwks", "jwks_url", "key_file", "secret_file", "secret_env")
+_FIELDS = {"name", "iss", "audiences", "algorithms", "types", "leeway", "max_age", *_SOURCES}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Who may issue tokens, and how they must look. leeway and max_age are seconds.
+
+    `keys` holds the keys that stand in the config; with `jwks_url` it is None and they are fetched.
+    """
+
+    name: str
+    iss: str
+    audiences: tuple[str, ...]
+    algorithms: tuple[str, ...] = DEFAULT_ALGORITHMS
+    types: tuple[str, ...] = DEFAULT_TYPES
+    leeway: float = 30.0
+    max_age: float | None = None
+    jwks_url: str = ""
+    keys: KeySet | None = field(default=None, repr=False)
+
+
+def parse_issuers(items: Sequence[Mapping[str, Any]], base_dir: Path) -> dict[str, Issuer]:
+    """Read the config's list of issuers; paths in it are relative to base_dir.
+
+    Raises ValueError naming the issuer and the field.
+    """
+    if not isinstance(items, Sequence) or isinstance(items, str):
+        raise ValueError("issuers: expected a list")
+    issuers: dict[str, Issuer] = {}
+    for number, item in enumerate(items):
+        where = f"issuers[{number}]"
+        if not isinstance(item, Mapping):
+            raise ValueError(f"{where}: expected a mapping")
+        name = item.get("name")
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ValueError(f"{where}.name: expected a name of letters, digits, '.', '_' and '-'")
+        if name in issuers:
+            raise ValueError(f"issuer {name}: name: is there twice")
+        try:
+            issuer = _parse(name, item, base_dir)
+        except ValueError as error:
+            raise ValueError(f"issuer {name}: {error}") from error
+        for other in issuers.values():
+            if other.iss == issuer.iss:
+                raise ValueError(f"issuer {name}: iss: is the same as that of {other.name}")
+        issuers[name] = issuer
+    return issuers
+
+
+def _parse(name: str, item: Mapping[str, Any], base_dir: Path) -> Issuer:
+    for key in item:
+        if key not in _FIELDS:
+            raise ValueError(f"{key}: unknown field")
+    iss = item.get("iss")
+    if not isinstance(iss, str) or not iss or not iss.isprintable() or "|" in iss:
+        # `|` joins issuer and subject to a user's key
+        raise ValueError("iss: expected a non-empty text without '|'")
+    if "audiences" not in item:
+        raise ValueError("audiences: is missing; write [] to accept tokens for anybody")
+    audiences = _texts("audiences", item["audiences"])
+    algorithms = _texts("algorithms", item.get("algorithms", list(DEFAULT_ALGORITHMS)))
+    if not algorithms:
+        raise ValueError("algorithms: names none")
+    for alg in algorithms:
+        if alg not in ALGORITHMS:
+            raise ValueError(f"algorithms: {alg!r} is not supported, use {', '.join(sorted(ALGORITHMS))}")
+    types = tuple(t.lower() for t in _texts("types", item.get("types", list(DEFAULT_TYPES))))
+    max_age = item.get("max_age")
+    return Issuer(
+        name=name,
+        iss=iss,
+        audiences=audiences,
+        algorithms=algorithms,
+        types=types,
+        leeway=_seconds("leeway", item.get("leeway", 30), 0, 300),
+        max_age=None if max_age is None else _seconds("max_age", max_age, 1, 10**9),
+        jwks_url=_url(item["jwks_url"]) if "jwks_url" in item else "",
+        keys=_keys(item, algorithms, base_dir),
+    )
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(text, str) and text for text in value):
+        raise ValueError(f"{name}: expected a list of texts")
+    return tuple(value)
+
+
+def _seconds(name: str, value: Any, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ValueError(f"{name}: expected seconds between {low} and {high}")
+    return float(value)
+
+
+def _url(value: Any) -> str:
+    try:
+        parts = urlsplit(value) if isinstance(value, str) else None
+        good = parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
+        good = good and parts is not None and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good = False
+    if not good or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("jwks_url: expected an http:// or https:// URL")
+    return str(value)
+
+
+def _keys(item: Mapping[str, Any], algorithms: tuple[str, ...], base_dir: Path) -> KeySet | None:
+    given = [source for source in _SOURCES if source in item]
+    if len(given) != 1:
+        raise ValueError(f"{' and '.join(given) or 'jwks_url'}: give exactly one of {', '.join(_SOURCES)}")
+    source = given[0]
+    value = item[source]
+    try:
+        match source:
+            case "jwks_url":
+                return None
+            case "jwks":
+                return parse_jwks(value, algorithms)
+            case "key_file":
+                return single_key(_public_key(read_file(value, base_dir)), algorithms)
+            case "secret_file":
+                secret = read_file(value, base_dir, private=True).strip()
+            case _:
+                secret = os.environ.get(str(value), "").encode()
+                if not secret:
+                    raise ValueError(f"the environment variable {value} is not set")
+        return single_key(secret, algorithms)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+
+
+def _public_key(pem: bytes) -> Any:
+    if b"PRIVATE KEY" in pem:
+        raise ValueError("holds a private key; a verifier needs the public one only")
+    if b"BEGIN CERTIFICATE" in pem:
+        return x509.load_pem_x509_certificate(pem).public_key()
+    return load_pem_public_key(pem)
+
+
+def read_file(value: Any, base_dir: Path, *, private: bool = False) -> bytes:
+    """Read a small file that the config names; a private one must not be open to everybody.
+
+    Raises ValueError with the path and what to do.
+    """
+    if not isinstance(value, str) or not value:
+        raise ValueError("expected a path")
+    path = base_dir / value
+    try:
+        with path.open("rb") as file:
+            if private and os.fstat(file.fileno()).st_mode & (stat.S_IROTH | stat.S_IWOTH):
+                raise ValueError(f"{path} is open to every user of the machine: chmod o= it")
+            return file.read(65_536)
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from error

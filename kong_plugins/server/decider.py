@@ -1,0 +1,174 @@
+"""The decider: configs by id, chains by hash, and one guarded decision a request. Both lanes use it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from kong_plugins.engine import chain as engine_chain
+from kong_plugins.engine.facts import PROTOCOL, Facts, FactsError, parse_facts
+from kong_plugins.engine.registry import field_names, parse_config
+from kong_plugins.engine.verdict import Verdict, to_wire
+from kong_plugins.state.base import State
+from kong_plugins.static_fallback.prepared import to_wire as plan_to_wire
+
+log = logging.getLogger("kgate.server")
+
+MAX_CONFIGS = 20_000
+"""Configs and chains that are kept; the longest unused go first."""
+
+
+class ConfigError(ValueError):
+    """A config that cannot be used: the message names plugin and field."""
+
+
+class UnknownConfig(LookupError):
+    """An id or a chain that this process does not know (any more)."""
+
+
+class Registered(NamedTuple):
+    """A parsed config under its id; `text` is what the id is the hash of."""
+
+    id: int
+    plugin: str
+    text: str
+    config: Any
+
+
+class Bounded(OrderedDict[Any, Any]):
+    """A dict of at most `limit` entries that forgets the longest unused."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._limit = limit
+
+    def put(self, key: Any, value: Any) -> None:
+        self[key] = value
+        self.move_to_end(key)
+        while len(self) > self._limit:
+            self.popitem(last=False)
+
+
+def config_text(plugin: str, raw: Mapping[str, Any]) -> str:
+    """The content of a config, the same in every process: without Kong's own extra keys, keys sorted."""
+    known = {key: value for key, value in raw.items() if key in field_names(plugin)}
+    return json.dumps(known, sort_keys=True, separators=(",", ":"))
+
+
+def config_id(plugin: str, text: str) -> int:
+    """A 52-bit content hash of a config's text: exact in a Lua number."""
+    digest = hashlib.blake2b(f"{plugin}\0{text}".encode("utf-8", "surrogateescape"), digest_size=8)
+    return int.from_bytes(digest.digest(), "big") >> 12
+
+
+class Decider:
+    """Holds what decisions need and makes them.
+
+    clock: Unix time in seconds. The state is None until the first control state was loaded; until then
+    no request is let through.
+    """
+
+    def __init__(self, clock: Callable[[], float], limit: int = MAX_CONFIGS) -> None:
+        self._clock = clock
+        self.state: State | None = None
+        self._configs = Bounded(limit)
+        self._chains = Bounded(limit)
+        self._by_ids = Bounded(limit)
+        self._plans = Bounded(limit)
+        self.decisions = 0
+        self.failures = 0
+
+    def register(self, plugin: str, config_json: str | bytes) -> Registered:
+        """Parse and keep one config (Kong's JSON text). Raises ConfigError."""
+        try:
+            raw = json.loads(config_json)
+        except ValueError as error:
+            raise ConfigError(f"{plugin}: the config is not JSON: {error}") from error
+        if not isinstance(raw, Mapping):
+            raise ConfigError(f"{plugin}: the config is not an object")
+        try:
+            config = parse_config(plugin, raw)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        text = config_text(plugin, raw)
+        known = Registered(config_id(plugin, text), plugin, text, config)
+        present = self._configs.get(known.id)
+        if present is not None and (present.plugin, present.text) != (plugin, text):
+            raise ConfigError(f"{plugin}: config id {known.id} is taken by another config")
+        self._configs.put(known.id, known)
+        plan = getattr(config, "plan", None)
+        if plan is not None:
+            self._plans.put(plan.hash, plan)
+        return known
+
+    def config(self, instance_id: int) -> Registered:
+        """The config of an id. Raises UnknownConfig."""
+        found: Registered | None = self._configs.get(instance_id)
+        if found is None:
+            raise UnknownConfig(f"no plugin instance {instance_id}")
+        return found
+
+    def register_chain(self, chain_hash: str, names_and_configs: Sequence[str]) -> None:
+        """Keep the chain of a route: [name1, json1, name2, json2, ...] under its md5 (docs/protocol.md).
+
+        Raises ConfigError, also when the hash is not that of the configs.
+        """
+        if len(names_and_configs) % 2:
+            raise ConfigError("a chain is pairs of plugin name and config")
+        text = "".join(f"{part}\0" for part in names_and_configs)
+        found = hashlib.md5(text.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
+        if found != chain_hash:
+            raise ConfigError(f"chain {chain_hash[:40]!r} has other configs: their hash is {found}")
+        pairs = zip(names_and_configs[::2], names_and_configs[1::2], strict=True)
+        configs = {name: self.register(name, text).config for name, text in pairs}
+        self._chains.put(chain_hash, engine_chain.build(configs))
+
+    def decide_chain(self, chain_hash: str, record: Sequence[Any]) -> dict[str, Any]:
+        """Express lane: the verdict of a chain on the facts, as the wire map."""
+        chain = self._chains.get(chain_hash)
+        if chain is None:
+            return {"e": "config"}
+        wire = self._decide(record, chain)[1]
+        wire["ch"] = chain_hash
+        return wire
+
+    def decide_ids(self, ids: Sequence[int], record: Sequence[Any]) -> tuple[Verdict | None, dict[str, Any]]:
+        """Pdk lane: the verdict of the configs with these ids, and its wire map. Raises UnknownConfig."""
+        key = tuple(ids)
+        chain = self._by_ids.get(key)
+        if chain is None:
+            chain = engine_chain.build({found.plugin: found.config for found in map(self.config, key)})
+            self._by_ids.put(key, chain)
+        return self._decide(record, chain)
+
+    def prepared(self, plan_hash: str) -> dict[str, Any]:
+        """The prepared answers with this content hash, as the wire map."""
+        plan = self._plans.get(plan_hash)
+        return {"e": "unknown"} if plan is None else plan_to_wire(plan)
+
+    def _decide(
+        self, record: Sequence[Any], chain: engine_chain.Chain
+    ) -> tuple[Verdict | None, dict[str, Any]]:
+        self.decisions += 1
+        facts: Facts | None = None
+        try:
+            facts = parse_facts(record)
+            if self.state is None:
+                return None, {"v": PROTOCOL, "n": facts.request_id, "e": "no_state"}
+            found = engine_chain.run(facts, chain, self.state, self._clock())
+            if isinstance(found, Verdict):
+                return found, to_wire(found, facts.request_id, facts.tenant)
+            log.error("request %s: asks are not answered by this server: %s", facts.request_id, found)
+            reason = "unanswered"
+        except FactsError as error:
+            log.error("%s", error)
+            reason = "bad_facts"
+        except Exception:  # the one guard of this boundary: a filter's error is the route's fail answer
+            log.exception("request %s: a filter failed", facts.request_id if facts else "?")
+            reason = "filter_error"
+        self.failures += 1
+        return None, {"v": PROTOCOL, "n": facts.request_id if facts else "", "e": reason}

@@ -1,0 +1,150 @@
+"""The pdk lane: Kong's external plugins over its own MessagePack-RPC, without per-request state.
+
+    Kong                       server
+    HandleEvent(InstanceId) -> "get kong.ctx.shared.kgate"      EventId = InstanceId = config id
+    Step(record)            -> "set kong.ctx.shared.kgate" (+ id, or the verdict), or "exit"
+    Step()                  -> "ret"
+
+Kong echoes the EventId of the first reply in every step of the event, so each message tells all that is
+needed to answer it, and any process can.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from kong_plugins.engine.facts import PROTOCOL
+from kong_plugins.engine.plugin import plugin_info
+from kong_plugins.engine.registry import PLUGINS
+from kong_plugins.engine.verdict import Pairs, Verdict
+from kong_plugins.server.decider import ConfigError, Decider, UnknownConfig
+from kong_plugins.server.frames import FrameProtocol, pack
+
+log = logging.getLogger("kgate.pdk")
+
+RECORD = "kgate"
+_GET = {"Method": "kong.ctx.shared.get", "Args": [RECORD]}
+_RET = "ret"
+
+
+class RpcError(Exception):
+    """Goes back to Kong as the error of the call. It must be text: Kong dies on anything else."""
+
+
+def _set(record: dict[str, Any]) -> dict[str, Any]:
+    return {"Method": "kong.ctx.shared.set", "Args": [RECORD, record]}
+
+
+def exit_args(verdict: Verdict) -> list[Any]:
+    """Arguments of kong.response.exit. No None among them: it would cut the rest."""
+    return [verdict.status, verdict.body, header_map(verdict.headers)]
+
+
+def header_map(headers: Pairs) -> dict[str, Any]:
+    """Kong's form of headers: one value as text, several as a list."""
+    found: dict[str, list[str]] = {}
+    for name, value in headers:
+        found.setdefault(name, []).append(value)
+    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
+
+
+def _identifier(value: Any) -> int:
+    """An id that went through Lua: a number, which may come back as a float."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise RpcError(f"no plugin instance {value!r}")
+    return int(value)
+
+
+class PdkLane:
+    """Answers RPC calls; keeps nothing of its own."""
+
+    def __init__(self, decider: Decider) -> None:
+        self._decider = decider
+
+    def call(self, method: str, args: list[Any]) -> Any:
+        """The result of one call. Raises RpcError with the text for Kong."""
+        if method == "plugin.HandleEvent":
+            return self._handle_event(args[0])
+        if method.startswith("plugin.Step"):
+            return self._step(args[0])
+        if method == "plugin.StartInstance":
+            return self._start_instance(args[0])
+        if method == "plugin.CloseInstance":
+            # another Kong worker may use the same content: configs leave by age alone
+            return {"Id": args[0]}
+        if method == "plugin.GetPluginInfo" and args and args[0] in PLUGINS:
+            return plugin_info(args[0])
+        if method == "plugin.GetStatus":
+            return {"Plugins": list(PLUGINS), "Decisions": self._decider.decisions}
+        raise RpcError(f"unknown method {method[:80]}")
+
+    def _start_instance(self, request: dict[str, Any]) -> dict[str, Any]:
+        name = request["Name"]
+        try:
+            known = self._decider.register(name, request["Config"])
+        except ConfigError as error:
+            log.error("config refused: %s", error)
+            raise RpcError(str(error)) from error
+        return {"Name": name, "Id": known.id, "Config": {}, "StartTime": time.time()}
+
+    def _handle_event(self, event: dict[str, Any]) -> dict[str, Any]:
+        known = self._known(event["InstanceId"])
+        data: Any = _GET if event.get("EventName") == "access" else _RET
+        return {"Data": data, "EventId": known}
+
+    def _known(self, value: Any) -> int:
+        instance_id = _identifier(value)
+        try:
+            self._decider.config(instance_id)
+        except UnknownConfig as error:
+            raise RpcError(str(error)) from error
+        return instance_id
+
+    def _step(self, step: dict[str, Any]) -> dict[str, Any]:
+        event_id = _identifier(step["EventId"])
+        return {"Data": self._next(event_id, step.get("Data")), "EventId": event_id}
+
+    def _next(self, event_id: int, record: Any) -> Any:
+        if not isinstance(record, dict) or "f" not in record:
+            return _RET  # the verdict was set; or there is no adapter, and so nothing to fill
+        names, ids = list(record["g"]), [_identifier(value) for value in record["ids"]]
+        try:
+            plugin = self._decider.config(event_id).plugin
+            ids.append(event_id)
+            if names[: len(ids)][-1:] != [plugin]:
+                # a plugin before this one failed: no verdict, the guard gives the route's fail answer
+                return _RET
+            if len(ids) < len(names):
+                return _set({"v": PROTOCOL, "f": record["f"], "g": names, "ids": ids})
+            verdict, wire = self._decider.decide_ids(ids, record["f"])
+        except UnknownConfig as error:
+            raise RpcError(str(error)) from error
+        if verdict is not None and verdict.is_exit:
+            return {"Method": "kong.response.exit", "Args": exit_args(verdict)}
+        wire["ids"] = ids
+        return _set(wire)
+
+
+class PdkProtocol(FrameProtocol):
+    """One connection of Kong to a plugin's socket."""
+
+    def __init__(self, lane: PdkLane, connections: set[FrameProtocol]) -> None:
+        super().__init__(connections)
+        self._lane = lane
+
+    def answer(self, message: Any) -> bytes | None:
+        if not isinstance(message, list) or len(message) != 4 or message[0] != 0:
+            return None
+        _, message_id, method, args = message
+        if not isinstance(method, str) or not isinstance(args, list):
+            return None
+        try:
+            result = self._lane.call(method, args)
+        except RpcError as error:
+            return bytes(pack([1, message_id, str(error), None]))
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            log.warning("malformed call %s: %r", method[:80], error)
+            return bytes(pack([1, message_id, f"malformed call {method[:80]}", None]))
+        return bytes(pack([1, message_id, None, result]))

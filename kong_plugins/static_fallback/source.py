@@ -1,0 +1,95 @@
+"""static-fallback's config as a YAML file may write it, and its translation to Kong's.
+
+    responses:
+    - {on: [502, 503, timeout], json: {items: []}}
+    - {on: [refused], status: 503, text: "We are closed for a moment."}
+
+`on` takes numbers, `json` any value and `text` a text in place of `body` and `content_type`. Kong's own
+form is valid as well.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+JSON_TYPE = "application/json"
+TEXT_TYPE = "text/plain; charset=utf-8"
+
+_TOKEN: dict[str, Any] = {
+    "anyOf": [
+        {"type": "integer", "minimum": 400, "maximum": 599},
+        {"type": "string", "pattern": "^([45][0-9][0-9]|refused|timeout|no_target)$"},
+    ]
+}
+
+SOURCE_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["responses"],
+    "properties": {
+        "fail": {"enum": ["closed", "open"]},
+        "responses": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": 32,
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["on"],
+                "properties": {
+                    "name": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"},
+                    "on": {"type": "array", "minItems": 1, "items": _TOKEN},
+                    "status": {"type": "integer", "minimum": 200, "maximum": 599},
+                    "headers": {"type": "object", "additionalProperties": {"type": "string"}},
+                    "json": {},
+                    "text": {"type": "string"},
+                    "body": {"type": "string"},
+                    "content_type": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+"""JSON Schema (2020-12) of the config in the YAML file."""
+
+
+def to_kong(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The config as Kong holds it. Idempotent. Raises ValueError naming the field.
+
+    What is not this function's business (an unknown field, a wrong type) goes through unchanged, for the
+    schema and the parser to refuse.
+    """
+    responses = raw.get("responses")
+    if not isinstance(responses, list):
+        return dict(raw)
+    return {**raw, "responses": [_response(response, number) for number, response in enumerate(responses)]}
+
+
+def _response(response: Any, number: int) -> Any:
+    if not isinstance(response, Mapping):
+        return response
+    where = f"responses[{number}]"
+    given = [field for field in ("json", "text", "body") if field in response]
+    if len(given) > 1:
+        raise ValueError(f"{where}: {' and '.join(given)} exclude each other")
+    kong = {field: value for field, value in response.items() if field not in ("json", "text")}
+    on = kong.get("on")
+    if isinstance(on, list):
+        kong["on"] = [str(token) if type(token) is int else token for token in on]
+    if "json" in response:
+        kong["body"] = _compact(response["json"], where)
+        kong.setdefault("content_type", JSON_TYPE)
+    if "text" in response:
+        kong["body"] = response["text"]
+        kong.setdefault("content_type", TEXT_TYPE)
+    return kong
+
+
+def _compact(value: Any, where: str) -> str:
+    """The shortest JSON of a value, keys sorted: the same value always has the same bytes."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}.json: {error}") from error

@@ -1,0 +1,8 @@
+"""abuse-guard as a plain kong-pdk plugin, for kong-python-pluginserver --plugins-directory."""
+
+from kong_plugins.server.stock import schema_of, plugin_class, priority_of, version_of
+
+Plugin = plugin_class("abuse-guard")
+Schema = schema_of("abuse-guard")
+version = version_of("abuse-guard")
+priority = priority_of("abuse-guard")

@@ -1,0 +1,8 @@
+"""canary-router as a plain kong-pdk plugin, for kong-python-pluginserver --plugins-directory."""
+
+from kong_plugins.server.stock import schema_of, plugin_class, priority_of, version_of
+
+Plugin = plugin_class("canary-router")
+Schema = schema_of("canary-router")
+version = version_of("canary-router")
+priority = priority_of("canary-router")

@@ -1,0 +1,8 @@
+"""passport as a plain kong-pdk plugin, for kong-python-pluginserver --plugins-directory."""
+
+from kong_plugins.server.stock import schema_of, plugin_class, priority_of, version_of
+
+Plugin = plugin_class("passport")
+Schema = schema_of("passport")
+version = version_of("passport")
+priority = priority_of("passport")

@@ -1,0 +1,51 @@
+"""Verdicts: effects add up, an exit stands alone, the wire holds no empty field."""
+
+from kong_plugins.engine.facts import Identity
+from kong_plugins.engine.problem import problem
+from kong_plugins.engine.verdict import MEMO_LIMIT, PASS, Verdict, merge, to_wire
+
+
+def test_effects_of_two_filters_add_up() -> None:
+    first = Verdict(service_headers=(("X-Passport", "p"),), identity=Identity("i", "alice"), memo="u")
+    second = Verdict(service_headers=(("X-Canary", "c"),), upstream="new", arm="c=canary", memo="c")
+    merged = merge(first, second)
+    assert merged.service_headers == (("X-Passport", "p"), ("X-Canary", "c"))
+    assert merged.upstream == "new"
+    assert merged.arm == "c=canary"
+    assert merged.memo == "u c"
+    assert merged.identity == Identity("i", "alice")
+
+
+def test_an_exit_keeps_nothing_of_what_was_meant_for_the_service() -> None:
+    exit_ = Verdict(status=403, body="no", reason="ip_blocked")
+    assert merge(Verdict(service_headers=(("X-Passport", "p"),), upstream="new"), exit_) == exit_
+
+
+def test_passing_changes_nothing() -> None:
+    one = Verdict(upstream="u")
+    assert merge(one, PASS) is one
+    assert merge(PASS, one) is one
+
+
+def test_memos_are_bounded() -> None:
+    assert len(merge(Verdict(memo="a" * 150), Verdict(memo="b" * 150)).memo) == MEMO_LIMIT
+
+
+def test_the_wire_of_an_exit() -> None:
+    wire = to_wire(Verdict(status=401, body="{}", headers=(("A", "1"), ("A", "2")), reason="r"), "id", "t")
+    assert wire == {"v": 1, "n": "id", "tn": "t", "st": 401, "b": "{}", "h": ["A", "1", "A", "2"], "rs": "r"}
+
+
+def test_the_wire_of_effects_leaves_empty_fields_out() -> None:
+    wire = to_wire(Verdict(service_headers=(("X", "1"),), upstream="u", prepared="h", memo="m", arm="a"), "id", "")
+    assert wire == {"v": 1, "n": "id", "s": ["X", "1"], "u": "u", "p": "h", "m": "m", "a": "a"}
+
+
+def test_a_problem_is_an_uncacheable_exit_with_its_reason() -> None:
+    found = problem(403, "ip_blocked", "No.", "req-1", (("X", "y"),))
+    assert found.is_exit
+    assert found.reason == "ip_blocked"
+    assert ("Content-Type", "application/problem+json") in found.headers
+    assert ("Cache-Control", "no-store") in found.headers
+    assert ("X", "y") in found.headers
+    assert '"request_id": "req-1"' in found.body
