@@ -29,13 +29,15 @@ class Place(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Something wrong at `path`. `at_key` points at the field's name and not at its value."""
+    """Something wrong at `path`. `at_key` points at the field's name and not at its value; `first` is the
+    place that it collides with, if any."""
 
     path: Path
     rule: str
     message: str
     level: Level = ERROR
     at_key: bool = False
+    first: Path | None = None
 
 
 class Finding(NamedTuple):

@@ -34,17 +34,23 @@ class Sources:
 
     def place(self, path: Path, at_key: bool = False) -> Place:
         """Where `path` stands; what is not there (a missing field) is placed at what should hold it."""
+        best: tuple[int, Place] | None = None
         for file in self.files:
             local = _local(file, path)
-            if local is not None:
-                return _walk(file, local, at_key)
-        name = self.files[0].name if self.files else "<no file>"
-        return Place(name, 1, 1)
+            if local is None:
+                continue
+            depth, place = _walk(file, local, at_key)
+            if best is None or depth > best[0]:
+                best = depth, place
+        if best is not None:
+            return best[1]
+        return Place(self.files[0].name if self.files else "<no file>", 1, 1)
 
     def locate(self, problem: Problem) -> Finding:
         """The finding of a problem."""
         place = self.place(problem.path, problem.at_key)
-        return finding(place, problem.rule, problem.message, problem.level)
+        first = f", first at {self.place(problem.first)}" if problem.first is not None else ""
+        return finding(place, problem.rule, problem.message + first, problem.level)
 
 
 def mark(name: str, node: yaml.Node) -> Place:
@@ -53,35 +59,24 @@ def mark(name: str, node: yaml.Node) -> Place:
 
 
 def _local(file: SourceFile, path: Path) -> Path | None:
-    """The path within one file, None when it belongs to another."""
-    if not path:
+    """The path within one file, None when it belongs to another file's part of a list."""
+    if len(path) < 2 or not isinstance(path[1], int):
         return path
     top = str(path[0])
-    if len(path) > 1 and isinstance(path[1], int) and top in file.offsets:
-        index = path[1] - file.offsets[top]
-        return (top, index, *path[2:]) if 0 <= index < file.lengths[top] else None
-    found = _walk_to(file.root, path[:2])
-    return path if found is not None else (path if _walk_to(file.root, path[:1]) is not None else None)
+    index = path[1] - file.offsets.get(top, 0)
+    return (top, index, *path[2:]) if 0 <= index < file.lengths.get(top, 0) else None
 
 
-def _walk(file: SourceFile, path: Path, at_key: bool) -> Place:
-    node, key_node = file.root, None
+def _walk(file: SourceFile, path: Path, at_key: bool) -> tuple[int, Place]:
+    """How many steps of the path exist in the file, and the place of the last one."""
+    node, key_node, depth = file.root, None, 0
     for step in path:
         found = _child(node, step)
         if found is None:
-            # a missing field: point at what should hold it
-            return mark(file.name, node)
+            return depth, mark(file.name, node)
         key_node, node = found
-    return mark(file.name, key_node if at_key and key_node is not None else node)
-
-
-def _walk_to(node: yaml.Node, path: Path) -> yaml.Node | None:
-    for step in path:
-        found = _child(node, step)
-        if found is None:
-            return None
-        node = found[1]
-    return node
+        depth += 1
+    return depth, mark(file.name, key_node if at_key and key_node is not None else node)
 
 
 def _child(node: yaml.Node, step: str | int) -> tuple[yaml.Node | None, yaml.Node] | None:

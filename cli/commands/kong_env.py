@@ -23,8 +23,12 @@ import click
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of the adapter's Lua, as Kong sees it (in a container: where it is mounted).",
 )
-@click.option("--format", "form", type=click.Choice(["env", "compose", "json"]), default="env", show_default=True)
-@click.option("--output", type=click.Choice(["human", "json"]), default="human", help="json: as --format json.")
+@click.option(
+    "--format", "form", type=click.Choice(["env", "compose", "json"]), default="env", show_default=True
+)
+@click.option(
+    "--output", type=click.Choice(["human", "json"]), default="human", help="json: as --format json."
+)
 def command(run_dir: Path, lane: str, adapter_dir: Path | None, form: str, output: str) -> None:
     """Print every KONG_* setting that a stock Kong needs to run kgate.
 
@@ -47,6 +51,6 @@ def command(run_dir: Path, lane: str, adapter_dir: Path | None, form: str, outpu
             click.echo(f"{name}={shlex.quote(value)}")
     if lane == "pdk":
         click.echo(
-            f"note: the read timeout of {READ_TIMEOUT_MS} ms bounds every other plugin server of this Kong too",
+            f"note: the read timeout of {READ_TIMEOUT_MS} ms bounds all plugin servers of this Kong",
             err=True,
         )

@@ -48,7 +48,6 @@ def command(run_dir: Path, lane: str, config_path: Path | None, log_level: str, 
       kgate serve --run-dir /run/kgate --config server.yaml
       kgate serve --run-dir /tmp/kgate --lane express
     """
-    from kong_plugins.identity.issuers import IssuerError
     from kong_plugins.server.config import ServerConfigError, load
     from kong_plugins.server.worker import RunDirError, Worker, close_sockets, open_sockets, write_plugin_info
     from kong_plugins.state.base import StoreError
@@ -68,7 +67,7 @@ def command(run_dir: Path, lane: str, config_path: Path | None, log_level: str, 
                 f"serving lane {lane} in {run_dir} (pid {os.getpid()})",
             )
         )
-    except (IssuerError, StoreError, ValueError) as error:
+    except (RunDirError, StoreError, ValueError) as error:
         raise click.ClickException(f"{config_path or 'server config'}: {error}") from error
     finally:
         close_sockets(sockets, run_dir)

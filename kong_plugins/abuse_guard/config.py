@@ -1,9 +1,9 @@
 """abuse-guard's config.
 
-    deny     addresses and networks that are always answered 403
-    allow    addresses and networks that neither `deny` nor a block can touch
-    blocks   whether the control state's blocks (`kgate block add`) count here, default true
-    fail     closed | open: what happens when there is no verdict, default closed
+deny     addresses and networks that are always answered 403
+allow    addresses and networks that neither `deny` nor a block can touch
+blocks   whether the control state's blocks (`kgate block add`) count here, default true
+fail     closed | open: what happens when there is no verdict, default closed
 """
 
 from __future__ import annotations
@@ -15,13 +15,18 @@ from typing import Any
 from kong_plugins.engine import fields
 from kong_plugins.state.addresses import AddressIndex, network_set
 
-_ADDRESSES: dict[str, Any] = {"type": "array", "elements": {"type": "string"}, "default": []}
+_ADDRESSES: dict[str, Any] = {
+    "type": "array",
+    "elements": {"type": "string"},
+    "default": [],
+    "required": True,
+}
 
 SCHEMA: list[dict[str, Any]] = [
     fields.FAIL,
     {"deny": _ADDRESSES},
     {"allow": _ADDRESSES},
-    {"blocks": {"type": "boolean", "default": True}},
+    {"blocks": {"type": "boolean", "default": True, "required": True}},
 ]
 """Kong schema fields of the plugin's config."""
 

@@ -1,12 +1,12 @@
 """canary-router's config: one canary of one service.
 
-    name      the canary's name, as in `kgate canary set NAME`; also its key for the hash
-    upstream  Kong upstream of the canary's backend
-    users     pinned users: a subject, or "issuer|subject"
-    cidrs     addresses and networks that always see the canary (an office)
-    percent   0..100, share of the verified users that sees the canary
-    salt      key of the hash in place of the name: canaries with the same salt pick the same users
-    fail      closed | open: what happens when there is no verdict, default closed
+name      the canary's name, as in `kgate canary set NAME`; also its key for the hash
+upstream  Kong upstream of the canary's backend
+users     pinned users: a subject, or "issuer|subject"
+cidrs     addresses and networks that always see the canary (an office)
+percent   0..100, share of the verified users that sees the canary
+salt      key of the hash in place of the name: canaries with the same salt pick the same users
+fail      closed | open: what happens when there is no verdict, default closed
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ from kong_plugins.engine import fields
 from kong_plugins.engine.verdict import Verdict
 from kong_plugins.state.addresses import AddressIndex, network_set
 
-_TEXTS: dict[str, Any] = {"type": "array", "elements": {"type": "string"}, "default": []}
+_TEXTS: dict[str, Any] = {
+    "type": "array",
+    "elements": {"type": "string"},
+    "default": [],
+    "required": True,
+}
 
 SCHEMA: list[dict[str, Any]] = [
     fields.FAIL,
@@ -29,7 +34,7 @@ SCHEMA: list[dict[str, Any]] = [
     {"upstream": {"type": "string", "required": True}},
     {"users": _TEXTS},
     {"cidrs": _TEXTS},
-    {"percent": {"type": "number", "between": [0, 100], "default": 0}},
+    {"percent": {"type": "number", "between": [0, 100], "default": 0, "required": True}},
     {"salt": {"type": "string"}},
 ]
 """Kong schema fields of the plugin's config."""
@@ -47,8 +52,8 @@ def check_name(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`canary_verdicts` and `control_verdicts` are the ready verdicts by reason: nothing in them depends on the
-    request."""
+    """`canary_verdicts` and `control_verdicts` are the ready verdicts by reason: nothing in them depends
+    on the request."""
 
     fail: str
     name: str

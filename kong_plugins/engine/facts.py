@@ -31,7 +31,7 @@ class Identity(NamedTuple):
     subject: str
     token_id: str = ""
     scope: str = ""
-    claims: Mapping[str, Any] = {}  # noqa: RUF012 - a default that nobody writes to
+    claims: Mapping[str, Any] = {}
 
     @property
     def key(self) -> str:
@@ -92,4 +92,4 @@ def parse_facts(record: Sequence[Any]) -> Facts:
             raise FactsError(f"facts: a field is {type(value).__name__}, expected text")
     truncated = frozenset(record[12].split(",")) if record[12] else _NOTHING
     headers = dict(zip(record[13::2], record[14::2], strict=True))
-    return Facts(*record[1:12], truncated, headers)
+    return Facts._make((*record[1:12], truncated, headers, None))

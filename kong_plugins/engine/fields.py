@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-FAIL: dict[str, Any] = {"fail": {"type": "string", "one_of": ["closed", "open"], "default": "closed"}}
+FAIL: dict[str, Any] = {
+    "fail": {"type": "string", "one_of": ["closed", "open"], "default": "closed", "required": True}
+}
 """Kong schema field that all gate plugins share: what happens when no verdict can be had."""
 
 
@@ -34,7 +36,8 @@ def text(raw: Mapping[str, Any], field: str, default: str | None = None) -> str:
     if value is None and default is not None:
         return default
     if not isinstance(value, str) or (not value and default is None):
-        raise ValueError(f"{field}: expected text" + ("" if default is not None else ", the field is required"))
+        required = ", the field is required" if default is None else ""
+        raise ValueError(f"{field}: expected text{required}")
     return value
 
 

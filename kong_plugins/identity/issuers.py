@@ -8,6 +8,7 @@
       leeway: 30                        # seconds of clock difference
       max_age: 86400                    # oldest `iat` in seconds, optional
       jwks_url: https://auth.example.com/jwks
+      refresh: 300                      # seconds between fetches of it
 
 Where the keys come from, one of: `jwks` (inline), `jwks_url`, `key_file` (PEM public key or certificate),
 `secret_file` or `secret_env` (HMAC).
@@ -25,6 +26,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from kong_plugins.identity.jwks import ALGORITHMS, KeySet, parse_jwks, single_key
@@ -34,13 +36,17 @@ DEFAULT_TYPES = ("jwt", "at+jwt")
 """Token types (`typ`) of access tokens; logout tokens and our own passports are none of them."""
 
 _SOURCES = ("jwks", "jwks_url", "key_file", "secret_file", "secret_env")
-_FIELDS = {"name", "iss", "audiences", "algorithms", "types", "leeway", "max_age", *_SOURCES}
+_FIELDS = {"name", "iss", "audiences", "algorithms", "types", "leeway", "max_age", "refresh", *_SOURCES}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class IssuerError(ValueError):
+    """The config of the issuers cannot be used: the message names the issuer and the field."""
 
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Who may issue tokens, and how they must look. leeway and max_age are seconds.
+    """Who may issue tokens, and how they must look. leeway, max_age and refresh are seconds.
 
     `keys` holds the keys that stand in the config; with `jwks_url` it is None and they are fetched.
     """
@@ -53,33 +59,34 @@ class Issuer:
     leeway: float = 30.0
     max_age: float | None = None
     jwks_url: str = ""
+    refresh: float = 300.0
     keys: KeySet | None = field(default=None, repr=False)
 
 
 def parse_issuers(items: Sequence[Mapping[str, Any]], base_dir: Path) -> dict[str, Issuer]:
     """Read the config's list of issuers; paths in it are relative to base_dir.
 
-    Raises ValueError naming the issuer and the field.
+    Raises IssuerError, a ValueError, naming the issuer and the field.
     """
     if not isinstance(items, Sequence) or isinstance(items, str):
-        raise ValueError("issuers: expected a list")
+        raise IssuerError("issuers: expected a list")
     issuers: dict[str, Issuer] = {}
     for number, item in enumerate(items):
         where = f"issuers[{number}]"
         if not isinstance(item, Mapping):
-            raise ValueError(f"{where}: expected a mapping")
+            raise IssuerError(f"{where}: expected a mapping")
         name = item.get("name")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise ValueError(f"{where}.name: expected a name of letters, digits, '.', '_' and '-'")
+            raise IssuerError(f"{where}.name: expected a name of letters, digits, '.', '_' and '-'")
         if name in issuers:
-            raise ValueError(f"issuer {name}: name: is there twice")
+            raise IssuerError(f"issuer {name}: name: is there twice")
         try:
             issuer = _parse(name, item, base_dir)
         except ValueError as error:
-            raise ValueError(f"issuer {name}: {error}") from error
+            raise IssuerError(f"issuer {name}: {error}") from error
         for other in issuers.values():
             if other.iss == issuer.iss:
-                raise ValueError(f"issuer {name}: iss: is the same as that of {other.name}")
+                raise IssuerError(f"issuer {name}: iss: is the same as that of {other.name}")
         issuers[name] = issuer
     return issuers
 
@@ -112,6 +119,7 @@ def _parse(name: str, item: Mapping[str, Any], base_dir: Path) -> Issuer:
         leeway=_seconds("leeway", item.get("leeway", 30), 0, 300),
         max_age=None if max_age is None else _seconds("max_age", max_age, 1, 10**9),
         jwks_url=_url(item["jwks_url"]) if "jwks_url" in item else "",
+        refresh=_seconds("refresh", item.get("refresh", 300), 1, 86_400),
         keys=_keys(item, algorithms, base_dir),
     )
 
@@ -168,9 +176,12 @@ def _keys(item: Mapping[str, Any], algorithms: tuple[str, ...], base_dir: Path) 
 def _public_key(pem: bytes) -> Any:
     if b"PRIVATE KEY" in pem:
         raise ValueError("holds a private key; a verifier needs the public one only")
-    if b"BEGIN CERTIFICATE" in pem:
-        return x509.load_pem_x509_certificate(pem).public_key()
-    return load_pem_public_key(pem)
+    try:
+        if b"BEGIN CERTIFICATE" in pem:
+            return x509.load_pem_x509_certificate(pem).public_key()
+        return load_pem_public_key(pem)
+    except UnsupportedAlgorithm as error:
+        raise ValueError("the key is of an unknown kind") from error
 
 
 def read_file(value: Any, base_dir: Path, *, private: bool = False) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from kong_plugins.engine.ask import Ask
 from kong_plugins.engine.facts import Facts
 from kong_plugins.engine.problem import problem
-from kong_plugins.engine.verdict import Verdict
+from kong_plugins.engine.verdict import Pairs, Verdict
 from kong_plugins.identity.passports import PassportTooLarge
 from kong_plugins.identity.tokens import TokenError
 from kong_plugins.passport.config import PassportConfig
@@ -51,9 +51,9 @@ def decide(facts: Facts, config: PassportConfig, state: State, now: float) -> Ve
     except PassportTooLarge:
         detail = "The claims of this user do not fit into a passport."
         return problem(503, "passport_too_large", detail, facts.request_id)
-    headers = ((HEADER, passport),)
+    headers: Pairs = ((HEADER, passport),)
     if not config.forward_token:
-        headers += (("Authorization", ""),)
+        headers += (("Authorization", ""),)  # the adapter takes an empty value as "remove"
     return Verdict(service_headers=headers, identity=identity)
 
 

@@ -54,7 +54,9 @@ def load(path: Path | None, env: Mapping[str, str]) -> ServerConfig:
         raise ServerConfigError(f"{path}: expected a map at the top")
     unknown = sorted(set(map(str, raw)) - _KNOWN)
     if unknown:
-        raise ServerConfigError(f"{path}: unknown field {unknown[0]!r}, known are {', '.join(sorted(_KNOWN))}")
+        raise ServerConfigError(
+            f"{path}: unknown field {unknown[0]!r}, known are {', '.join(sorted(_KNOWN))}"
+        )
     base_dir = path.parent if path is not None else Path.cwd()
     return ServerConfig(trust=raw, redis=_redis(path, raw.get("redis"), env), base_dir=base_dir)
 

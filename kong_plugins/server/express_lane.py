@@ -15,7 +15,7 @@ log = logging.getLogger("kgate.express")
 
 def frame(reply: dict[str, Any]) -> bytes:
     """8 hexadecimal digits of length and the map: a cosocket reads a length before it reads a body."""
-    body = pack(reply)
+    body: bytes = pack(reply)
     return b"%08x" % len(body) + body
 
 

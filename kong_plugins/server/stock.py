@@ -2,7 +2,8 @@
 
 Slower and unguarded: when that server dies, Kong lets requests pass. Use `kgate serve` where you can. Each
 plugin decides alone; abuse-guard makes its first pass only; canary-router reads the user that passport left
-in kong.ctx.shared. The server's configuration is the file that KGATE_SERVER_CONFIG names.
+in kong.ctx.shared. The server's configuration is the file that KGATE_SERVER_CONFIG names; KGATE_RUN_DIR (default: the working
+directory) keeps its keys.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from kong_plugins.server.config import load
 from kong_plugins.server.pdk_lane import exit_args
 from kong_plugins.state.base import Snapshot, State
 from kong_plugins.state.follower import Follower
-from kong_plugins.state.store import open_store
+from kong_plugins.state.open import open_store
 from kong_plugins.static_fallback import core as static_fallback
 
 log = logging.getLogger("kgate.stock")
@@ -59,7 +60,7 @@ class _Shared:
                 return
             path = os.environ.get("KGATE_SERVER_CONFIG")
             config = load(Path(path) if path else None, os.environ)
-            trust = build_trust(config.trust, config.base_dir, config.base_dir)
+            trust = build_trust(config.trust, config.base_dir, Path(os.environ.get("KGATE_RUN_DIR", ".")))
             store = open_store(config.redis.url, config.redis.namespace)
 
             def on_snapshot(snapshot: Snapshot) -> None:

@@ -27,7 +27,7 @@ from kong_plugins.server.outcomes import Outcomes
 from kong_plugins.server.pdk_lane import PdkLane, PdkProtocol
 from kong_plugins.state.base import Snapshot, State
 from kong_plugins.state.follower import Follower
-from kong_plugins.state.store import open_store
+from kong_plugins.state.open import open_store
 
 log = logging.getLogger("kgate.server")
 
@@ -47,14 +47,18 @@ def write_plugin_info(run_dir: Path) -> list[Path]:
         run_dir.mkdir(mode=DIR_MODE, parents=True, exist_ok=True)
         for name in PLUGINS:
             path = plugin_info_file(run_dir, name)
-            # written aside and renamed: a Kong that starts now reads the old file or the new one
-            aside = path.with_suffix(".tmp")
-            aside.write_text(plugin_info_json(name), encoding="utf-8")
-            aside.rename(path)
+            replace_file(path, plugin_info_json(name))
             written.append(path)
     except OSError as error:
         raise RunDirError(f"{run_dir}: {error.strerror or error}") from error
     return written
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write aside and rename: a reader sees the old file or the new one, whole."""
+    aside = path.with_suffix(".tmp")
+    aside.write_text(text, encoding="utf-8")
+    aside.rename(path)
 
 
 def listen(path: Path) -> socket.socket:

@@ -65,7 +65,7 @@ class State(NamedTuple):
 
     snapshot: Snapshot
     trust: Trust
-    answers: Mapping[str, Any] = {}  # noqa: RUF012 - a default that nobody writes to
+    answers: Mapping[str, Any] = {}
 
 
 # StoreError      the store is away, or what it holds cannot be read

@@ -39,12 +39,14 @@ SCHEMA: list[dict[str, Any]] = [
         "responses": {
             "type": "array",
             "required": True,
+            "len_min": 1,
+            "len_max": MAX_ANSWERS,
             "elements": {
                 "type": "record",
                 "fields": [
-                    {"name": {"type": "string", "default": "static"}},
-                    {"on": {"type": "array", "elements": _TEXT, "required": True}},
-                    {"status": {"type": "integer", "between": [200, 599], "default": 200}},
+                    {"name": {"type": "string", "default": "static", "required": True}},
+                    {"on": {"type": "array", "elements": _TEXT, "required": True, "len_min": 1}},
+                    {"status": {"type": "integer", "between": [200, 599], "default": 200, "required": True}},
                     {"headers": {"type": "map", "keys": _TEXT, "values": _TEXT}},
                     {"body": _TEXT},
                     {"content_type": _TEXT},
@@ -60,8 +62,19 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # token, RFC 9110 section 5.6.2
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 _NOT_YOURS = frozenset(
-    "cache-control connection content-length content-type keep-alive proxy-connection te trailer"
-    " transfer-encoding upgrade x-fallback".split()
+    {
+        "cache-control",
+        "connection",
+        "content-length",
+        "content-type",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "x-fallback",
+    }
 )
 """Framing belongs to the server (RFC 9110 section 7.6.1); the others are set by static-fallback itself."""
 _NO_BODY = (204, 205, 304)
@@ -91,10 +104,9 @@ def parse(raw: Mapping[str, Any]) -> Config:
         except ValueError as error:
             raise ValueError(f"responses[{number}].{error}") from error
         for token in answer.on:
-            if token in taken:
-                raise ValueError(f"responses[{number}].on: {token!r} is already answered by "
-                                 f"responses[{taken[token]}]")  # fmt: skip
-            taken[token] = number
+            earlier = taken.setdefault(token, number)
+            if earlier != number:
+                raise ValueError(f"responses[{number}].on: responses[{earlier}] answers {token!r} already")
         answers.append(answer)
     plan = prepared.plan(tuple(answers))
     return Config(fail=fields.fail_policy(raw), plan=plan, verdict=Verdict(prepared=plan.hash))
@@ -104,6 +116,8 @@ def _answer(response: Any) -> prepared.PreparedAnswer:
     if not isinstance(response, Mapping):
         raise ValueError("on: expected a record")
     status = int(fields.number(response, "status", 200, 599, 200))
+    if status != (response.get("status") or status):
+        raise ValueError("status: expected a whole number")
     body = fields.text(response, "body", "")
     name = fields.text(response, "name", "static")
     if not _NAME.fullmatch(name):

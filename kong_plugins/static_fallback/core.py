@@ -1,4 +1,4 @@
-"""static-fallback: name the prepared answers of the route. The adapter gives one from the first failure on."""
+"""static-fallback: name the prepared answers of the route. The adapter gives one at a failure."""
 
 from __future__ import annotations
 

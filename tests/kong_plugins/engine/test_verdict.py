@@ -37,7 +37,9 @@ def test_the_wire_of_an_exit() -> None:
 
 
 def test_the_wire_of_effects_leaves_empty_fields_out() -> None:
-    wire = to_wire(Verdict(service_headers=(("X", "1"),), upstream="u", prepared="h", memo="m", arm="a"), "id", "")
+    wire = to_wire(
+        Verdict(service_headers=(("X", "1"),), upstream="u", prepared="h", memo="m", arm="a"), "id", ""
+    )
     assert wire == {"v": 1, "n": "id", "s": ["X", "1"], "u": "u", "p": "h", "m": "m", "a": "a"}
 
 

@@ -2,7 +2,21 @@
 
 from kong_plugins.server.outcomes import REMEMBERED_BATCHES, Outcome, Outcomes
 
-ROW = ["r1", "checkout", "order", "food", "200", "502, 200", "2", "12", "service", "", "", "memo", "203.0.113.9"]
+ROW = [
+    "r1",
+    "checkout",
+    "order",
+    "food",
+    "200",
+    "502, 200",
+    "2",
+    "12",
+    "service",
+    "",
+    "",
+    "memo",
+    "203.0.113.9",
+]
 
 
 def test_rows_reach_the_sink_with_their_names() -> None:

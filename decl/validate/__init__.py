@@ -1,0 +1,30 @@
+"""Validate: what Kong or the plugin server would refuse, found before anything is sent.
+
+schema (JSON Schema) > plugin configs (JSON Schema, then the plugin's own parser) > names and references.
+Each stage looks at plain values and survives what an earlier one found wrong, so all problems come in one run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from decl.findings import Problem
+from decl.validate.plugin_configs import check_plugin_configs
+from decl.validate.references import check_references
+from decl.validate.routes import check_routes
+from decl.validate.schema import check_schema
+from decl.validate.uniqueness import check_uniqueness
+from decl.walk import walk
+
+
+def validate(document: dict[str, Any], complete: bool = True) -> list[Problem]:
+    """All problems of a document. `complete` is False when a file is missing from it: then a name that is
+    not there proves nothing."""
+    entities = tuple(walk(document))
+    problems = list(check_schema(document))
+    problems += check_plugin_configs(entities)
+    problems += check_uniqueness(entities)
+    if complete:
+        problems += check_references(document, entities)
+        problems += check_routes(document, entities)
+    return problems

@@ -1,0 +1,41 @@
+"""Plugin configs: JSON Schema for the plugins that we know, then the gate plugins' own parsers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from decl import plugin_sources
+from decl.findings import Path, Problem
+from decl.validate.schema import plugin_checker
+from decl.walk import Entity
+
+_STEP = re.compile(r"([A-Za-z0-9_-]+)|\[(\d+)\]")
+
+
+def check_plugin_configs(entities: Iterable[Entity]) -> Iterator[Problem]:
+    """What is wrong in the configs of all plugins, wherever they stand."""
+    for entity in entities:
+        if entity.kind != "plugins":
+            continue
+        name, config = entity.values.get("name"), entity.values.get("config", {})
+        checker = plugin_checker(name) if isinstance(name, str) else None
+        if checker is None or not isinstance(name, str) or not isinstance(config, dict):
+            continue
+        path = (*entity.path, "config")
+        problems = list(checker.problems(config, path))
+        if problems:
+            yield from problems
+            continue
+        message = plugin_sources.check(name, config)
+        if message is not None:
+            yield Problem(_pointed_at(path, message), "plugin-config", f"{name}: {message}")
+
+
+def _pointed_at(path: Path, message: str) -> Path:
+    """The parsers' errors begin with the field, `responses[0].on: ...`: point there."""
+    field, colon, _ = message.partition(": ")
+    if not colon or not re.fullmatch(r"[A-Za-z0-9_.\[\]-]+", field):
+        return path
+    steps = tuple(int(index) if index else key for key, index in _STEP.findall(field))
+    return (*path, *steps)

@@ -1,0 +1,160 @@
+"""Check values against a JSON Schema and say in plain words what is wrong where."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+import schemas
+from decl.findings import Path, Problem
+from decl.validate.fast import Check, Compiler
+
+_TYPE_NAMES = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "object": "a map",
+    "array": "a list",
+    "null": "null",
+}
+
+
+class Checker(NamedTuple):
+    """A compiled schema: the quick answer, and the explanation of a no."""
+
+    accepts: Check
+    explain: Draft202012Validator
+
+    def problems(self, value: Any, path: Path) -> Iterator[Problem]:
+        """What is wrong with a value that stands at `path`."""
+        if self.accepts(value):
+            return
+        for error in self.explain.iter_errors(value):
+            yield from _problems(error, path)
+
+
+def checker(schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -> Checker:
+    """The checker of a schema whose `$ref`s point into root's `$defs`."""
+    root = schema if root is None else root
+    whole = {**schema, "$defs": root.get("$defs", {})}
+    return Checker(Compiler(root).compile(schema), Draft202012Validator(whole))
+
+
+@cache
+def plugin_checker(name: str) -> Checker | None:
+    """The checker of a plugin's config, None when the plugin is not known."""
+    schema = schemas.plugin(name)
+    return None if schema is None else checker(schema)
+
+
+@cache
+def _gateway_checkers() -> tuple[Checker, dict[str, Checker]]:
+    """The checker of the document without its entities, and one for the entities of each list."""
+    root = schemas.gateway()
+    outline = dict(root["properties"])
+    entities = {}
+    for name, schema in root["properties"].items():
+        if "$ref" in schema.get("items", {}):
+            outline[name] = {"type": "array"}
+            entities[name] = checker(schema["items"], root)
+    return checker({**root, "properties": outline}, root), entities
+
+
+def check_schema(document: dict[str, Any]) -> Iterator[Problem]:
+    """Check the document, entity by entity."""
+    outline, entities = _gateway_checkers()
+    yield from outline.problems(document, ())
+    for name, entity_checker in entities.items():
+        items = document.get(name)
+        if isinstance(items, list):
+            for index, item in enumerate(items):
+                yield from entity_checker.problems(item, (name, index))
+
+
+def _problems(error: ValidationError, base: Path) -> Iterator[Problem]:
+    path = (*base, *error.absolute_path)
+    keyword = str(error.validator)
+    if keyword == "additionalProperties":
+        known = list(error.schema.get("properties", ()))  # type: ignore[union-attr]
+        for name in error.instance:
+            if name not in known:
+                yield Problem((*path, name), "unknown-field", _unknown(name, known), at_key=True)
+    elif keyword == "required":
+        missing = [name for name in error.validator_value if name not in error.instance]
+        # jsonschema reports each missing field on its own: name it by its message
+        name = next((name for name in missing if error.message.startswith(repr(name))), missing[0])
+        yield Problem(path, "missing-field", f"field {name!r} is missing")
+    elif error.parent is not None and error.parent.validator == "propertyNames":
+        yield Problem((*path, error.instance), "wrong-value", _wrong(error), at_key=True)
+    elif keyword == "anyOf":
+        yield _no_option(error, path)
+    elif keyword == "propertyNames":
+        for inner in error.context or ():
+            yield Problem((*path, inner.instance), "wrong-value", _wrong(inner), at_key=True)
+    elif keyword == "type":
+        yield Problem(path, "wrong-type", _wrong_type(error, path))
+    else:
+        yield Problem(path, "wrong-value", _wrong(error))
+
+
+def _no_option(error: ValidationError, path: Path) -> Problem:
+    """None of several forms: the form of the value's own type says best what is wrong."""
+    options = error.validator_value
+    if all(option.keys() == {"required"} for option in options):
+        names = [option["required"][0] for option in options]
+        return Problem(path, "missing-field", f"one of {', '.join(names)} is needed")
+    for inner in error.context or ():
+        if inner.validator != "type":
+            return Problem((*path, *inner.path), "wrong-value", _wrong(inner))
+    types = " or ".join(_TYPE_NAMES[option["type"]] for option in options)
+    return Problem(path, "wrong-type", f"expected {types}")
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    return f"unknown field {name!r}" + (f", did you mean {close[0]!r}?" if close else "")
+
+
+def _wrong_type(error: ValidationError, path: Path) -> str:
+    expected = error.validator_value
+    names = [expected] if isinstance(expected, str) else [name for name in expected if name != "null"]
+    found = next(
+        (text for name, text in _TYPE_NAMES.items() if Draft202012Validator.TYPE_CHECKER.is_type(error.instance, name)),
+        "something else",
+    )
+    hint = ""
+    if names == ["string"] and isinstance(error.instance, int | float) and path:
+        hint = f'; put it in quotes: {path[-1]}: "{error.instance}"'
+    return f"expected {' or '.join(_TYPE_NAMES[name] for name in names)}, found {found}{hint}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value) if not isinstance(value, bool) else str(value).lower()
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+_WORDS: dict[str, Callable[[Any], str]] = {
+    "enum": lambda values: "expected one of " + ", ".join(str(v) for v in values if v is not None),
+    "const": lambda value: f"expected {_shown(value)}",
+    "minimum": lambda limit: f"expected {limit} or more",
+    "maximum": lambda limit: f"expected {limit} or less",
+    "exclusiveMinimum": lambda limit: f"expected more than {limit}",
+    "minLength": lambda limit: "must not be empty" if limit == 1 else f"expected {limit} characters or more",
+    "maxLength": lambda limit: f"expected {limit} characters or less",
+    "minItems": lambda limit: "must not be empty" if limit == 1 else f"expected {limit} items or more",
+    "maxItems": lambda limit: f"expected {limit} items or less",
+    "minProperties": lambda limit: "must not be empty" if limit == 1 else f"expected {limit} fields or more",
+    "pattern": lambda pattern: f"does not match {pattern}",
+}
+
+
+def _wrong(error: ValidationError) -> str:
+    keyword = str(error.validator)
+    words = _WORDS[keyword](error.validator_value)
+    return words if keyword.endswith(("Length", "Items", "Properties")) else f"{words}, found {_shown(error.instance)}"

@@ -1,0 +1,68 @@
+"""Uniqueness: what Kong allows once only, by the unique keys of its schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator
+
+from decl.findings import Path, Problem
+from decl.walk import SINGULAR, Entity, reference
+
+RULE = "duplicate-name"
+
+_UNIQUE = {
+    "tenants": ("name",),
+    "issuers": ("name", "iss"),
+    "services": ("name", "id"),
+    "routes": ("name", "id"),
+    "upstreams": ("name", "id"),
+    "consumers": ("username", "custom_id", "id"),
+    "plugins": ("instance_name", "id"),
+    "targets": ("id",),
+    "keyauth_credentials": ("key", "id"),
+    "jwt_secrets": ("key", "id"),
+}
+_SECRET = frozenset((("keyauth_credentials", "key"),))
+_PARENTS = {"services": "service", "routes": "route", "consumers": "consumer"}
+
+
+def check_uniqueness(entities: Iterable[Entity]) -> Iterator[Problem]:
+    """Names, ids and keys that are used twice; a plugin that stands twice in one scope."""
+    seen: dict[Hashable, Path] = {}
+    for entity in entities:
+        for field in _UNIQUE[entity.kind]:
+            value = entity.values.get(field)
+            if isinstance(value, str):
+                shown = "is" if (entity.kind, field) in _SECRET else f"{value!r} is"
+                message = f"{SINGULAR[entity.kind]} {field} {shown} used twice"
+                yield from _once(seen, (entity.kind, field, value), (*entity.path, field), message)
+        if entity.kind == "plugins":
+            yield from _plugin(seen, entity)
+        elif entity.kind == "targets":
+            upstream = entity.parent.values.get("name") if entity.parent else None
+            upstream = upstream or reference(entity.values.get("upstream"))
+            target = entity.values.get("target")
+            if isinstance(target, str) and isinstance(upstream, str):
+                message = f"target {target!r} stands twice in upstream {upstream!r}"
+                yield from _once(seen, ("target", upstream, target), (*entity.path, "target"), message)
+
+
+def _plugin(seen: dict[Hashable, Path], entity: Entity) -> Iterator[Problem]:
+    name = entity.values.get("name")
+    if not isinstance(name, str):
+        return
+    scope = {field: reference(entity.values.get(field)) for field in ("service", "route", "consumer")}
+    parent = entity.parent
+    if parent is not None and parent.kind == "tenants":
+        scope["tenant"] = parent.values.get("name")
+    elif parent is not None:
+        own = parent.values.get("name") or parent.values.get("username") or str(parent.path)
+        scope[_PARENTS[parent.kind]] = own
+    where = ", ".join(f"{field} {value!r}" for field, value in scope.items() if value) or "all requests"
+    key = ("plugin", name, *sorted((field, value or "") for field, value in scope.items()))
+    yield from _once(seen, key, entity.path, f"plugin {name!r} stands twice for {where}")
+
+
+def _once(seen: dict[Hashable, Path], key: Hashable, path: Path, message: str) -> Iterator[Problem]:
+    first = seen.setdefault(key, path)
+    if first is not path:
+        yield Problem(path, RULE, message, first=first)

@@ -1,0 +1,72 @@
+"""All entities of a document with their places, whatever else is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from decl.findings import Path
+
+CHILDREN: dict[str, tuple[str, ...]] = {
+    "": (
+        "tenants",
+        "issuers",
+        "services",
+        "routes",
+        "plugins",
+        "upstreams",
+        "targets",
+        "consumers",
+        "keyauth_credentials",
+        "jwt_secrets",
+    ),
+    "tenants": ("plugins",),
+    "services": ("routes", "plugins"),
+    "routes": ("plugins",),
+    "upstreams": ("targets",),
+    "consumers": ("plugins", "keyauth_credentials", "jwt_secrets"),
+}
+"""Which lists of entities stand in which entity; "" is the document."""
+
+SINGULAR = {kind: kind[:-1] for kinds in CHILDREN.values() for kind in kinds}
+
+
+class Entity(NamedTuple):
+    """One entity: its kind as Kong names the list, its place, its own values and the entity it is in."""
+
+    kind: str
+    path: Path
+    values: Mapping[str, Any]
+    parent: Entity | None
+
+    @property
+    def label(self) -> str:
+        """How messages name it: `route 'checkout'`."""
+        name = self.values.get("name") or self.values.get("username") or self.values.get("target")
+        singular = SINGULAR[self.kind]
+        return f"{singular} {name!r}" if isinstance(name, str) else f"a {singular} without a name"
+
+
+def walk(document: Mapping[str, Any]) -> Iterator[Entity]:
+    """The entities in the order of the document, parents before children."""
+    return _children("", (), document, None)
+
+
+def _children(kind: str, path: Path, values: Mapping[str, Any], parent: Entity | None) -> Iterator[Entity]:
+    for child_kind in CHILDREN.get(kind, ()):
+        items = values.get(child_kind)
+        if not isinstance(items, list):
+            continue
+        for index, item in enumerate(items):
+            if isinstance(item, dict):
+                entity = Entity(child_kind, (*path, child_kind, index), item, parent)
+                yield entity
+                if child_kind in CHILDREN:
+                    yield from _children(child_kind, entity.path, item, entity)
+
+
+def reference(value: Any) -> str | None:
+    """The name or id that a foreign key names: Kong takes text and {id}, the Admin API {name} as well."""
+    if isinstance(value, dict):
+        value = value.get("id", value.get("name"))
+    return value if isinstance(value, str) else None

@@ -1,0 +1,49 @@
+--- Stops waiting for a plugin server that does not answer, per worker.
+--
+-- Two missing answers within a second open it: requests are answered at once. Every half second one request is let
+-- through as a probe; a good answer closes it. Times are seconds, given by the caller.
+
+local M = {}
+M.__index = M
+
+local MISSES, WINDOW, PROBE_EVERY = 2, 1.0, 0.5
+
+function M.new()
+  return setmetatable({ misses = 0, first = 0, open = false, probe = 0 }, M)
+end
+
+--- Whether this request may ask. While open, true means that it is the probe.
+function M:allow(now)
+  if not self.open then
+    return true
+  end
+  if now - self.probe >= PROBE_EVERY then
+    self.probe = now
+    return true
+  end
+  return false
+end
+
+--- An answer did not come.
+function M:miss(now)
+  if self.open then
+    return
+  end
+  if self.misses == 0 or now - self.first > WINDOW then
+    self.misses, self.first = 1, now
+    return
+  end
+  self.misses = self.misses + 1
+  if self.misses >= MISSES then
+    self.open, self.probe = true, now
+  end
+end
+
+--- An answer came.
+function M:good()
+  if self.misses ~= 0 or self.open then
+    self.misses, self.open = 0, false
+  end
+end
+
+return M

@@ -1,0 +1,74 @@
+--- The facts of one request as the positional record of docs/protocol.md.
+
+local const = require "kong.plugins.kgate.const"
+
+local lower, gsub, sub, find = string.lower, string.gsub, string.sub, string.find
+local setmetatable, kong, ngx = setmetatable, kong, ngx
+
+local M = {}
+
+local PROTOCOL = const.PROTOCOL
+local MAX_HEADER = 8192
+
+-- array of header names -> { { name, var }, ... }; weak: gone with the config
+local compiled = setmetatable({}, { __mode = "k" })
+
+local function compile(names)
+  local specs = {}
+  for i = 1, #names do
+    local name = lower(names[i])
+    specs[i] = { name = name, var = "http_" .. gsub(name, "-", "_") }
+  end
+  compiled[names] = specs
+  return specs
+end
+
+--- An IPv4 address that came in as IPv4-mapped IPv6, as IPv4 (nginx writes these in lower case).
+local function unfold(ip)
+  if sub(ip, 1, 7) == "::ffff:" and find(ip, ".", 8, true) then
+    return sub(ip, 8)
+  end
+  return ip
+end
+M.unfold = unfold
+
+--- Kong's request id (since Kong 3.5): made by nginx, never the client's.
+function M.request_id(ctx)
+  return ctx.request_id or ngx.var.kong_request_id or ""
+end
+
+--- Fill list with the facts and return their number. names: the headers to send.
+function M.fill(list, ctx, plan, names)
+  local var = ngx.var
+  local specs = compiled[names] or compile(names)
+  list[1] = PROTOCOL
+  list[2] = M.request_id(ctx)
+  list[3] = unfold(var.remote_addr or "")
+  list[4] = var.scheme or ""
+  list[5] = ngx.req.get_method()
+  list[6] = var.host or ""
+  list[7] = kong.request.get_path()
+  list[8] = kong.request.get_raw_path()
+  list[9] = plan.route
+  list[10] = plan.service
+  list[11] = plan.tenant
+  list[12] = var.http_traceparent or ""
+  local n, truncated = 13, ""
+  for i = 1, #specs do
+    local spec = specs[i]
+    local value = var[spec.var]
+    if value then
+      if #value > MAX_HEADER then
+        value = sub(value, 1, MAX_HEADER)
+        truncated = truncated == "" and spec.name or truncated .. "," .. spec.name
+      end
+      list[n + 1] = spec.name
+      list[n + 2] = value
+      n = n + 2
+    end
+  end
+  list[13] = truncated
+  return n
+end
+
+return M

@@ -1,0 +1,89 @@
+--- What became of the requests: rows that are sent to the plugin server in batches, off the request path.
+
+local mp = require "kong.plugins.kgate.mp"
+local express = require "kong.plugins.kgate.express"
+
+local concat, pcall, tostring, sub = table.concat, pcall, tostring, string.sub
+local ngx, kong = ngx, kong
+
+local M = {}
+
+local DELAY_SECONDS = 0.1
+local MAX_ROWS = 1000
+local EARLY_ROWS = 500 -- a busy worker does not wait for the timer
+local FIELDS = 13
+
+local rows, n, waiting, hurried = {}, 0, false, false
+local dropped, batches = 0, 0
+local socket, worker
+
+--- For tests: forget everything.
+function M.reset()
+  rows, n, waiting, hurried, dropped, batches, socket, worker = {}, 0, false, false, 0, 0, nil, nil
+end
+
+-- Unique over workers, restarts, and containers that share a run dir (equal pids): the address of a table differs.
+local function batch_id()
+  if not worker then
+    worker = sub(ngx.md5(ngx.worker.pid() .. " " .. ngx.now() .. " " .. tostring({})), 1, 16)
+  end
+  batches = batches + 1
+  return worker .. "-" .. batches
+end
+
+local function send()
+  local batch, count, lost = rows, n, dropped
+  rows, n, dropped, waiting, hurried = {}, 0, 0, false, false
+  if count == 0 and lost == 0 then
+    return
+  end
+  local message = "\x94" .. mp.text("o") .. mp.text(batch_id()) .. mp.int(lost) .. mp.array(count)
+    .. concat(batch, "", 1, count)
+  local reply, err = express.call(socket, message)
+  if not reply then
+    reply, err = express.call(socket, message) -- the same batch id: the server counts it once
+  end
+  if not reply then
+    dropped = dropped + lost + count
+    kong.log.warn("kgate: ", count, " outcomes dropped: ", err)
+  end
+end
+
+-- The timer's handler. Also at a worker's exit (premature): a last try.
+local function flush()
+  local ok, err = pcall(send)
+  if not ok then
+    kong.log.err("kgate: outcomes: ", err)
+  end
+end
+M.flush = flush
+
+local function start(delay)
+  local ok, err = ngx.timer.at(delay, flush)
+  if not ok then
+    kong.log.warn("kgate: outcomes wait, no timer: ", err)
+  end
+  return ok and true or false
+end
+
+local parts = {}
+
+--- Add one row: 13 texts in the order of docs/protocol.md. path: the express socket.
+function M.add(path, row)
+  socket = path
+  if n >= MAX_ROWS then
+    dropped = dropped + 1
+  else
+    parts[1] = "\x9d" -- an array of 13
+    local last = mp.put_texts(parts, 1, row, 1, FIELDS)
+    n = n + 1
+    rows[n] = concat(parts, "", 1, last)
+  end
+  if not waiting then
+    waiting = start(DELAY_SECONDS)
+  elseif n >= EARLY_ROWS and not hurried then
+    hurried = start(0)
+  end
+end
+
+return M

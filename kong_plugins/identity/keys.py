@@ -1,0 +1,103 @@
+"""Keys of all issuers as one snapshot, swapped whole when any of them changes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from kong_plugins.identity.fetcher import JwksFetcher
+from kong_plugins.identity.issuers import Issuer
+from kong_plugins.identity.jwks import KeySet
+
+
+class KeySnapshot(NamedTuple):
+    """Keys by issuer name. `generation` grows with every change: answers of an earlier one are void."""
+
+    generation: int
+    sets: Mapping[str, KeySet]
+
+
+class KeySource(Protocol):
+    """Where Trust gets keys from."""
+
+    def snapshot(self) -> KeySnapshot:
+        """The keys of now; must not block."""
+        ...
+
+    def want(self, issuer: str, kid: str) -> None:
+        """A token named an unknown key; must not block."""
+        ...
+
+    def start(self) -> None:
+        """Begin background work."""
+        ...
+
+    def stop(self) -> None:
+        """End background work."""
+        ...
+
+
+class StaticKeys:
+    """Keys that never change."""
+
+    def __init__(self, sets: Mapping[str, KeySet]) -> None:
+        self._snapshot = KeySnapshot(1, sets)
+
+    def snapshot(self) -> KeySnapshot:
+        """See KeySource."""
+        return self._snapshot
+
+    def want(self, issuer: str, kid: str) -> None:
+        """See KeySource."""
+
+    def start(self) -> None:
+        """See KeySource."""
+
+    def stop(self) -> None:
+        """See KeySource."""
+
+
+class LiveKeys:
+    """The keys from the config, and one fetcher for each issuer with a `jwks_url`.
+
+    With cache_dir, keys of an earlier run are there at once.
+    """
+
+    def __init__(self, issuers: Mapping[str, Issuer], *, cache_dir: Path | None = None) -> None:
+        sets = {name: issuer.keys for name, issuer in issuers.items() if issuer.keys is not None}
+        self._snapshot = KeySnapshot(1, sets)
+        self._lock = threading.Lock()
+        self.fetchers = {
+            name: JwksFetcher(issuer, self._publish, cache_dir=cache_dir)
+            for name, issuer in issuers.items()
+            if issuer.jwks_url
+        }
+        for fetcher in self.fetchers.values():
+            fetcher.restore()
+
+    def _publish(self, name: str, keys: KeySet) -> None:
+        with self._lock:
+            generation, sets = self._snapshot
+            self._snapshot = KeySnapshot(generation + 1, {**sets, name: keys})
+
+    def snapshot(self) -> KeySnapshot:
+        """See KeySource."""
+        return self._snapshot
+
+    def want(self, issuer: str, kid: str) -> None:
+        """See KeySource."""
+        fetcher = self.fetchers.get(issuer)
+        if fetcher is not None:
+            fetcher.want(kid)
+
+    def start(self) -> None:
+        """See KeySource."""
+        for fetcher in self.fetchers.values():
+            fetcher.start()
+
+    def stop(self) -> None:
+        """See KeySource."""
+        for fetcher in self.fetchers.values():
+            fetcher.stop()

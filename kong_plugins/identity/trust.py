@@ -1,0 +1,146 @@
+"""Trust: what the plugin server believes and what it signs with.
+
+Issuers, their keys and the keyring come from the server's own config, by name; Kong's config only names
+them, so nobody who writes to Kong or to a socket can bring an own trust anchor.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from kong_plugins.engine.facts import Facts, Identity
+from kong_plugins.identity.cache import BoundedCache
+from kong_plugins.identity.issuers import Issuer, parse_issuers
+from kong_plugins.identity.keyring import Keyring, parse_keyring, write_private
+from kong_plugins.identity.keys import KeySource, LiveKeys, StaticKeys
+from kong_plugins.identity.passports import PassportOffice, PassportRule
+from kong_plugins.identity.tokens import MAX_TOKEN, TokenError, Verified, check_token
+
+PASSPORT_ISSUER = "kgate"
+PUBLIC_KEYS = "passport-jwks.json"
+KEEP_VERIFIED = 60.0
+"""Seconds that a verified token is believed without another check, if its `exp` is not before."""
+KEEP_REFUSED = 5.0
+CACHED = 5_000
+
+_CacheKey = tuple[bytes, tuple[str, ...], int]
+
+
+class Trust:
+    """Verifies clients' tokens and issues passports; both answer warm requests from bounded caches.
+
+    For one thread; only the key source is written by others.
+    """
+
+    def __init__(
+        self,
+        issuers: Mapping[str, Issuer],
+        keys_provider: KeySource,
+        keyring: Keyring,
+        passport_issuer: str = PASSPORT_ISSUER,
+        cached: int = CACHED,
+    ) -> None:
+        self._issuers = dict(issuers)
+        self._keys = keys_provider
+        self._keyring = keyring
+        self._office = PassportOffice(keyring, passport_issuer, cached)
+        self._verified: BoundedCache[_CacheKey, Verified] = BoundedCache(cached)
+        # apart from the verified ones: a flood of forged tokens must not push those out
+        self._refused: BoundedCache[_CacheKey, tuple[float, str, str]] = BoundedCache(cached)
+
+    @classmethod
+    def empty(cls) -> Trust:
+        """A trust that knows no issuer and signs with a key of its own, for tests."""
+        return cls({}, StaticKeys({}), Keyring(Ed25519PrivateKey.generate()))
+
+    def has(self, issuer_name: str) -> bool:
+        """Whether the server's config has an issuer of this name."""
+        return issuer_name in self._issuers
+
+    def verify(self, token: str, issuer_names: tuple[str, ...], now: float) -> Identity:
+        """Who the token says the client is, if one of the named issuers signed it. now is Unix time.
+
+        Raises TokenError. Names that are not configured are passed over: ask `has` first.
+        """
+        generation, sets = self._keys.snapshot()
+        key: _CacheKey | None = None
+        if token.isascii() and len(token) <= MAX_TOKEN:
+            key = (blake2b(token.encode(), digest_size=32).digest(), issuer_names, generation)
+            kept = self._verified.get(key)
+            if kept is not None and kept.since <= now < kept.until:
+                return kept.identity
+            refused = self._refused.get(key)
+            if refused is not None and 0 <= now - refused[0] < KEEP_REFUSED:
+                raise TokenError(refused[1], refused[2])
+        allowed = {name: self._issuers[name] for name in issuer_names if name in self._issuers}
+        try:
+            found = check_token(token, allowed, sets, now)
+        except TokenError as error:
+            if error.reason == "unknown_key":
+                self._keys.want(error.issuer, error.kid)
+            if error.reason == "bad_signature" and key is not None:
+                self._refused.put(key, (now, error.reason, error.detail))
+            raise
+        if key is not None:
+            until = min(found.until, now + KEEP_VERIFIED)
+            self._verified.put(key, found._replace(until=until))
+        return found.identity
+
+    def issue(self, identity: Identity, facts: Facts, config: PassportRule, now: float) -> str:
+        """A signed passport for a verified user. now is Unix time in seconds.
+
+        Raises PassportTooLarge, a ValueError naming the claim.
+        """
+        return self._office.issue(identity, facts, config, now)
+
+    def public_jwks(self) -> dict[str, Any]:
+        """The JWKS document with which front servers verify passports."""
+        return self._keyring.public_jwks()
+
+    def start(self) -> None:
+        """Begin to fetch keys. After a fork, in the process that verifies."""
+        self._keys.start()
+
+    def stop(self) -> None:
+        """End the fetching."""
+        self._keys.stop()
+
+
+def build_trust(config: Mapping[str, Any], base_dir: Path, state_dir: Path) -> Trust:
+    """Build from the server's config: `issuers`, a list, and `passport: {issuer: kgate, key: {...}}`.
+
+    Paths in the config are relative to base_dir. state_dir keeps fetched keys, the passport key where none is
+    configured, and `passport-jwks.json`, the public keys for the front servers. Raises ValueError naming
+    the field.
+    """
+    issuers = parse_issuers(config.get("issuers") or [], base_dir)
+    passport = config.get("passport") or {}
+    if not isinstance(passport, Mapping):
+        raise ValueError("passport: expected a map")
+    for field in passport:
+        if field not in ("issuer", "key"):
+            raise ValueError(f"passport: {field}: unknown field")
+    name = passport.get("issuer", PASSPORT_ISSUER)
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise ValueError("passport.issuer: expected a non-empty text")
+    for issuer in issuers.values():
+        if issuer.iss == name:
+            raise ValueError(f"issuer {issuer.name}: iss: is the gateway's own, see passport.issuer")
+    made = {"alg": "EdDSA", "file": str(state_dir.absolute() / "passport-key.pem"), "generate": True}
+    cache_dir = state_dir / "jwks"
+    try:
+        cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        keyring = parse_keyring(passport.get("key") or made, base_dir)
+        public = state_dir / PUBLIC_KEYS
+        scratch = write_private(public, json.dumps(keyring.public_jwks(), indent=1).encode() + b"\n")
+        scratch.chmod(0o644)
+        scratch.replace(public)
+    except OSError as error:
+        raise ValueError(f"cannot write to {state_dir}: {error.strerror}") from error
+    return Trust(issuers, LiveKeys(issuers, cache_dir=cache_dir), keyring, name)

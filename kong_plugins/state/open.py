@@ -1,0 +1,17 @@
+"""Choosing a store by its URL."""
+
+from __future__ import annotations
+
+from kong_plugins.state.base import ControlStore
+from kong_plugins.state.memory import MemoryStore
+from kong_plugins.state.redis import RedisStore
+
+
+def open_store(url: str | None, namespace: str = "default") -> ControlStore:
+    """The store of a URL: None or memory:// (this process alone), redis://, rediss://, unix://.
+
+    Connects to nothing yet. Raises ValueError for another URL.
+    """
+    if url is None or url == "memory://":
+        return MemoryStore()
+    return RedisStore(url, namespace)

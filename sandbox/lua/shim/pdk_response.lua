@@ -1,0 +1,120 @@
+-- kong.response, with Kong's rule for exits: in access the answer waits until the plugins had their turn,
+-- in header_filter it replaces what the upstream sent, elsewhere it raises.
+local state = require "shim.state"
+local py = state.py
+
+local M = {}
+local response = {}
+
+local function x(phases)
+  local cur = state.cur
+  if not (cur and cur.x) then error("no request found", 3) end
+  if phases and not phases[cur.phase] then
+    error("function cannot be called in " .. cur.phase .. " phase", 3)
+  end
+  return cur.x
+end
+
+local EXIT = { rewrite = true, access = true, header_filter = true }
+local CHANGE = EXIT
+
+function response.get_status() return py.resp_status(x()) end
+function response.get_header(name)
+  local value = py.resp_get_header(x(), name, false)
+  return value
+end
+function response.get_headers(max) return ngx.resp.get_headers(max) end
+function response.get_source()
+  local ctx = state.cur.ctx
+  if ctx.KONG_UNEXPECTED then return "error" end
+  if ctx.KONG_EXITED then return "exit" end
+  if ctx.KONG_PROXIED then return "service" end
+  return "error"
+end
+function response.set_status(status) py.resp_set_status(x(CHANGE), status) end
+function response.set_header(name, value)
+  py.resp_set_header(x(CHANGE), name, type(value) == "table" and value or tostring(value))
+end
+function response.add_header(name, value)
+  py.resp_add_header(x(CHANGE), name, type(value) == "table" and value or tostring(value))
+end
+function response.clear_header(name) py.resp_set_header(x(CHANGE), name, nil) end
+function response.set_headers(headers)
+  local ex = x(CHANGE)
+  for name, value in pairs(headers) do
+    py.resp_set_header(ex, name, type(value) == "table" and value or tostring(value))
+  end
+end
+
+-- Puts an answer on the exchange; does not leave the handler.
+local function send(status, body, headers)
+  local ex = state.cur.x
+  py.resp_set_status(ex, status)
+  local has_type, has_length
+  for name, value in pairs(headers or {}) do
+    local lower = name:lower():gsub("_", "-")
+    if lower == "content-type" then has_type = true end
+    if lower == "content-length" then has_length = true end
+    if lower ~= "transfer-encoding" then
+      py.resp_set_header(ex, name, type(value) == "table" and value or tostring(value))
+    end
+  end
+  if type(body) == "table" then
+    local json, err = py.json_encode(body)
+    if not json then error("body encoding failed while flushing response: " .. tostring(err), 3) end
+    body = json
+    if not has_type then py.resp_set_header(ex, "Content-Type", "application/json; charset=utf-8") end
+  end
+  if not has_length then py.resp_set_header(ex, "Content-Length", tostring(body and #body or 0)) end
+  py.resp_set_body(ex, body or "")
+end
+
+local function leave(status, body, headers)
+  local cur = state.cur
+  local ctx = cur.ctx
+  ctx.KONG_EXITED = true
+  if ctx.delay_response and not ctx.delayed_response then
+    ctx.delayed_response = { status_code = status, content = body, headers = headers }
+    coroutine.yield(state.EXIT)
+    return
+  end
+  send(status, body, headers)
+  if cur.phase ~= "header_filter" then coroutine.yield(state.EXIT) end
+end
+
+function response.exit(status, body, headers)
+  x(EXIT)
+  if type(status) ~= "number" then error("code must be a number", 2) end
+  if status < 100 or status > 599 then error("code must be a number between 100 and 599", 2) end
+  if body ~= nil and type(body) ~= "string" and type(body) ~= "table" then
+    error("body must be a nil, string or table", 2)
+  end
+  if headers ~= nil and type(headers) ~= "table" then error("headers must be a nil or table", 2) end
+  leave(status, body, headers)
+end
+
+function response.error(status, message, headers)
+  x(EXIT)
+  if type(status) ~= "number" then error("code must be a number", 2) end
+  if status < 400 or status > 599 then error("code must be a number between 400 and 599", 2) end
+  local content_type, body = py.error_body(state.cur.x, status, message)
+  local all = { ["Content-Type"] = content_type }
+  for name, value in pairs(headers or {}) do all[name] = value end
+  leave(status, body, all)
+end
+
+-- After the access plugins: the answer that one of them gave goes on the exchange.
+function M.flush()
+  local ctx = state.cur.ctx
+  local answer = ctx.delayed_response
+  ctx.delay_response = nil
+  if answer.unexpected then
+    local content_type, body = py.error_body(state.cur.x, 500, "An unexpected error occurred")
+    send(500, body, { ["Content-Type"] = content_type })
+  else
+    send(answer.status_code, answer.content, answer.headers)
+  end
+end
+
+M.response = response
+return M

@@ -1,0 +1,1 @@
+"""JSON Schemas of plugin configs, one file a plugin."""

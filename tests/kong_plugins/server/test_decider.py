@@ -1,0 +1,120 @@
+"""The decider: one content, one id, in every process; and an error of a filter is no verdict."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kong_plugins.server.decider import ConfigError, Decider, UnknownConfig, config_id, config_text
+
+Record = Callable[..., list[Any]]
+
+
+def test_an_id_is_52_bits_of_content_and_the_same_in_every_process() -> None:
+    # computed once and fixed: another process, another day, the same id
+    assert config_id("abuse-guard", '{"fail":"closed"}') == 3890019508948719
+    assert config_id("abuse-guard", "{}") != config_id("passport", "{}")
+    assert 0 <= config_id("abuse-guard", "{}") < 2**52
+
+
+@given(st.dictionaries(st.sampled_from(["fail", "deny", "blocks", "allow"]), st.text(max_size=3)))
+def test_the_order_of_keys_and_kongs_extra_keys_do_not_matter(raw: dict[str, str]) -> None:
+    turned = dict(reversed(raw.items())) | {"__seq__": 7, "route_id": "x"}
+    assert config_text("abuse-guard", raw) == config_text("abuse-guard", turned)
+
+
+def test_equal_configs_share_an_id_and_others_do_not(decider: Decider) -> None:
+    one = decider.register("abuse-guard", '{"fail": "closed", "__seq__": 1}')
+    same = decider.register("abuse-guard", '{"__seq__": 2, "fail": "closed"}')
+    other = decider.register("abuse-guard", '{"fail": "open"}')
+    assert one.id == same.id != other.id
+
+
+def test_an_id_that_another_content_holds_is_refused(
+    decider: Decider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kong_plugins.server.decider.config_id", lambda plugin, text: 1)
+    decider.register("abuse-guard", '{"fail": "closed"}')
+    with pytest.raises(ConfigError, match="taken by another config"):
+        decider.register("abuse-guard", '{"fail": "open"}')
+
+
+@pytest.mark.parametrize(
+    ("plugin", "text", "complaint"),
+    [
+        ("passport", "{", "not JSON"),
+        ("passport", "[]", "not an object"),
+        ("passport", "{}", "passport: issuers"),
+        ("abuse-guard", '{"deny": ["10.0.0.0/40"]}', "abuse-guard: deny"),
+        ("jwt", "{}", "jwt: not a gate plugin"),
+    ],
+)
+def test_a_bad_config_names_plugin_and_field(
+    decider: Decider, plugin: str, text: str, complaint: str
+) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        decider.register(plugin, text)
+
+
+def test_an_unknown_id_says_what_kong_looks_for(decider: Decider) -> None:
+    with pytest.raises(UnknownConfig, match="no plugin instance 7"):
+        decider.config(7)
+
+
+def test_kept_configs_are_bounded(decider: Decider) -> None:
+    small = Decider(lambda: 0.0, limit=2)
+    ids = [small.register("abuse-guard", json.dumps({"deny": [f"10.0.0.{n}"]})).id for n in range(3)]
+    with pytest.raises(UnknownConfig):
+        small.config(ids[0])
+    assert small.config(ids[2]).id == ids[2]
+
+
+def chain_of(*parts: str) -> str:
+    return hashlib.md5("".join(f"{part}\0" for part in parts).encode()).hexdigest()
+
+
+def test_a_chain_is_kept_under_its_own_hash_only(decider: Decider, facts: Record) -> None:
+    parts = ["abuse-guard", "{}"]
+    assert decider.decide_chain(chain_of(*parts), facts()) == {"e": "config"}
+    with pytest.raises(ConfigError, match="their hash is"):
+        decider.register_chain(chain_of("abuse-guard", '{"fail":"open"}'), parts)
+    decider.register_chain(chain_of(*parts), parts)
+    assert decider.decide_chain(chain_of(*parts), facts()) == {
+        "v": 1,
+        "n": "r1",
+        "tn": "food",
+        "ch": chain_of(*parts),
+    }
+
+
+def test_a_chain_of_odd_parts_is_refused(decider: Decider) -> None:
+    with pytest.raises(ConfigError, match="pairs"):
+        decider.register_chain(chain_of("abuse-guard"), ["abuse-guard"])
+
+
+def test_without_control_state_there_is_no_verdict(facts: Record) -> None:
+    decider = Decider(lambda: 0.0)
+    known = decider.register("abuse-guard", "{}")
+    verdict, wire = decider.decide_ids([known.id], facts())
+    assert verdict is None
+    assert wire["e"] == "no_state"
+
+
+@pytest.mark.parametrize(("record", "reason"), [([], "bad_facts"), ([9] * 13, "bad_facts")])
+def test_facts_of_no_adapter_are_no_verdict(decider: Decider, record: list[Any], reason: str) -> None:
+    known = decider.register("abuse-guard", "{}")
+    assert decider.decide_ids([known.id], record) == (None, {"v": 1, "n": "", "e": reason})
+
+
+def test_a_filter_that_raises_is_no_verdict(decider: Decider, facts: Record, caplog: Any) -> None:
+    known = decider.register("abuse-guard", "{}")
+    decider.state = "broken"  # type: ignore[assignment]
+    verdict, wire = decider.decide_ids([known.id], facts("r9"))
+    assert verdict is None
+    assert (wire["n"], wire["e"]) == ("r9", "filter_error")
+    assert decider.failures == 1
+    assert "request r9" in caplog.text

@@ -1,0 +1,111 @@
+"""The express lane: one message each way, configs under their hash."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import msgpack
+import pytest
+
+from kong_plugins.server.decider import Decider
+from kong_plugins.server.express_lane import ExpressLane, ExpressProtocol, frame
+from kong_plugins.server.outcomes import Outcomes
+
+Record = Callable[..., list[Any]]
+
+
+@pytest.fixture
+def outcomes() -> Outcomes:
+    return Outcomes()
+
+
+@pytest.fixture
+def lane(decider: Decider, outcomes: Outcomes) -> ExpressLane:
+    return ExpressLane(decider, outcomes)
+
+
+def parts_of(configs: dict[str, str]) -> tuple[str, list[str]]:
+    parts = [text for pair in configs.items() for text in pair]
+    return hashlib.md5("".join(f"{part}\0" for part in parts).encode()).hexdigest(), parts
+
+
+def test_configs_travel_once_and_then_the_hash_is_enough(
+    lane: ExpressLane, configs: dict[str, str], facts: Record, token: str
+) -> None:
+    chain, parts = parts_of(configs)
+    record = facts(authorization=f"Bearer {token}")
+    assert lane.handle(["d", chain, record]) == {"e": "config"}
+    first = lane.handle(["d", chain, record, parts])
+    second = lane.handle(["d", chain, record])
+    assert first is not None
+    assert first == second
+    assert (first["ch"], first["n"], first["u"]) == (chain, "r1", "order-v2")
+    assert first["s"][0] == "X-Passport"
+
+
+def test_a_blocked_address_is_answered_by_the_gateway(
+    lane: ExpressLane, configs: dict[str, str], facts: Record
+) -> None:
+    chain, parts = parts_of(configs)
+    wire = lane.handle(["d", chain, facts(ip="203.0.113.66"), parts])
+    assert wire is not None
+    assert (wire["st"], wire["rs"]) == (403, "ip_blocked")
+    assert "s" not in wire
+
+
+def test_prepared_answers_are_fetched_by_hash(
+    lane: ExpressLane, configs: dict[str, str], facts: Record, token: str
+) -> None:
+    chain, parts = parts_of(configs)
+    wire = lane.handle(["d", chain, facts(authorization=f"Bearer {token}"), parts])
+    assert wire is not None
+    plan = lane.handle(["p", wire["p"]])
+    assert plan is not None
+    assert plan["k"] == wire["p"]
+    assert plan["r"][0]["on"] == ["502", "refused"]
+    assert plan["r"][0]["nm"] == "empty"
+    assert lane.handle(["p", "0" * 32]) == {"e": "unknown"}
+
+
+def test_outcomes_are_taken_once(lane: ExpressLane, outcomes: Outcomes) -> None:
+    row = ["r1"] + [""] * 12
+    assert lane.handle(["o", "w-1", 2, [row]]) == {"k": "ok"}
+    assert lane.handle(["o", "w-1", 2, [row]]) == {"k": "ok"}
+    assert (outcomes.rows, outcomes.dropped) == (1, 2)
+
+
+def test_a_bad_config_is_no_verdict(lane: ExpressLane, facts: Record) -> None:
+    chain, parts = parts_of({"passport": "{}"})
+    assert lane.handle(["d", chain, facts(), parts]) == {"e": "bad_config"}
+    assert lane.handle(["d", "0" * 32, facts(), parts]) == {"e": "bad_config"}
+
+
+@pytest.mark.parametrize("message", [None, 1, "d", [], [1], {"d": 1}])
+def test_what_is_no_request_closes_the_connection(lane: ExpressLane, message: Any) -> None:
+    assert ExpressProtocol(lane, set()).answer(message) is None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        ["d"],
+        ["d", 1, []],
+        ["d", "x", None],
+        ["p"],
+        ["o", "b"],
+        ["o", "b", 0, 5],
+        ["o", [], 0, []],
+        ["zzz"],
+        ["p", []],
+    ],
+)
+def test_a_malformed_request_gets_an_error(lane: ExpressLane, message: Any) -> None:
+    reply = lane.handle(message)
+    assert reply is not None
+    assert "e" in reply
+
+
+def test_a_frame_says_its_length_first() -> None:
+    data = frame({"k": "\udcff"})
+    assert int(data[:8], 16) == len(data) - 8
+    assert msgpack.unpackb(data[8:], unicode_errors="surrogateescape") == {"k": "\udcff"}
