@@ -41,6 +41,9 @@ lint: $(READY)   ## format and lint
 types: $(READY)  ## mypy --strict
 	$(BIN)/mypy
 
+generated: $(READY)  ## write the generated package data again
+	$(BIN)/python -m kong_plugins.adapter.generate
+
 format: $(READY) ## format the code
 	$(BIN)/ruff format -q .
 	$(BIN)/ruff check -q --fix .

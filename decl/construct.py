@@ -107,7 +107,7 @@ class Constructor:
                     into.setdefault(key, item)
 
     def _duplicate(self, key: str, first: yaml.Node, again: yaml.Node) -> None:
-        message = f"field {key!r} stands twice, first at {mark(self.file, first)}"
+        message = f"field {key!r} stands twice, see {mark(self.file, first)}"
         self.findings.append(finding(mark(self.file, again), "duplicate-key", message))
 
     def _unknown_tag(self, node: yaml.Node) -> None:

@@ -147,4 +147,4 @@ def _merge_maps(
         elif known[name] != value:
             first = Sources(tuple(before)).place((key, name), at_key=True)
             place = Sources((file,)).place((key, name), at_key=True)
-            findings.append(finding(place, "duplicate-name", f"{key}: {name!r} is also defined at {first}"))
+            findings.append(finding(place, "duplicate-name", f"{key}: {name!r} is used twice, see {first}"))

@@ -49,7 +49,7 @@ class Sources:
     def locate(self, problem: Problem) -> Finding:
         """The finding of a problem."""
         place = self.place(problem.path, problem.at_key)
-        first = f", first at {self.place(problem.first)}" if problem.first is not None else ""
+        first = f", see {self.place(problem.first)}" if problem.first is not None else ""
         return finding(place, problem.rule, problem.message + first, problem.level)
 
 

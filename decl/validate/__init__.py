@@ -13,6 +13,7 @@ from decl.validate.plugin_configs import check_plugin_configs
 from decl.validate.references import check_references
 from decl.validate.routes import check_routes
 from decl.validate.schema import check_schema
+from decl.validate.services import check_services
 from decl.validate.uniqueness import check_uniqueness
 from decl.walk import walk
 
@@ -23,6 +24,7 @@ def validate(document: dict[str, Any], complete: bool = True) -> list[Problem]:
     entities = tuple(walk(document))
     problems = list(check_schema(document))
     problems += check_plugin_configs(entities)
+    problems += check_services(entities)
     problems += check_uniqueness(entities)
     if complete:
         problems += check_references(document, entities)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
 
+from decl.build import made_name
 from decl.findings import Path, Problem
 from decl.walk import SINGULAR, Entity, reference
 
@@ -37,6 +38,11 @@ def check_uniqueness(entities: Iterable[Entity]) -> Iterator[Problem]:
                 yield from _once(seen, (entity.kind, field, value), (*entity.path, field), message)
         if entity.kind == "plugins":
             yield from _plugin(seen, entity)
+        elif entity.kind == "routes" and "name" not in entity.values:
+            service = entity.parent.values.get("name") if entity.parent else None
+            key = ("unnamed route", service, made_name(entity.values, None))
+            message = "two routes without a name want the same requests; give them names"
+            yield from _once(seen, key, entity.path, message)
         elif entity.kind == "targets":
             upstream = entity.parent.values.get("name") if entity.parent else None
             upstream = upstream or reference(entity.values.get("upstream"))

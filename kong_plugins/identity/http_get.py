@@ -103,6 +103,7 @@ def get(url: str, timeout: float = TIMEOUT, max_bytes: int = MAX_BYTES) -> bytes
             if answer.status != 200:
                 raise FetchError(f"answered {answer.status}")
             body = bytes(answer.read(max_bytes + 1))
+            missing = answer.length
     except urllib.error.HTTPError as error:
         error.close()
         raise FetchError(f"answered {error.code}") from error
@@ -112,4 +113,6 @@ def get(url: str, timeout: float = TIMEOUT, max_bytes: int = MAX_BYTES) -> bytes
         deadline.done()
     if len(body) > max_bytes:
         raise FetchError(f"the answer is longer than {max_bytes} bytes")
+    if missing:
+        raise FetchError("the answer was cut off")
     return body

@@ -107,8 +107,8 @@ class Follower:
         if version < self.snapshot.version:
             raise StoreError(f"the store went back from version {self.snapshot.version} to {version}")
         snapshot = self._store.load_snapshot()
-        if self._loaded and snapshot.version < self.snapshot.version:
-            raise StoreError(f"the store went back to version {snapshot.version}")
+        if snapshot.version < version:
+            raise StoreError(f"the store went back from version {version} to {snapshot.version}")
         self.snapshot = snapshot
         self._loaded = True
         self._on_snapshot(snapshot)

@@ -17,6 +17,10 @@ def _dump(record: dict[str, Any]) -> str:
     return json.dumps(record, separators=(",", ":"), allow_nan=False)
 
 
+def _cause(error: Exception) -> str:
+    return f"no field {error}" if isinstance(error, KeyError) else str(error)
+
+
 def block_field(kind: str, value: str) -> str:
     """A block's name in its hash: kind, space, value."""
     return f"{kind} {value}"
@@ -39,9 +43,9 @@ def load_block(field: str, text: str) -> Block:
     kind, _, value = field.partition(" ")
     if kind not in ("ip", "cidr", "user"):
         raise ValueError(f"block {field!r}: kind {kind!r} is not known")
-    if kind != "user" and parse_target(value) != (kind, value):
-        raise ValueError(f"block {field!r}: not in canonical form")
     try:
+        if kind != "user" and parse_target(value) != (kind, value):
+            raise ValueError("not in canonical form")
         record = json.loads(text)
         expires = record["expires"]
         return Block(
@@ -53,7 +57,7 @@ def load_block(field: str, text: str) -> Block:
             None if expires is None else float(expires),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"block {field!r}: {error!r}") from error
+        raise ValueError(f"block {field!r}: {_cause(error)}") from error
 
 
 def dump_canary(override: CanaryOverride) -> str:
@@ -85,4 +89,4 @@ def load_canary(name: str, text: str) -> CanaryOverride:
             float(record["changed"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"canary {name!r}: {error!r}") from error
+        raise ValueError(f"canary {name!r}: {_cause(error)}") from error

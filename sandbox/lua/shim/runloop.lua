@@ -192,7 +192,7 @@ end
 function M.resume(r, ...)
   state.cur = r
   local job = r.job
-  if r.phase == "access" and job.access ~= false then
+  if r.phase == "access" then
     return after_access(r, r.i, settle(r, coroutine.resume(job.co, ...)))
   elseif r.phase == "rewrite" then
     return after_rewrite(r, r.i, settle(r, coroutine.resume(job.co, ...)))

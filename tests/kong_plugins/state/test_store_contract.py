@@ -35,7 +35,9 @@ def store(make: Make) -> ControlStore:
     return make()
 
 
-def block(store: ControlStore, value: str = "203.0.113.7", kind: str = "ip", ttl: float | None = None) -> Block:
+def block(
+    store: ControlStore, value: str = "203.0.113.7", kind: str = "ip", ttl: float | None = None
+) -> Block:
     now = store.now()
     return Block(kind, value, 'scan "login"\u2028', "kim", now, None if ttl is None else now + ttl)
 

@@ -2,7 +2,7 @@
 
 local internals = require "kong.plugins.kgate.internals"
 
-local lower, sub, type = string.lower, string.sub, type
+local lower, sub, type, pairs = string.lower, string.sub, type, pairs
 local kong = kong
 
 local M = {}

@@ -82,26 +82,18 @@ end
 -- Used from the start of packing to the end of it, never over a yield.
 local parts = {}
 
---- The packed `["d", chain, facts]`, with the configs where they are asked for.
--- facts: the list with the protocol number first and n entries. configs: packed, or nil.
-function M.decide_message(chain, facts, n, configs)
-  parts[1] = configs and "\x94" or "\x93"
-  parts[2] = chain.head
-  parts[3] = mp.array(n)
-  parts[4] = mp.int(facts[1])
-  local last = mp.put_texts(parts, 4, facts, 2, n)
-  if configs then
-    last = last + 1
-    parts[last] = configs
-  end
-  return concat(parts, "", 1, last)
+--- The packed facts: the list with the protocol number first and n entries.
+function M.pack_facts(facts, n)
+  parts[1] = mp.array(n)
+  parts[2] = mp.int(facts[1])
+  return concat(parts, "", 1, mp.put_texts(parts, 2, facts, 2, n))
 end
 
---- Ask for the verdict of a chain; sends the configs when the server does not know it.
-function M.decide(path, chain, facts, n)
-  local answer, err = M.call(path, M.decide_message(chain, facts, n))
+--- Ask for the verdict of a chain (of chain.lua) on packed facts; sends the configs when the server does not know it.
+function M.decide(path, chain, packed)
+  local answer, err = M.call(path, "\x93" .. chain.head .. packed)
   if answer and answer.e == "config" then
-    answer, err = M.call(path, M.decide_message(chain, facts, n, chain.configs))
+    answer, err = M.call(path, "\x94" .. chain.head .. packed .. chain.configs)
   end
   return answer, err
 end

@@ -17,11 +17,6 @@ local rows, n, waiting, hurried = {}, 0, false, false
 local dropped, batches = 0, 0
 local socket, worker
 
---- For tests: forget everything.
-function M.reset()
-  rows, n, waiting, hurried, dropped, batches, socket, worker = {}, 0, false, false, 0, 0, nil, nil
-end
-
 -- Unique over workers, restarts, and containers that share a run dir (equal pids): the address of a table differs.
 local function batch_id()
   if not worker then

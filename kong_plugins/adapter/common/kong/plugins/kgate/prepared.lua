@@ -6,7 +6,7 @@ local breakers = require "kong.plugins.kgate.breaker"
 local verdicts = require "kong.plugins.kgate.verdict"
 local apply = require "kong.plugins.kgate.apply"
 
-local type, pairs, next, floor = type, pairs, next, math.floor
+local type, pairs, floor = type, pairs, math.floor
 local ngx, kong = ngx, kong
 
 local M = {}
@@ -14,20 +14,13 @@ local M = {}
 local LIMIT_BYTES = 8 * 1024 * 1024
 local ENTRY_BYTES, ANSWER_BYTES = 200, 300 -- a guess of what the tables take
 local UNKNOWN_SECONDS = 1
-local MAX_ROUTES = 10000
+local MAX_ROUTES, MAX_UNKNOWN = 10000, 1000
 
 local entries, total, tick = {}, 0, 0 -- hash -> { answers, size, used }
 local fetching = {} -- hash -> true while one request fetches it
-local unknown = {} -- hash -> time until which the server is not asked again
+local unknown, unknowns = {}, 0 -- hash -> time until which the server is not asked again
 local last_of_route, routes = {}, 0 -- route id -> hash
 local breaker = breakers.new()
-
---- For tests: forget everything.
-function M.reset()
-  entries, total, tick = {}, 0, 0
-  fetching, unknown, last_of_route, routes = {}, {}, {}, 0
-  breaker = breakers.new()
-end
 
 local function compile(answer)
   if type(answer) ~= "table" or type(answer.on) ~= "table" or type(answer.b) ~= "string"
@@ -110,8 +103,9 @@ local function fetch(socket, hash, now)
   if answers then
     unknown[hash] = nil
   else
-    if next(unknown) and not until_time then
-      unknown = {} -- never grows: hashes come from verdicts, few are ever unknown
+    unknowns = unknowns + 1
+    if unknowns > MAX_UNKNOWN then
+      unknown, unknowns = {}, 1
     end
     unknown[hash] = ngx.now() + UNKNOWN_SECONDS
   end

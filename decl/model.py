@@ -1,0 +1,190 @@
+"""The typed model: one value for everything that the files say, with each entity's place.
+
+Entities stand in the tree in which Kong nests them, wherever the file wrote them: a top-level route that names
+its service stands in that service here. `fields` are Kong's other fields, untouched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from decl.findings import Path
+
+Fields = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """One instance. service, route and consumer name further scopes than the entity that it stands in."""
+
+    name: str
+    path: Path
+    config: Fields
+    fields: Fields
+    service: str | None = None
+    route: str | None = None
+    consumer: str | None = None
+    from_tenant: str | None = None
+
+    @property
+    def enabled(self) -> bool:
+        """Kong skips an instance that is not enabled and takes the next wider scope's."""
+        return bool(self.fields.get("enabled", True))
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route; `named` is False when the file gave it no name and it got a made one."""
+
+    name: str
+    path: Path
+    fields: Fields
+    plugins: tuple[Plugin, ...] = ()
+    tags: tuple[str, ...] = ()
+    named: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service with its `url` taken apart."""
+
+    name: str
+    path: Path
+    protocol: str
+    host: str
+    port: int
+    fields: Fields
+    tenant: str | None = None
+    routes: tuple[Route, ...] = ()
+    plugins: tuple[Plugin, ...] = ()
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One target of an upstream."""
+
+    target: str
+    path: Path
+    fields: Fields
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """One upstream with its targets."""
+
+    name: str
+    path: Path
+    fields: Fields
+    targets: tuple[Target, ...] = ()
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """One credential; kind is Kong's list, keyauth_credentials or jwt_secrets. `fields` hold secrets."""
+
+    kind: str
+    key: str
+    path: Path
+    fields: Fields = field(repr=False)
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """One consumer; name is its username, or its custom_id where it has no username."""
+
+    name: str
+    path: Path
+    fields: Fields
+    credentials: tuple[Credential, ...] = ()
+    plugins: tuple[Plugin, ...] = ()
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A group of services with one owner, one cluster (and a standby) and default plugins."""
+
+    name: str
+    path: Path
+    cluster: str | None = None
+    standby: str | None = None
+    hosts: tuple[str, ...] = ()
+    owner: str | None = None
+    plugins: tuple[Plugin, ...] = ()
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Kong nodes that get the same config. timeout is seconds; run_dir is the plugin server's on the nodes."""
+
+    name: str
+    path: Path
+    mode: str = "dbless"
+    nodes: tuple[str, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ca: str | None = None
+    timeout: float = 10.0
+    run_dir: str = "/run/kgate"
+    server: Fields = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """A trust anchor; `fields` is what the plugin server gets."""
+
+    name: str
+    path: Path
+    fields: Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Everything. `routes` are those without a service, `plugins` those of no service or route."""
+
+    services: tuple[Service, ...] = ()
+    routes: tuple[Route, ...] = ()
+    plugins: tuple[Plugin, ...] = ()
+    upstreams: tuple[Upstream, ...] = ()
+    consumers: tuple[Consumer, ...] = ()
+    tenants: Mapping[str, Tenant] = field(default_factory=dict)
+    clusters: Mapping[str, Cluster] = field(default_factory=dict)
+    issuers: tuple[Issuer, ...] = ()
+
+    def all_routes(self) -> Iterator[tuple[Service | None, Route]]:
+        """Every route with its service."""
+        for service in self.services:
+            for route in service.routes:
+                yield service, route
+        for route in self.routes:
+            yield None, route
+
+    def all_plugins(self) -> Iterator[tuple[Service | None, Route | None, Plugin]]:
+        """Every plugin of services, routes and all requests with where it stands; not those of consumers."""
+        for plugin in self.plugins:
+            yield None, None, plugin
+        for service in self.services:
+            for plugin in service.plugins:
+                yield service, None, plugin
+        for owner, route in self.all_routes():
+            for plugin in route.plugins:
+                yield owner, route, plugin
+
+
+def effective(gateway: Gateway, service: Service | None, route: Route) -> dict[str, Plugin]:
+    """The plugins that run for a route before a consumer is known, by name.
+
+    Kong takes one instance of a plugin, the most specific one that is enabled, whole.
+    """
+    found: dict[str, Plugin] = {}
+    for plugins in (gateway.plugins, service.plugins if service else (), route.plugins):
+        for plugin in plugins:
+            if plugin.enabled and plugin.consumer is None:
+                found[plugin.name] = plugin
+    return found

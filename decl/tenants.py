@@ -1,0 +1,52 @@
+"""Tenants: what a service inherits from the tenant that it names.
+
+Default plugins (unless the service has its own of that name), the tenant's hosts for routes without hosts, and
+the tags `kgate-tenant:NAME` and `owner:OWNER` on the service and its routes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from decl.model import Gateway, Plugin, Route, Service, Tenant
+
+TENANT_TAG = "kgate-tenant:"
+OWNER_TAG = "owner:"
+
+
+def expand(gateway: Gateway) -> Gateway:
+    """The gateway with its tenants' defaults written out. Expanding again changes nothing."""
+    services = tuple(
+        _service(service, gateway.tenants[service.tenant]) if service.tenant in gateway.tenants else service
+        for service in gateway.services
+    )
+    return replace(gateway, services=services)
+
+
+def _service(service: Service, tenant: Tenant) -> Service:
+    tags = (TENANT_TAG + tenant.name, *((OWNER_TAG + tenant.owner,) if tenant.owner else ()), *tenant.tags)
+    own = {plugin.name for plugin in service.plugins if plugin.consumer is None}
+    inherited = tuple(_inherit(plugin, tenant) for plugin in tenant.plugins if plugin.name not in own)
+    return replace(
+        service,
+        plugins=service.plugins + inherited,
+        tags=_joined(service.tags, tags),
+        routes=tuple(_route(route, tenant, tags) for route in service.routes),
+    )
+
+
+def _inherit(plugin: Plugin, tenant: Tenant) -> Plugin:
+    # an instance name is unique in Kong: the copies cannot keep it
+    fields = {name: value for name, value in plugin.fields.items() if name not in ("instance_name", "id")}
+    return replace(plugin, fields=fields, from_tenant=tenant.name)
+
+
+def _route(route: Route, tenant: Tenant, tags: tuple[str, ...]) -> Route:
+    fields = route.fields
+    if tenant.hosts and not fields.get("hosts"):
+        fields = {**fields, "hosts": list(tenant.hosts)}
+    return replace(route, fields=fields, tags=_joined(route.tags, tags))
+
+
+def _joined(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(first + second))

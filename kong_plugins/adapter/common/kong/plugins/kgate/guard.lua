@@ -1,0 +1,187 @@
+--- The gate: no request passes a route's gate plugins without a verdict. Nothing is decided here but that.
+--
+-- The record of a request (ngx.ctx.kgate) goes from phase to phase; each phase may find it absent. `collect` and
+-- `decide` return nothing (the request goes on) or status, body, headers for kong.response.exit: the
+-- exit itself is the handler's, outside its pcall, because in access it never returns.
+
+local plans = require "kong.plugins.kgate.plan"
+local facts = require "kong.plugins.kgate.facts"
+local chains = require "kong.plugins.kgate.chain"
+local express = require "kong.plugins.kgate.express"
+local breakers = require "kong.plugins.kgate.breaker"
+local verdicts = require "kong.plugins.kgate.verdict"
+local prepared = require "kong.plugins.kgate.prepared"
+local problem = require "kong.plugins.kgate.problem"
+local apply = require "kong.plugins.kgate.apply"
+local lane = require "kong.plugins.kgate.lane"
+local const = require "kong.plugins.kgate.const"
+
+local ngx, kong = ngx, kong
+
+local M = {}
+
+local breaker = breakers.new()
+M.breaker = breaker
+
+local function open(ctx, plan)
+  local rec = ctx.kgate or { n = 0 } -- a gate plugin may have made it
+  ctx.kgate = rec
+  rec.plan = plan
+  rec.id = facts.request_id(ctx)
+  return rec
+end
+
+-- The gateway's own answer. It marks the record, so that no later phase takes it for a failed service's.
+local function deny(rec, reason)
+  rec.answered = true
+  rec.verdict, rec.reason = "fail", reason
+  return problem.unavailable(reason, rec.id)
+end
+
+-- What must stop a request of a gate route before anything is asked.
+local function standing_denial(ctx, plan)
+  return plan.deny or (ctx.kgate_strip_failed and "adapter_error") or nil
+end
+
+--- access, kgate-facts (1906): default deny; in the pdk lane the breaker, and the record for the gate plugins.
+function M.collect(conf)
+  local ctx = ngx.ctx
+  local plan = plans.of(ctx, "kgate-facts", conf)
+  if plan.n == 0 and not plan.protected then
+    return
+  end
+  local rec = open(ctx, plan)
+  rec.headers = conf.headers
+  local reason = standing_denial(ctx, plan)
+  if reason then
+    return deny(rec, reason)
+  end
+  if lane.is_express() then
+    return
+  end
+  -- With fail: open the request goes on: Kong calls its external plugins whatever we know.
+  if not breaker:allow(ngx.now()) and plan.closed then
+    return deny(rec, "breaker_open")
+  end
+  local list = {}
+  facts.fill(list, ctx, plan, conf.headers)
+  rec.ip = list[3]
+  rec.asked = true
+  kong.ctx.shared.kgate = { v = const.PROTOCOL, f = list, g = plan.names, ids = {} }
+end
+
+local scratch = {} -- filled and packed without a yield between
+
+-- Express lane: the verdict, or nil and the reason id.
+local function ask(ctx, rec, plan, socket)
+  if not chains.is_complete(rec, plan) then
+    return nil, "no_verdict"
+  end
+  if not breaker:allow(ngx.now()) then
+    return nil, "breaker_open"
+  end
+  local n = facts.fill(scratch, ctx, plan, rec.headers or const.HEADERS)
+  rec.ip = scratch[3]
+  local packed = express.pack_facts(scratch, n)
+  local chain = chains.of(plan)
+  local verdict, err = express.decide(socket, chain, packed)
+  if not verdict then
+    breaker:miss(ngx.now())
+    kong.log.err("kgate: no answer of the plugin server: ", err)
+    return nil, "server_away"
+  end
+  breaker:good()
+  if verdict.e ~= nil or verdict.ch ~= chain.hash or not verdicts.is_valid(verdict, rec.id) then
+    kong.log.err("kgate: no verdict: ", verdict.e or "not a verdict on this request")
+    return nil, "no_verdict"
+  end
+  return verdict
+end
+
+-- pdk lane: the verdict that the last gate plugin left.
+local function take(rec, plan)
+  local verdict = kong.ctx.shared.kgate
+  if not verdicts.is_valid(verdict, rec.id) or not verdicts.has_ids(verdict, plan.n) then
+    breaker:miss(ngx.now())
+    return nil, "no_verdict"
+  end
+  breaker:good()
+  return verdict
+end
+
+local function without_verdict(rec, plan, reason)
+  if plan.closed then
+    return deny(rec, reason)
+  end
+  rec.passed = true
+  rec.verdict, rec.reason = "degraded", reason
+  rec.marks = { "X-Kgate-Degraded", reason }
+  rec.prepared = prepared.last_known(plan.route_id)
+end
+
+local function with_verdict(ctx, rec, plan, verdict, socket)
+  rec.tenant, rec.reason, rec.arm, rec.memo = verdict.tn, verdict.rs, verdict.a, verdict.m
+  if verdict.st then
+    rec.answered = true
+    rec.verdict = "exit"
+    return verdict.st, verdict.b or "", apply.headers(verdict.h)
+  end
+  if not apply.request_effects(ctx, rec, verdict) then
+    rec.reason, rec.arm = "no_upstream", nil
+  end
+  if verdict.p and verdict.p ~= "" then
+    rec.prepared = prepared.obtain(socket, verdict.p, plan.route_id)
+  end
+  rec.passed = true
+  rec.verdict = "pass"
+end
+
+--- access, kgate (1900): the verdict, checked and applied, or the fail answer.
+function M.decide(conf)
+  local ctx = ngx.ctx
+  local rec = ctx.kgate
+  local plan = rec and rec.plan
+  if not plan then -- a route without gate plugins, or kgate-facts is not there
+    plan = plans.of(ctx, "kgate", conf)
+    if plan.n == 0 and not plan.protected and not rec then
+      return
+    end
+    rec = open(ctx, plan)
+    local reason = standing_denial(ctx, plan)
+    if reason then
+      return deny(rec, reason)
+    end
+  end
+  rec.decided = true
+  if plan.n == 0 then -- gate plugins ran that we cannot find in Kong's table
+    return deny(rec, "unreadable")
+  end
+  local verdict, reason
+  if lane.is_express() then
+    verdict, reason = ask(ctx, rec, plan, conf.socket)
+  else
+    verdict, reason = take(rec, plan)
+  end
+  if not verdict then
+    return without_verdict(rec, plan, reason)
+  end
+  return with_verdict(ctx, rec, plan, verdict, conf.socket)
+end
+
+--- After an error of ours in access: the answer on gate routes, nothing on the others.
+function M.broken()
+  local ctx = ngx.ctx
+  local rec = ctx.kgate
+  local plan = rec and rec.plan
+  if plan and plan.n == 0 and not plan.protected and rec.n == 0 then
+    return
+  end
+  if not rec then
+    rec = { n = 0 }
+    ctx.kgate = rec
+  end
+  rec.passed = nil
+  return deny(rec, "adapter_error")
+end
+
+return M

@@ -1,0 +1,48 @@
+--- kgate: the guard of the gateway (global only). Strips the gateway's headers before routing, lets no request
+-- pass its gate plugins without a verdict, applies the verdict, and answers for services that cannot.
+
+local strip = require "kong.plugins.kgate.strip"
+local guard = require "kong.plugins.kgate.guard"
+local respond = require "kong.plugins.kgate.respond"
+local const = require "kong.plugins.kgate.const"
+
+local pcall = pcall
+local ngx, kong = ngx, kong
+
+local Kgate = { PRIORITY = 1900, VERSION = const.VERSION }
+
+function Kgate:rewrite(conf)
+  local ok, err = pcall(strip.run, conf.strip)
+  if not ok then
+    ngx.ctx.kgate_strip_failed = true -- gate routes answer 503 in access
+    kong.log.err("kgate: rewrite: ", err)
+  end
+end
+
+function Kgate:access(conf)
+  local ok, status, body, headers = pcall(guard.decide, conf)
+  if not ok then
+    kong.log.err("kgate: access: ", status)
+    status, body, headers = guard.broken()
+  end
+  if status then
+    return kong.response.exit(status, body, headers)
+  end
+end
+
+-- An error here would leave the client without any answer.
+function Kgate:header_filter()
+  local ok, err = pcall(respond.header_filter)
+  if not ok then
+    kong.log.err("kgate: header_filter: ", err)
+  end
+end
+
+function Kgate:log(conf)
+  local ok, err = pcall(respond.log, conf)
+  if not ok then
+    kong.log.err("kgate: log: ", err)
+  end
+end
+
+return Kgate

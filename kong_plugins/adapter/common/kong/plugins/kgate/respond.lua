@@ -1,0 +1,104 @@
+--- header_filter and log: what the client gets, and what is told of it afterwards.
+
+local internals = require "kong.plugins.kgate.internals"
+local fallback = require "kong.plugins.kgate.fallback"
+local outcomes = require "kong.plugins.kgate.outcomes"
+local problem = require "kong.plugins.kgate.problem"
+local guard = require "kong.plugins.kgate.guard"
+local apply = require "kong.plugins.kgate.apply"
+
+local floor, tostring = math.floor, tostring
+local ngx, kong = ngx, kong
+
+local M = {}
+
+-- pdk lane, the guard never ran: a gate plugin answered the client, or Kong answered 500 for a plugin that it could
+-- not start.
+local function undecided(rec, source, delayed)
+  if source == "error" and delayed == 500 then
+    guard.breaker:miss(ngx.now())
+    rec.answered = true
+    rec.verdict, rec.reason = "fail", "server_away"
+    return kong.response.exit(problem.unavailable("server_away", rec.id))
+  end
+  if source == "exit" and delayed then
+    guard.breaker:good()
+    rec.answered = true
+    rec.verdict = "exit"
+  end
+end
+
+local function swap_failure(ctx, rec, source, delayed)
+  local status = ngx.status
+  local proxied = internals.was_proxied(ctx, ngx.var.upstream_status)
+  local fits, word = fallback.classify(source, status, proxied, rec.passed, delayed, ctx.service)
+  if not fits then
+    return
+  end
+  local answer, token = fallback.choose(rec.prepared, status, word)
+  if answer then
+    rec.verdict, rec.reason = "fallback", rec.reason or token
+    fallback.swap(answer, token)
+  end
+end
+
+--- header_filter: Kong's 500 for a cold plugin becomes our 503; a failed service's answer the prepared one; the
+-- verdict's marks are set.
+function M.header_filter()
+  local ctx = ngx.ctx
+  local rec = ctx.kgate
+  if not rec or not rec.plan then
+    return
+  end
+  local source = kong.response.get_source()
+  rec.source = source
+  if rec.answered then
+    return
+  end
+  local delayed = internals.delayed_status(ctx)
+  if not rec.decided then
+    if rec.asked then
+      undecided(rec, source, delayed)
+    end
+    return
+  end
+  if rec.prepared then
+    swap_failure(ctx, rec, source, delayed)
+  end
+  if rec.marks then
+    apply.response_marks(rec.marks) -- after the swap, which clears cookies
+  end
+end
+
+local row = {} -- filled and packed without a yield between
+
+--- log: the record for log plugins and one outcome row.
+function M.log(conf)
+  local ctx = ngx.ctx
+  local rec = ctx.kgate
+  local plan = rec and rec.plan
+  if not plan then
+    return
+  end
+  local tenant = rec.tenant or plan.tenant
+  kong.log.set_serialize_value("kgate", {
+    tenant = tenant, verdict = rec.verdict or "none", reason = rec.reason, arm = rec.arm,
+  })
+  local var = ngx.var
+  row[1] = rec.id or ""
+  row[2] = plan.route
+  row[3] = plan.service
+  row[4] = tenant
+  row[5] = tostring(ngx.status)
+  row[6] = var.upstream_status or ""
+  row[7] = tostring(internals.tries(ctx))
+  row[8] = tostring(floor((var.request_time or 0) * 1000 + 0.5))
+  row[9] = rec.answered and "kgate" or rec.source or ""
+  row[10] = rec.reason or ""
+  row[11] = rec.arm or ""
+  row[12] = rec.memo or ""
+  row[13] = rec.ip or ""
+  outcomes.add(conf.socket, row)
+end
+
+return M

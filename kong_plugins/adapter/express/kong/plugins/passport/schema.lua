@@ -1,0 +1,1 @@
+return require("kong.plugins.kgate.plugin_info").schema("passport")

@@ -1,0 +1,65 @@
+"""The gateway under test: the sandbox by default, or a running Kong.
+
+    pytest tests/e2e
+    pytest tests/e2e --kong-admin URL --kong-proxy URL --run-dir DIR [--kong-mode dbless|db]
+
+A given Kong was started with the settings of `kgate kong-env --run-dir DIR --lane L` after
+`kgate plugin-info --run-dir DIR`; the lane is read off its settings. The tests start the plugin server,
+Redis and the upstreams themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.client import Client
+from tests.e2e.gateway import Gateway, lane_of
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("kgate end to end")
+    group.addoption("--kong-admin", help="Admin API of a running Kong")
+    group.addoption("--kong-proxy", help="its proxy")
+    group.addoption("--run-dir", type=Path, help="the run dir that its settings name")
+    group.addoption("--kong-mode", choices=["dbless", "db"], default="dbless")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "lane" in metafunc.fixturenames:
+        admin = metafunc.config.getoption("--kong-admin")
+        metafunc.parametrize("lane", [lane_of(admin)] if admin else ["express", "pdk"], scope="session")
+
+
+@pytest.fixture(scope="session")
+def gateway(
+    lane: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    option = request.config.getoption
+    made = Gateway(
+        lane,
+        # a short name: a unix socket's path has at most 107 bytes
+        option("--run-dir") or tmp_path_factory.mktemp("run"),
+        option("--kong-admin"),
+        option("--kong-proxy"),
+        option("--kong-mode"),
+    )
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def client(gateway: Gateway) -> Client:
+    return Client(gateway.proxy)
+
+
+@pytest.fixture
+def reached(gateway: Gateway) -> Callable[[], int]:
+    """How many requests have reached the upstreams since the test began."""
+    before = gateway.reached()
+    return lambda: gateway.reached() - before

