@@ -47,7 +47,8 @@ def open_project(texts: Iterable[Text], env: Mapping[str, str]) -> Project:
             remaining = _sound_part(document, problems)
             if remaining is not None:
                 gateway = expand(build(remaining))
-                problems += lint(gateway)
+                whole = remaining is document
+                problems += (hit for hit in lint(gateway) if whole or hit.level == ERROR)
         findings = tidy((*loaded.findings, *map(loaded.sources.locate, problems)))
         usable = sound and not has_errors(findings)
         return Project(gateway if usable else None, findings, loaded.sources)

@@ -129,7 +129,7 @@ class _Renderer:
         own_id = self._origin(self._route_ids[route.name], route.path)
         tags = route.tags
         passport = effective(self._gateway, service, route).get("passport")
-        if passport is not None and passport.config.get("mode", "required") == "required":
+        if passport is not None and (passport.config.get("mode") or "required") == "required":
             tags = (*(tag for tag in tags if tag != PROTECTED_TAG), PROTECTED_TAG)
         entity: Entity = {**route.fields, "id": own_id, "name": route.name}
         _put(entity, "tags", tags)

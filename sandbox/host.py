@@ -19,8 +19,9 @@ from typing import Any
 
 from sandbox import http_errors, lua_json
 from sandbox.exchange import Exchange, clean, get_all, get_first, is_trusted, without
-from sandbox.lua_values import Converter
+from sandbox.lua_values import Converter, from_text
 from sandbox.nginx_vars import read_var
+from sandbox.serialize import log_record
 from sandbox.settings import Settings
 
 log = logging.getLogger("sandbox.plugin")
@@ -318,9 +319,7 @@ class Host:
         return http_errors.error_body(text, x.request_id, get_first(x.headers, "accept"))
 
     def do_serialize(self, x: Exchange) -> Any:
-        from sandbox.serialize import log_record
-
-        return self.values.to_lua(log_record(x))
+        return self.values.to_lua(_real(log_record(x)))
 
 
 def _strings(value: Any) -> list[str]:
@@ -335,3 +334,11 @@ def _string(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _real(value: Any) -> Any:
+    if isinstance(value, str):
+        return from_text(value)
+    if isinstance(value, dict):
+        return {_real(key): _real(item) for key, item in value.items()}
+    return [_real(item) for item in value] if isinstance(value, list) else value

@@ -99,6 +99,8 @@ def parse(raw: Mapping[str, Any]) -> Config:
     answers = []
     taken: dict[str, int] = {}
     for number, response in enumerate(responses):
+        if not isinstance(response, Mapping):
+            raise ValueError(f"responses[{number}]: expected a record")
         try:
             answer = _answer(response)
         except ValueError as error:
@@ -112,9 +114,7 @@ def parse(raw: Mapping[str, Any]) -> Config:
     return Config(fail=fields.fail_policy(raw), plan=plan, verdict=Verdict(prepared=plan.hash))
 
 
-def _answer(response: Any) -> prepared.PreparedAnswer:
-    if not isinstance(response, Mapping):
-        raise ValueError("on: expected a record")
+def _answer(response: Mapping[str, Any]) -> prepared.PreparedAnswer:
     status = int(fields.number(response, "status", 200, 599, 200))
     if status != (response.get("status") or status):
         raise ValueError("status: expected a whole number")

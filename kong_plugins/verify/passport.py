@@ -19,7 +19,7 @@ from typing import Any
 import jwt
 
 TYPE = "kgate-passport+jwt"
-ALGORITHMS = frozenset({"EdDSA", "HS256"})
+ALGORITHMS = ("EdDSA", "HS256")
 """What a gateway's keyring may sign with."""
 MAX_PASSPORT = 4096
 MIN_SECRET = 32
@@ -82,6 +82,8 @@ class PassportKeys:
 
 def _key(item: Any) -> jwt.PyJWK | None:
     if not isinstance(item, dict) or not isinstance(item.get("kid"), str) or item.get("use", "sig") != "sig":
+        return None
+    if "alg" in item and item["alg"] not in ALGORITHMS:
         return None
     try:
         key = jwt.PyJWK({name: value for name, value in item.items() if name != "d"})

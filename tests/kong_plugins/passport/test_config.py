@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,7 +101,7 @@ def test_the_gateways_own_claims(claim):
 
 def test_the_registry_names_the_plugin_and_drops_kongs_own_keys():
     assert parse_config("passport", BASE | {"__key__": "x"}) == parse(BASE)
-    with pytest.raises(ValueError, match="^passport: ttl: "):
+    with pytest.raises(ValueError, match=r"^passport: ttl: "):
         parse_config("passport", BASE | {"ttl": 1})
 
 
@@ -119,8 +121,7 @@ JSON = st.recursive(
 @given(st.dictionaries(st.sampled_from([next(iter(field)) for field in SCHEMA]), JSON))
 def test_anything_else_is_a_value_error(raw):
     try:
-        config = parse(raw)
+        said = hash(parse(raw)) and ""
     except ValueError as error:
-        assert str(error).partition(":")[0].partition(".")[0] in {next(iter(field)) for field in SCHEMA}
-    else:
-        assert hash(config) is not None
+        said = str(error)
+    assert not said or re.split(r"[:.]", said)[0] in {next(iter(field)) for field in SCHEMA}

@@ -1,0 +1,19 @@
+"""Errors that end a command: one line to stderr and an exit code (cli.main prints them)."""
+
+from __future__ import annotations
+
+import click
+
+from cli import exit_codes
+
+
+class UsageError(click.ClickException):
+    """The command cannot mean anything as it was given; the message says how to say it."""
+
+    exit_code = exit_codes.USAGE
+
+
+class FailedError(click.ClickException):
+    """The work could not be done; the message says what to do next."""
+
+    exit_code = exit_codes.FAILED

@@ -1,0 +1,132 @@
+"""kgate: the command line.
+
+The commands are a literal list of modules; one is imported when it is used, so that `kgate block add` does not pay
+for what `kgate render` needs. Each module has a click command named `command`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli import exit_codes
+from cli.files import DEFAULT_FILE, FILES_KEY
+
+COMMANDS: dict[str, str] = {
+    "lint": "cli.commands.lint:command",
+    "render": "cli.commands.render:command",
+    "sync": "cli.commands.sync:command",
+    "block": "cli.commands.block:command",
+    "canary": "cli.commands.canary:command",
+    "serve": "cli.commands.serve:command",
+    "plugin-info": "cli.commands.plugin_info:command",
+    "kong-env": "cli.commands.kong_env:command",
+    "sandbox": "cli.commands.sandbox:command",
+}
+"""Command names in the order of the help text, and where each is."""
+
+SUMMARIES: dict[str, str] = {
+    "lint": "Check the files: syntax, schema, references, rules.",
+    "render": "Print the Kong config that the files make.",
+    "sync": "Bring Kong nodes to what the files say.",
+    "block": "Block addresses, networks and users.",
+    "canary": "Steer canaries over their configured plan.",
+    "serve": "Run the plugin server.",
+    "plugin-info": "Write what Kong must know of the gate plugins.",
+    "kong-env": "Print the settings that a stock Kong needs.",
+    "sandbox": "Run a stand-in Kong for previews and tests.",
+}
+
+
+class Group(click.Group):
+    """Loads commands on use; every expected error is one line `kgate: ...` and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        target = COMMANDS.get(cmd_name)
+        if target is None:
+            return None
+        module, _, attribute = target.partition(":")
+        found: click.Command = getattr(importlib.import_module(module), attribute)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # by the literal summaries: help must not import every command
+        with formatter.section("Commands"):
+            formatter.write_dl(list(SUMMARIES.items()))
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **extra)
+        sys.exit(self._run(*args, **extra))
+
+    def _run(self, *args: Any, **extra: Any) -> int:
+        try:
+            result = super().main(*args, standalone_mode=False, **extra)
+        except click.UsageError as error:
+            _say(error.format_message() + _help_hint(error))
+            return exit_codes.USAGE
+        except click.ClickException as error:
+            _say(error.format_message())
+            return error.exit_code
+        except click.Abort:
+            _say("stopped")
+            return exit_codes.FAILED
+        except BrokenPipeError:
+            # the reader of a pipe went away (`kgate render | head`): not an error of ours
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return exit_codes.FAILED
+        except Exception as error:  # noqa: BLE001 - the process boundary: a bug is told in one line as well
+            if os.environ.get("KGATE_DEBUG"):
+                raise
+            what = f"{type(error).__name__}: {error}".splitlines()[0]
+            _say(f"internal error: {what}; run again with KGATE_DEBUG=1 for details")
+            return exit_codes.FAILED
+        return result if type(result) is int else exit_codes.OK
+
+
+def _say(message: str) -> None:
+    click.echo(f"kgate: {' '.join(message.split())}", err=True)
+
+
+def _help_hint(error: click.UsageError) -> str:
+    path = error.ctx.command_path if error.ctx is not None else "kgate"
+    return f" (see {path} --help)"
+
+
+@click.command(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--file",
+    "-f",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help=f"A file, a folder or a glob; may be given several times.  [default: {DEFAULT_FILE}]",
+)
+@click.version_option(metadata.version("kgate"), prog_name="kgate")
+@click.pass_context
+def main(ctx: click.Context, files: tuple[Path, ...]) -> None:
+    """Turn stock Kong into a complete API gateway.
+
+    \b
+    Examples:
+      kgate lint                                  check gateway.yaml
+      kgate -f gateway/ render --cluster critical print what the nodes of a cluster get
+      kgate -f gateway.yaml sync --yes            bring the nodes to what the file says
+      kgate block add 203.0.113.7 --ttl 1h        refuse an address at once
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 changes pending, 4 findings, 5 applied in part.
+    """
+    ctx.ensure_object(dict)[FILES_KEY] = files
+
+
+if __name__ == "__main__":
+    main(prog_name="kgate")

@@ -1,0 +1,200 @@
+"""The LuaJIT state of the sandbox: one "Kong worker". Everything Lua goes through here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lupa.luajit21 import LuaError, LuaRuntime
+
+from sandbox.cosocket import Cosocket, Pool
+from sandbox.exchange import Exchange
+from sandbox.host import Host
+from sandbox.lua_values import Converter, from_text
+from sandbox.settings import Settings
+
+log = logging.getLogger("sandbox")
+LUA_DIR = Path(__file__).parent / "lua"
+
+
+class PluginLoadError(ValueError):
+    """A plugin of KONG_PLUGINS that cannot be loaded; Kong does not start either."""
+
+
+class Lua:
+    """Holds the runtime, loads plugins, and drives coroutines that wait for I/O."""
+
+    def __init__(self, settings: Settings, node_id: str) -> None:
+        self.runtime = LuaRuntime(encoding="latin-1", unpack_returned_tuples=True, register_eval=False)
+        self.pool = Pool()
+        self._settings = settings
+        self._timers: set[asyncio.Task[None]] = set()
+        self._handles: set[asyncio.TimerHandle] = set()
+        self.host = Host(settings, self.runtime.table, node_id)
+        null = self.runtime.eval("newproxy()")
+        self.values = self.host.values = Converter(self.runtime, null)
+        path = f"{LUA_DIR}/?.lua;" + settings.lua_package_path.replace(";;", f";{self.runtime.eval('package.path')};")
+        functions = {**self.host.functions(), **self._socket_functions(), "timer": self._timer}
+        # chosen by the external plugins' driver when there is one
+        self.external: Callable[..., Any] | None = None
+        functions["external_log"] = lambda *args: self.external_log and self.external_log(*args)
+        self.external_log: Callable[..., None] | None = None
+        boot = self.runtime.execute(f"return loadfile('{LUA_DIR}/shim/boot.lua')")
+        self.runloop, array_mt, empty_array_mt = boot(self.runtime.table_from(functions), null, path)
+        helpers = self.runtime.eval(
+            "function(a, b) return function(t) return setmetatable(t, a) end,"
+            " function(t) local m = getmetatable(t) return m ~= nil and (m == a or m == b) end end"
+        )
+        self.values.set_array_marks(*helpers(array_mt, empty_array_mt))
+        self._resume = self.runloop["resume"]
+        self._call_pdk = self.runloop["call_pdk"]
+        self._new = self.runloop["new"]
+        self._output = self.runloop["output"]
+        self._ops: dict[str, Callable[..., Any]] = {
+            "connect": lambda s, host, port, pool: s.connect(host, None if port is None else int(port)),
+            "flush": lambda s: s.flush(),
+            "read": lambda s, pattern, n: s.wait_read(pattern, n),
+            "sleep": self._sleep,
+        }
+
+    # -- loading -----------------------------------------------------------------------------------------
+    def require(self, module: str) -> Any | None:
+        """A module of the Lua path; None when no file is there. Raises PluginLoadError on a broken one."""
+        found = self.runtime.eval("function(m) return (package.searchpath(m, package.path)) end")(module)
+        if found is None:
+            return None
+        try:
+            return self.runtime.eval("function(m) return (require(m)) end")(module)
+        except LuaError as e:
+            raise PluginLoadError(f"{module}: {e}") from e
+
+    def define_external(self, name: str, priority: int, version: str, phases: list[str]) -> None:
+        """An external plugin; its handler waits for `external`."""
+        handler = self.runloop["external"](name, self.runtime.table(*phases))
+        self.runloop["define"](name, priority, version, handler)
+
+    def define(self, name: str, handler: Any) -> None:
+        """A Lua plugin by its handler table."""
+        if handler["PRIORITY"] is None:
+            raise PluginLoadError(f"plugin {name}: no PRIORITY in its handler")
+        self.runloop["define"](name, handler["PRIORITY"], handler["VERSION"], handler)
+
+    def start(self) -> None:
+        """All plugins are defined: order them and run their init_worker."""
+        self.runloop["sort"]()
+        self.runloop["init_worker"]()
+
+    def configure(self, instances: list[tuple[str, dict[str, str | None], Any]]) -> None:
+        """New plugin instances: (name, scope ids, conf table)."""
+        rows = [
+            self.runtime.table_from({"name": name, "conf": conf, **{k: v for k, v in scope.items() if v}})
+            for name, scope, conf in instances
+        ]
+        self.runloop["configure"](self.runtime.table(*rows))
+
+    # -- phases --------------------------------------------------------------------------------------------
+    def context(self, exchange: Exchange) -> Any:
+        """The Lua side of one request."""
+        return self._new(exchange)
+
+    def mark(self, r: Any, name: str) -> None:
+        """Set a flag on ngx.ctx, as Kong's core does."""
+        r["ctx"][name] = True
+
+    async def run(self, r: Any, phase: str, *args: Any) -> str:
+        """Run rewrite or access to its end: `done`, `exit` (an answer stands on the exchange) or `error`."""
+        return await self._settle(r, self.runloop[phase](r, *args))
+
+    def output(self, r: Any, phase: str) -> bool:
+        """Run header_filter or log; False at an error."""
+        return bool(self._output(r, phase))
+
+    def pdk(self, r: Any, plugin: str, conf: Any, method: str, args: list[Any]) -> tuple[str, Any]:
+        """A PDK call for an external plugin: `ok`, `missing`, `raise` or `exit`, and the result."""
+        lua_args = self.runtime.table()
+        for i, arg in enumerate(args, 1):
+            if arg is not None:
+                lua_args[i] = self.values.to_lua(arg)
+        result = self._call_pdk(r, plugin, conf, method, lua_args, len(args))
+        return result if isinstance(result, tuple) else (result, None)
+
+    async def _settle(self, r: Any, result: Any) -> str:
+        while True:
+            if not isinstance(result, tuple):
+                return str(result)
+            if result[0] != "wait":
+                return str(result[0])
+            op, *args = result[1:]
+            if op == "external":
+                assert self.external is not None
+                answer = await self.external(*args)
+            elif op in self._ops:
+                answer = await self._ops[op](*args)
+            else:
+                # a plain coroutine.yield of a plugin, outside any coroutine of its own
+                answer = ()
+            result = self._resume(r, *answer)
+
+    @staticmethod
+    async def _sleep(seconds: float) -> tuple[Any, ...]:
+        await asyncio.sleep(seconds)
+        return ()
+
+    # -- sockets and timers ----------------------------------------------------------------------------------
+    def _socket_functions(self) -> dict[str, Callable[..., Any]]:
+        s = self._settings
+
+        def read(handle: Cosocket, pattern: str, n: int) -> Any:
+            answer = handle.read(pattern, n)
+            return False if answer is None else (True, *answer)
+
+        return {
+            "sock_new": lambda: Cosocket(self.pool, s.connect_timeout, s.send_timeout, s.read_timeout),
+            "sock_reuse": lambda h, host, port, pool: h.reuse(host, None if port is None else int(port), pool),
+            "sock_send": lambda h, data: h.send(data),
+            "sock_read": read,
+            "sock_timeouts": lambda h, connect, send, receive: h.timeouts(connect, send, receive),
+            "sock_keepalive": lambda h, ms, size: h.keepalive(ms, size),
+            "sock_reused": lambda h: h.reused(),
+            "sock_close": lambda h: h.close(),
+        }
+
+    def _timer(self, delay: float, again: bool, body: Any) -> None:
+        loop = asyncio.get_running_loop()
+
+        def fire() -> None:
+            self._handles.discard(handle)
+            self.spawn(self._run_timer(body))
+            if again and not self.host.stopping:
+                self._timer(delay, again, body)
+
+        handle = loop.call_later(max(delay, 0), fire)
+        self._handles.add(handle)
+
+    def spawn(self, work: Any) -> None:
+        """Run a coroutine beside the requests; it ends with the sandbox."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._timers.add(task)
+        task.add_done_callback(self._timers.discard)
+
+    async def _run_timer(self, body: Any) -> None:
+        r, *result = body(False)
+        await self._settle(r, tuple(result))
+
+    async def close(self) -> None:
+        """Stop timers, close pooled connections."""
+        self.host.stopping = True
+        for handle in self._handles:
+            handle.cancel()
+        for task in list(self._timers):
+            task.cancel()
+        await asyncio.gather(*self._timers, return_exceptions=True)
+        self.pool.close()
+
+
+def lua_text(value: Any) -> str:
+    """Text that came from Lua as real text."""
+    return from_text(value) if isinstance(value, str) else str(value)

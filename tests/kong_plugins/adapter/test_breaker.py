@@ -1,0 +1,53 @@
+"""Two missing answers in a second open it; a probe each half second; a good answer closes it."""
+
+from __future__ import annotations
+
+import pytest
+
+# (time, event, expected): allow -> bool
+TABLE = {
+    "closed": [(0, "allow", True), (0, "miss", None), (0.1, "allow", True)],
+    "two misses within a second": [(0, "miss", None), (0.9, "miss", None), (0.9, "allow", False)],
+    "two misses further apart": [(0, "miss", None), (1.1, "miss", None), (1.1, "allow", True)],
+    "the second of the late ones counts anew": [
+        (0, "miss", None),
+        (1.1, "miss", None),
+        (1.5, "miss", None),
+        (1.5, "allow", False),
+    ],
+    "a good answer between": [
+        (0, "miss", None),
+        (0.1, "good", None),
+        (0.2, "miss", None),
+        (0.2, "allow", True),
+    ],
+    "one probe each half second": [
+        (0, "miss", None),
+        (0, "miss", None),
+        (0.4, "allow", False),
+        (0.5, "allow", True),
+        (0.6, "allow", False),
+        (0.7, "miss", None),
+        (0.99, "allow", False),
+        (1.0, "allow", True),
+    ],
+    "a good answer closes": [
+        (0, "miss", None),
+        (0, "miss", None),
+        (0.5, "allow", True),
+        (0.5, "good", None),
+        (0.5, "allow", True),
+        (0.6, "miss", None),
+        (0.6, "allow", True),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_breaker(world, name):
+    breaker = world.module("kgate.breaker").new()
+    for now, event, expected in TABLE[name]:
+        result = world.run(
+            "local b, event, now = ...; return b[event](b, now)", breaker, event.encode(), 1000 + now
+        )
+        assert result == expected, (now, event)

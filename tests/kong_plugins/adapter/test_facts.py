@@ -1,0 +1,86 @@
+"""The record that the server's parser reads, field by field."""
+
+from __future__ import annotations
+
+import pytest
+
+from kong_plugins.engine.facts import parse_facts
+
+PLAN = {"route": "r", "service": "s", "tenant": "order"}
+
+
+def facts_of(world, names=("authorization", "User-Agent", "origin"), **request):
+    world.request(**request)
+    record = world.lua.table()
+    count = world.module("kgate.facts").fill(
+        record, world.lua.globals()[b"ngx"][b"ctx"], world.table(PLAN), world.table(list(names))
+    )
+    listed = world.py(record)
+    assert len(listed) == count
+    return parse_facts(listed)
+
+
+def test_all_fields(world):
+    facts = facts_of(
+        world,
+        vars={"remote_addr": "::ffff:192.0.2.7", "scheme": "https", "host": "order.example.com"},
+        headers=[
+            ("Authorization", "Bearer x"),
+            ("User_Agent", "curl"),
+            ("Other", "no"),
+            ("traceparent", "00-a"),
+        ],
+        method="POST",
+        path="/login",
+        raw_path="/%6cogin",
+    )
+    assert facts._asdict() == {
+        "request_id": "rid1",
+        "ip": "192.0.2.7",
+        "scheme": "https",
+        "method": "POST",
+        "host": "order.example.com",
+        "path": "/login",
+        "raw_path": "/%6cogin",
+        "route": "r",
+        "service": "s",
+        "tenant": "order",
+        "traceparent": "00-a",
+        "truncated": frozenset(),
+        "headers": {"authorization": "Bearer x", "user-agent": "curl"},
+        "identity": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("address", "ip"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("::ffff:0:1", "::ffff:0:1"),
+        ("unix:", "unix:"),
+    ],
+)
+def test_address(world, address, ip):
+    assert world.module("kgate.facts").unfold(address.encode()) == ip.encode()
+
+
+@pytest.mark.parametrize(("size", "truncated"), [(8192, set()), (8193, {"origin"})])
+def test_long_headers_are_cut_and_named(world, size, truncated):
+    facts = facts_of(world, headers=[("Origin", "o" * size)])
+    assert len(facts.headers["origin"]) == 8192
+    assert facts.truncated == truncated
+
+
+def test_two_cut_headers(world):
+    facts = facts_of(world, headers=[("Origin", "o" * 9000), ("Authorization", "a" * 9000)])
+    assert facts.truncated == {"origin", "authorization"}
+
+
+def test_kongs_own_request_id_comes_first(world):
+    assert facts_of(world, ctx={"request_id": "from-ctx"}).request_id == "from-ctx"
+
+
+def test_bytes_that_are_not_utf8_pass_through(world):
+    assert facts_of(world, headers=[("Origin", "\udcff")]).headers["origin"] == "\udcff"

@@ -1,0 +1,68 @@
+"""What is taken for a verdict on this request."""
+
+from __future__ import annotations
+
+import pytest
+
+from kong_plugins.engine.verdict import Verdict, to_wire
+
+GOOD = {"v": 1, "n": "rid1"}
+
+
+@pytest.mark.parametrize(
+    ("record", "valid"),
+    [
+        (GOOD, True),
+        (to_wire(Verdict(status=401, body="no", headers=(("A", "b"),), reason="r"), "rid1", "t"), True),
+        (
+            to_wire(Verdict(service_headers=(("X-Passport", "eyJ"),), upstream="u", memo="m"), "rid1", "t"),
+            True,
+        ),
+        ({}, False),
+        ({"v": 2, "n": "rid1"}, False),
+        ({"v": "1", "n": "rid1"}, False),
+        ({"v": 1}, False),
+        ({"v": 1, "n": "rid2"}, False),
+        ({**GOOD, "st": 99}, False),
+        ({**GOOD, "st": 600}, False),
+        ({**GOOD, "st": 401.5}, False),
+        ({**GOOD, "st": "401"}, False),
+        ({**GOOD, "h": ["odd"]}, False),
+        ({**GOOD, "h": ["a", 1]}, False),
+        ({**GOOD, "s": "text"}, False),
+        ({**GOOD, "b": 1}, False),
+        ({**GOOD, "u": 1}, False),
+        ({**GOOD, "p": []}, False),
+        ({**GOOD, "m": 1}, False),
+        ({**GOOD, "tn": 1}, False),
+        ({**GOOD, "rs": 1}, False),
+        ({**GOOD, "a": 1}, False),
+    ],
+)
+def test_form(world, record, valid):
+    assert world.module("kgate.verdict").is_valid(world.table(record), b"rid1") is valid
+
+
+@pytest.mark.parametrize("value", [None, b"text", 1, True])
+def test_not_a_table(world, value):
+    assert world.module("kgate.verdict").is_valid(value, b"rid1") is False
+
+
+def test_an_empty_request_id_matches_nothing(world):
+    assert world.module("kgate.verdict").is_valid(world.table({"v": 1, "n": ""}), b"") is False
+
+
+@pytest.mark.parametrize(
+    ("ids", "count", "complete"),
+    [
+        ([1, 2], 2, True),
+        ([1], 2, False),
+        ([1, 2, 3], 2, False),
+        (["1", "2"], 2, False),
+        (None, 1, False),
+        ("12", 2, False),
+    ],
+)
+def test_ids(world, ids, count, complete):
+    record = world.table({"ids": ids} if ids is not None else {})
+    assert world.module("kgate.verdict").has_ids(record, count) is complete
