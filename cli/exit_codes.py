@@ -1,10 +1,10 @@
 """Exit codes: one table for all commands.
 
-    0  done, nothing to report          5  applied in part
-    1  failed                           6  rolled back
-    2  wrong usage                      7  lock held by another run
-    3  changes pending (diff)           8  stale plan
-    4  findings (validate, lint)        9  drift
+0  done, nothing to report          5  applied in part
+1  failed                           6  rolled back
+2  wrong usage                      7  lock held by another run
+3  changes pending (diff)           8  stale plan
+4  findings (validate, lint)        9  drift
 """
 
 from __future__ import annotations

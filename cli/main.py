@@ -1,7 +1,7 @@
 """kgate: the command line.
 
-The commands are a literal list of modules; one is imported when it is used, so that `kgate block add` does not pay
-for what `kgate render` needs. Each module has a click command named `command`.
+The commands are a literal list of modules; one is imported when it is used, so that `kgate block add` does
+not pay for what `kgate render` needs. Each module has a click command named `command`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -63,34 +65,45 @@ class Group(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(SUMMARIES.items()))
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
-        if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
-        sys.exit(self._run(*args, **extra))
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        run = partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
+        return sys.exit(_guarded(run)) if standalone_mode else run()
 
-    def _run(self, *args: Any, **extra: Any) -> int:
-        try:
-            result = super().main(*args, standalone_mode=False, **extra)
-        except click.UsageError as error:
+
+def _guarded(run: Callable[[], Any]) -> int:
+    """The exit code of a run; what went wrong is told in one line."""
+    try:
+        result = run()
+    except click.UsageError as error:
+        if error.format_message().startswith("Usage:"):  # a group without its command: the help itself
+            click.echo(error.format_message(), err=True)
+        else:
             _say(error.format_message() + _help_hint(error))
-            return exit_codes.USAGE
-        except click.ClickException as error:
-            _say(error.format_message())
-            return error.exit_code
-        except click.Abort:
-            _say("stopped")
-            return exit_codes.FAILED
-        except BrokenPipeError:
-            # the reader of a pipe went away (`kgate render | head`): not an error of ours
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return exit_codes.FAILED
-        except Exception as error:  # noqa: BLE001 - the process boundary: a bug is told in one line as well
-            if os.environ.get("KGATE_DEBUG"):
-                raise
-            what = f"{type(error).__name__}: {error}".splitlines()[0]
-            _say(f"internal error: {what}; run again with KGATE_DEBUG=1 for details")
-            return exit_codes.FAILED
-        return result if type(result) is int else exit_codes.OK
+        return exit_codes.USAGE
+    except click.ClickException as error:
+        _say(error.format_message())
+        return error.exit_code
+    except click.Abort:
+        _say("stopped")
+        return exit_codes.FAILED
+    except BrokenPipeError:
+        # the reader of a pipe went away (`kgate render | head`): not an error of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exit_codes.FAILED
+    except Exception as error:  # the process boundary: a bug is told in one line as well
+        if os.environ.get("KGATE_DEBUG"):
+            raise
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        _say(f"internal error: {what}; run again with KGATE_DEBUG=1 for details")
+        return exit_codes.FAILED
+    return result if type(result) is int else exit_codes.OK
 
 
 def _say(message: str) -> None:

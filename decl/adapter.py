@@ -1,7 +1,7 @@
 """The adapter's own config: two plugins for all requests of a cluster.
 
-`kgate-facts` collects what the filters need (headers), `kgate` guards and applies; both talk to the plugin server's
-socket. `strip` names the headers that only the gateway may set.
+`kgate-facts` collects what the filters need (headers), `kgate` guards and applies; both talk to the plugin
+server's socket. `strip` names the headers that only the gateway may set.
 """
 
 from __future__ import annotations

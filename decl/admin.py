@@ -1,7 +1,7 @@
 """One node's Admin API, as far as DB-less pushes need it.
 
-Answers that were recorded from Kong 3.9: 201 stored, 304 the same, 400 with `flattened_errors`, 413 as JSON (LMDB
-full) or HTML (over 10 MB), 429 with Retry-After while another config is being loaded.
+Answers that were recorded from Kong 3.9: 201 stored, 304 the same, 400 with `flattened_errors`, 413 as JSON
+(LMDB full) or HTML (over 10 MB), 429 with Retry-After while another config is being loaded.
 """
 
 from __future__ import annotations
@@ -66,7 +66,11 @@ class AdminClient:
     """A node's Admin API over one kept connection. timeout is seconds; use it as a context manager."""
 
     def __init__(
-        self, node: str, headers: Mapping[str, str] | None = None, ca: str | None = None, timeout: float = 10.0
+        self,
+        node: str,
+        headers: Mapping[str, str] | None = None,
+        ca: str | None = None,
+        timeout: float = 10.0,
     ) -> None:
         self.node = node
         self._timeout = (min(CONNECT_TIMEOUT, timeout), timeout)
@@ -115,7 +119,12 @@ class AdminClient:
         headers = {"Content-Type": "text/yaml"} if content is not None else None
         try:
             return self._session.request(
-                method, self.node + path, data=content, headers=headers, timeout=self._timeout, allow_redirects=False
+                method,
+                self.node + path,
+                data=content,
+                headers=headers,
+                timeout=self._timeout,
+                allow_redirects=False,
             )
         except requests.exceptions.SSLError as error:
             raise AdminError(self.node, f"TLS failed: {_cause(error)}; check admin.ca") from error

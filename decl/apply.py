@@ -1,7 +1,7 @@
 """Apply: bring DB-less nodes, one after the other, to one rendered config.
 
-A node whose /status already tells the config's md5 is left alone: each accepted push rebuilds router, plugins and
-balancer and empties caches. The first failure stops the run: nodes after it stay as they are.
+A node whose /status already tells the config's md5 is left alone: each accepted push rebuilds router,
+plugins and balancer and empties caches. The first failure stops the run: nodes after it stay as they are.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def push(
     nodes: Sequence[Node],
     rendered: Rendered,
     sources: Sources,
-    patience: Patience = Patience(),  # noqa: B008 - frozen
+    patience: Patience = Patience(),
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[NodeResult, ...]:
@@ -120,9 +120,15 @@ class _Push(NamedTuple):
 
     def _wait_until_live(self) -> None:
         end = self.now() + self.patience.live
-        while self.node.config_hash() != self.hash:
+        reason = "its /status shows another hash"
+        while True:
+            try:
+                if self.node.config_hash() == self.hash:
+                    return
+            except AdminError as error:
+                reason = error.reason
             if self.now() >= end:
-                reason = f"took the config but does not show its hash after {self.patience.live:g} s"
+                reason = f"took the config, but after {self.patience.live:g} s {reason}"
                 raise AdminError(self.node.node, reason, uncertain=True)
             self.sleep(self.patience.poll)
 
@@ -161,7 +167,7 @@ def push_to(
     headers: dict[str, str] | None = None,
     ca: str | None = None,
     timeout: float = 10.0,
-    patience: Patience = Patience(),  # noqa: B008 - frozen
+    patience: Patience = Patience(),
 ) -> tuple[NodeResult, ...]:
     """Push over HTTP to the nodes with these Admin API URLs; timeout is seconds for one answer."""
     with ExitStack() as stack:

@@ -75,7 +75,9 @@ class _Builder:
         )
 
     def _top(self, kind: str) -> Iterable[Placed]:
-        return (((kind, index), values) for index, values in enumerate(self._document.get(kind, ())) if values)
+        return (
+            ((kind, index), values) for index, values in enumerate(self._document.get(kind, ())) if values
+        )
 
     def _index(self) -> None:
         for kind, key in (("services", "name"), ("upstreams", "name"), ("consumers", "username")):
@@ -112,7 +114,9 @@ class _Builder:
                 return f"{kind}.plugins", name
         return "plugins", ""
 
-    def _children(self, kind: str, name: str | None, path: Path, values: Document, child: str) -> Iterable[Placed]:
+    def _children(
+        self, kind: str, name: str | None, path: Path, values: Document, child: str
+    ) -> Iterable[Placed]:
         for index, item in enumerate(values.get(child, ())):
             yield (*path, child, index), item
         if name is not None:
@@ -187,7 +191,9 @@ class _Builder:
                 fields = _without(item, _CREDENTIAL)
                 credentials.append(Credential(kind, item["key"], at, fields, self._tagged(item)))
         plugins = self._plugins("consumers", name, path, values)
-        return Consumer(name, path, _without(values, _CONSUMER), tuple(credentials), plugins, self._tagged(values))
+        return Consumer(
+            name, path, _without(values, _CONSUMER), tuple(credentials), plugins, self._tagged(values)
+        )
 
 
 def _without(values: Document, names: frozenset[str]) -> dict[str, Any]:
@@ -210,7 +216,8 @@ def _tenant(path: Path, values: Document) -> Tenant:
         hosts=tuple(values.get("hosts", ())),
         owner=values.get("owner"),
         plugins=tuple(
-            _plugin((*path, "plugins", index), plugin) for index, plugin in enumerate(values.get("plugins", ()))
+            _plugin((*path, "plugins", index), plugin)
+            for index, plugin in enumerate(values.get("plugins", ()))
         ),
         tags=tuple(values.get("tags", ())),
     )

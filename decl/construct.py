@@ -1,8 +1,8 @@
 """From YAML nodes to plain values (dict, list, str, int, float, bool, None).
 
-Null is the same as an absent field in Kong's entities, so null fields are left out; within a plugin's `config`
-nulls stay, there they may mean something. Duplicate keys are findings that name both places; anchors, aliases
-and `<<` merges work.
+Null is the same as an absent field in Kong's entities, so null fields are left out; within a plugin's
+`config` nulls stay, there they may mean something. Duplicate keys are findings that name both places;
+anchors, aliases and `<<` merges work.
 """
 
 from __future__ import annotations
@@ -96,11 +96,15 @@ class Constructor:
             self._merge(child, result, seen, keep_null)
         return result
 
-    def _merge(self, node: yaml.Node, into: dict[str, Any], own: dict[str, yaml.Node], keep_null: bool) -> None:
+    def _merge(
+        self, node: yaml.Node, into: dict[str, Any], own: dict[str, yaml.Node], keep_null: bool
+    ) -> None:
         for source in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             value = self.build(source, keep_null)
             if not isinstance(value, dict):
-                self.findings.append(finding(mark(self.file, source), "yaml-syntax", "<< needs a map to merge"))
+                self.findings.append(
+                    finding(mark(self.file, source), "yaml-syntax", "<< needs a map to merge")
+                )
                 continue
             for key, item in value.items():
                 if key not in own:

@@ -1,9 +1,10 @@
 """Ids by Kong's own rule, so that nodes, pushes and modes agree on them.
 
-DB-less Kong makes missing ids itself: UUID version 5 (RFC 9562 section 5.5) of the entity's name, in a namespace
-that is the UUID of the list's name in a fixed one (kong/db/schema/others/declarative_config.lua). Plugins and
-targets take their cache key, `plugins:*:NAME:ROUTE:SERVICE:CONSUMER`, in place of a name. Unnamed routes and
-credentials would get a random id at each push, which resets counters that hang on it: those get theirs here.
+DB-less Kong makes missing ids itself: UUID version 5 (RFC 9562 section 5.5) of the entity's name, in a
+namespace that is the UUID of the list's name in a fixed one (kong/db/schema/others/declarative_config.lua).
+Plugins and targets take their cache key, `plugins:*:NAME:ROUTE:SERVICE:CONSUMER`, in place of a name.
+Unnamed routes and credentials would get a random id at each push, which resets counters that hang on it:
+those get theirs here.
 """
 
 from __future__ import annotations

@@ -66,27 +66,26 @@ def load(texts: Iterable[Text]) -> Loaded:
 
 def _read(text: Text, findings: list[Finding]) -> tuple[yaml.Node, dict[str, Any]] | None:
     """Root node and values of one file; None when it is not YAML or not a map."""
+    constructor = Constructor(text.name)
+    place, message = Place(text.name, 1, 1), ""
     try:
         root = _compose(text.content)
+        if isinstance(root, yaml.MappingNode):
+            values = constructor.build(root)
+            findings.extend(constructor.findings)
+            return root, values
+        place = place if root is None else mark(text.name, root)
+        message = "expected a map with _format_version and entities"
     except yaml.MarkedYAMLError as error:
-        findings.append(_syntax(text.name, error))
-        return None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        message = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
-        findings.append(finding(Place(text.name, 1, 1), "yaml-syntax", message))
-        return None
-    if not isinstance(root, yaml.MappingNode):
-        place = Place(text.name, 1, 1) if root is None else mark(text.name, root)
-        findings.append(finding(place, "yaml-syntax", "expected a map with _format_version and entities"))
-        return None
-    constructor = Constructor(text.name)
-    try:
-        values = constructor.build(root)
-    except TooLargeError as error:
-        findings.append(finding(mark(text.name, root), "yaml-syntax", str(error)))
-        return None
-    findings.extend(constructor.findings)
-    return root, values
+        place, message = _syntax(text.name, error)
+    except RecursionError:
+        message = "nested too deeply"
+    except UnicodeDecodeError as error:
+        message = f"not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}"
+    except (yaml.YAMLError, TooLargeError) as error:
+        message = " ".join(str(error).split())
+    findings.append(finding(place, "yaml-syntax", message))
+    return None
 
 
 def _compose(content: bytes) -> yaml.Node | None:
@@ -98,11 +97,11 @@ def _compose(content: bytes) -> yaml.Node | None:
         loader.dispose()
 
 
-def _syntax(name: str, error: yaml.MarkedYAMLError) -> Finding:
+def _syntax(name: str, error: yaml.MarkedYAMLError) -> tuple[Place, str]:
     at = error.problem_mark or error.context_mark
     place = Place(name, at.line + 1, at.column + 1) if at is not None else Place(name, 1, 1)
     parts = [part for part in (error.problem, error.context) if part]
-    return finding(place, "yaml-syntax", ", ".join(parts) or "not YAML")
+    return place, ", ".join(parts) or "not YAML"
 
 
 def _merge(
@@ -128,7 +127,9 @@ def _merge(
             _merge_maps(key, known, file, value, before, findings)
         elif value != known and key == "_format_version":
             place = Sources((file,)).place((key,))
-            findings.append(finding(place, "format-version", f"{value!r} here, {known!r} in {before[0].name}"))
+            findings.append(
+                finding(place, "format-version", f"{value!r} here, {known!r} in {before[0].name}")
+            )
     lengths = {key: len(values[key]) for key in offsets}
     return replace(file, offsets=offsets, lengths=lengths)
 

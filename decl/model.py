@@ -1,7 +1,7 @@
 """The typed model: one value for everything that the files say, with each entity's place.
 
-Entities stand in the tree in which Kong nests them, wherever the file wrote them: a top-level route that names
-its service stands in that service here. `fields` are Kong's other fields, untouched.
+Entities stand in the tree in which Kong nests them, wherever the file wrote them: a top-level route that
+names its service stands in that service here. `fields` are Kong's other fields, untouched.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Kong nodes that get the same config. timeout is seconds; run_dir is the plugin server's on the nodes."""
+    """Kong nodes with the same config. timeout is seconds; run_dir is the plugin server's on the nodes."""
 
     name: str
     path: Path

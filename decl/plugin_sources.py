@@ -27,13 +27,15 @@ class SourceForm(NamedTuple):
 
 
 SOURCES: dict[str, SourceForm] = {
-    **{name: SourceForm(kong_schema.record(plugin.schema), dict) for name, plugin in registry.PLUGINS.items()},
+    **{
+        name: SourceForm(kong_schema.record(plugin.schema), dict) for name, plugin in registry.PLUGINS.items()
+    },
     "static-fallback": SourceForm(static_fallback.SOURCE_SCHEMA, static_fallback.to_kong),
 }
 
 
 def to_kong(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """A plugin's config as Kong gets it. Raises ValueError when a gate plugin's config is not its own form."""
+    """A plugin's config as Kong gets it. Raises ValueError when it cannot be translated."""
     source = SOURCES.get(name)
     return dict(config) if source is None else source.to_kong(config)
 

@@ -2,8 +2,8 @@
 
     texts -> load -> substitute -> validate -> build -> expand -> lint -> Project
 
-Pure but for the garbage collector, which is paused: loading makes hundreds of thousands of objects that all live
-until the end, and looking for garbage among them takes longer than all else.
+Pure but for the garbage collector, which is paused: loading makes hundreds of thousands of objects that all
+live until the end, and looking for garbage among them takes longer than all else.
 """
 
 from __future__ import annotations
@@ -37,10 +37,14 @@ def open_project(texts: Iterable[Text], env: Mapping[str, str]) -> Project:
     with _gc_paused():
         texts = tuple(texts)
         loaded = load(texts)
-        document, problems = loaded.document, []
+        document = loaded.document
+        problems: list[Problem] = []
         if any(b"${{" in text.content for text in texts):
             document, problems = substitute(document, env)
-        problems += validate(document, loaded.complete)
+        unknown = {problem.path for problem in problems}
+        problems += (
+            problem for problem in validate(document, loaded.complete) if problem.path not in unknown
+        )
         sound = loaded.complete and not has_errors(loaded.findings)
         gateway = None
         if loaded.complete:

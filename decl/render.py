@@ -1,8 +1,8 @@
 """Render: the model to what one cluster's Kong gets, in its "3.0" format.
 
-Every entity has its id, so that the same file gives the same bytes and the same ids on every node. Routes that a
-required passport guards get the tag `kgate-protected` (default deny, the adapter holds it), and the adapter's two
-plugins are added for all requests. The result is plain Kong config.
+Every entity has its id, so that the same file gives the same bytes and the same ids on every node. Routes
+that a required passport guards get the tag `kgate-protected` (default deny, the adapter holds it), and the
+adapter's two plugins are added for all requests. The result is plain Kong config.
 """
 
 from __future__ import annotations
@@ -162,7 +162,9 @@ class _Renderer:
         targets = []
         for target in upstream.targets:
             target_id = target.fields.get("id") or ids.target_id(own_id, target.target)
-            targets.append({**target.fields, "id": self._origin(target_id, target.path), "target": target.target})
+            targets.append(
+                {**target.fields, "id": self._origin(target_id, target.path), "target": target.target}
+            )
             _put(targets[-1], "tags", target.tags)
         _put(entity, "targets", targets)
         return entity
@@ -172,7 +174,9 @@ class _Renderer:
         entity: Entity = {**consumer.fields, "id": own_id}
         _put(entity, "tags", consumer.tags)
         for credential in consumer.credentials:
-            credential_id = credential.fields.get("id") or ids.credential_id(credential.kind, own_id, credential.key)
+            credential_id = credential.fields.get("id") or ids.credential_id(
+                credential.kind, own_id, credential.key
+            )
             item = {
                 **credential.fields,
                 "id": self._origin(credential_id, credential.path),

@@ -1,8 +1,8 @@
 """Select: the part of a gateway that one cluster gets.
 
 A tenant's services go to its cluster and its standby; services of no tenant, and of a tenant that names no
-cluster, go everywhere, and so do consumers and plugins for all requests. An upstream goes where a service or a
-canary uses it, or everywhere when nobody does.
+cluster, go everywhere, and so do consumers and plugins for all requests. An upstream goes where a service
+or a canary uses it, or everywhere when nobody does.
 """
 
 from __future__ import annotations

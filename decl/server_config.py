@@ -10,7 +10,7 @@ from decl.model import Gateway
 
 
 def server_config(gateway: Gateway, cluster: str) -> dict[str, Any]:
-    """The document of server.yaml: the issuers, and the cluster's `server` settings (passport keys, Redis)."""
+    """server.yaml as a value: the issuers, and the cluster's `server` settings (passport keys, Redis)."""
     config: dict[str, Any] = {"issuers": [dict(issuer.fields) for issuer in gateway.issuers]}
     known = gateway.clusters.get(cluster)
     if known is not None:

@@ -69,5 +69,3 @@ def _problem(match: re.Match[str], env: Mapping[str, str]) -> tuple[str, str] | 
         except (ValueError, KeyError):
             return "bad-expression", f"environment variable {name} does not fit {pipe}"
     return None
-
-

@@ -1,7 +1,7 @@
 """Tenants: what a service inherits from the tenant that it names.
 
-Default plugins (unless the service has its own of that name), the tenant's hosts for routes without hosts, and
-the tags `kgate-tenant:NAME` and `owner:OWNER` on the service and its routes.
+Default plugins (unless the service has its own of that name), the tenant's hosts for routes without hosts,
+and the tags `kgate-tenant:NAME` and `owner:OWNER` on the service and its routes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ OWNER_TAG = "owner:"
 def expand(gateway: Gateway) -> Gateway:
     """The gateway with its tenants' defaults written out. Expanding again changes nothing."""
     services = tuple(
-        _service(service, gateway.tenants[service.tenant]) if service.tenant in gateway.tenants else service
+        _service(service, gateway.tenants[service.tenant]) if service.tenant else service
         for service in gateway.services
     )
     return replace(gateway, services=services)

@@ -24,14 +24,13 @@ def parse_url(text: str) -> ServiceUrl:
     parts = urlsplit(text)
     port = parts.port  # raises ValueError when it is no port
     host = parts.netloc.rpartition("@")[2]
-    if host.startswith("["):
-        host = host.partition("]")[0] + "]"
-    else:
-        host = host.partition(":")[0]
+    host = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
     if not host:
         raise ValueError("the host is missing")
     path = parts.path or None
-    return ServiceUrl(parts.scheme, host, _PORTS.get(parts.scheme, DEFAULT_PORT) if port is None else port, path)
+    return ServiceUrl(
+        parts.scheme, host, _PORTS.get(parts.scheme, DEFAULT_PORT) if port is None else port, path
+    )
 
 
 def is_ip_literal(host: str) -> bool:

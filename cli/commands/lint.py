@@ -20,8 +20,8 @@ from decl.findings import has_errors
 def command(ctx: click.Context, files: tuple[Path, ...], output: str) -> int:
     """Check the files: syntax, schema, plugin configs, references, lint rules.
 
-    Prints one line for each problem, `file:line:col: error[rule]: message`, all of them in one run. Nothing is
-    sent anywhere.
+    Prints one line for each problem, `file:line:col: error[rule]: message`, all of them in one run. Nothing
+    is sent anywhere.
 
     \b
     Examples:

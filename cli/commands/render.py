@@ -21,7 +21,9 @@ from decl.server_config import server_yaml
 @click.option("--cluster", help="The cluster to render; needed when the files have several.")
 @click.option("--tenant", help="Render this tenant's services only, to look at them; not for pushing.")
 @click.option("--server", is_flag=True, help="Write server.yaml for `kgate serve` in place of Kong's config.")
-@click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write here, not to stdout.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write here, not to stdout."
+)
 @click.option(
     "--output",
     type=click.Choice(["human", "json"]),
@@ -41,8 +43,8 @@ def command(
 ) -> None:
     """Print the Kong config that the files make for one cluster.
 
-    It is plain Kong config, format 3.0: every entity has its id, tenants are written out, the adapter is added. A
-    file written with -o holds the bytes that `kgate sync` pushes; a DB-less node can boot from it.
+    It is plain Kong config, format 3.0: every entity has its id, tenants are written out, the adapter is
+    added. A file written with -o holds the bytes that `kgate sync` pushes; a DB-less node can boot from it.
 
     \b
     Examples:
@@ -71,7 +73,7 @@ def _write(
     content: bytes, out: Path | None, output: str, cluster: str, config_hash: str = "", private: bool = False
 ) -> None:
     if out is None:
-        click.get_binary_stream("stdout").write(content if private else content + b"\n")
+        click.echo(content.decode("utf-8"), nl=not private)
         return
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
@@ -87,4 +89,6 @@ def _write(
         result = {"version": json_report.VERSION, "file": str(out), "cluster": cluster, "bytes": len(content)}
         click.echo(json_report.dump({**result, "hash": config_hash} if config_hash else result))
     else:
-        click.echo(f"wrote {out} ({len(content)} bytes{', hash ' + config_hash if config_hash else ''})", err=True)
+        click.echo(
+            f"wrote {out} ({len(content)} bytes{', hash ' + config_hash if config_hash else ''})", err=True
+        )

@@ -22,7 +22,9 @@ from decl.render import render
 @click.command(name="sync")
 @file_option
 @click.option("--cluster", help="The cluster to bring up to date; needed when the files have several.")
-@click.option("--node", "nodes", multiple=True, help="Admin API URL to push to, in place of the cluster's nodes.")
+@click.option(
+    "--node", "nodes", multiple=True, help="Admin API URL to push to, in place of the cluster's nodes."
+)
 @click.option("--yes", is_flag=True, help="Do not ask, in a terminal.")
 @click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
 @click.pass_context
@@ -36,8 +38,8 @@ def command(
 ) -> int:
     """Bring the Kong nodes of a cluster to what the files say.
 
-    The files are checked first; with an error in them nothing is pushed. Nodes are done in their order; a node
-    that already has the config is left alone, and the first failure stops the run.
+    The files are checked first; with an error in them nothing is pushed. Nodes are done in their order; a
+    node that already has the config is left alone, and the first failure stops the run.
 
     \b
     Examples:

@@ -1,7 +1,7 @@
 """Lint: what Kong would accept but should not be there.
 
-One rule is one file in `rules/`, a module with ID, LEVEL ("error" or "warning"), a docstring with examples for users
-and a pure `check(gateway)` that yields a Hit for each place. The registry is the list here.
+One rule is one file in `rules/`, a module with ID, LEVEL ("error" or "warning"), a docstring with examples
+for users and a pure `check(gateway)` that yields a Hit for each place. The registry is the list here.
 """
 
 from __future__ import annotations

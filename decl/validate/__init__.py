@@ -1,7 +1,8 @@
 """Validate: what Kong or the plugin server would refuse, found before anything is sent.
 
 schema (JSON Schema) > plugin configs (JSON Schema, then the plugin's own parser) > names and references.
-Each stage looks at plain values and survives what an earlier one found wrong, so all problems come in one run.
+Each stage looks at plain values and survives what an earlier one found wrong, so all problems come in one
+run.
 """
 
 from __future__ import annotations

@@ -130,13 +130,15 @@ def _required(names: list[str]) -> Check:
     return lambda value: not isinstance(value, dict) or needed <= value.keys()
 
 
-def _size(kind: type, test: Callable[[int, int], bool]) -> Callable[[int], Check]:
-    return lambda limit: lambda value: not isinstance(value, kind) or test(len(value), limit)  # type: ignore[arg-type]
+def _size(
+    kind: type[str] | type[list[Any]] | type[dict[str, Any]], test: Callable[[int, int], bool]
+) -> Callable[[int], Check]:
+    return lambda limit: lambda value: not isinstance(value, kind) or test(len(value), limit)
 
 
 def _number(test: Callable[[float, float], bool]) -> Callable[[float], Check]:
-    return lambda limit: lambda value: (
-        isinstance(value, bool) or not isinstance(value, int | float) or test(value, limit)
+    return lambda limit: (
+        lambda value: isinstance(value, bool) or not isinstance(value, int | float) or test(value, limit)
     )
 
 

@@ -30,10 +30,14 @@ def check_routes(document: Mapping[str, Any], entities: Iterable[Entity]) -> Ite
         if entity.kind != "routes":
             continue
         protocols = entity.values.get("protocols")
-        stream = isinstance(protocols, list) and any(p in _STREAM_PROTOCOLS for p in protocols if isinstance(p, str))
+        stream = isinstance(protocols, list) and any(
+            p in _STREAM_PROTOCOLS for p in protocols if isinstance(p, str)
+        )
         fields = _STREAM if stream else _HTTP
         if any(entity.values.get(field) for field in fields):
             continue
-        service = entity.parent.values.get("name") if entity.parent else reference(entity.values.get("service"))
+        service = (
+            entity.parent.values.get("name") if entity.parent else reference(entity.values.get("service"))
+        )
         if stream or tenant_of.get(service) not in with_hosts:
             yield Problem(entity.path, "missing-field", f"one of {', '.join(fields)} is needed")

@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
 
 import schemas
 from decl.findings import Path, Problem
@@ -35,8 +34,12 @@ class Checker(NamedTuple):
         """What is wrong with a value that stands at `path`."""
         if self.accepts(value):
             return
-        for error in self.explain.iter_errors(value):
-            yield from _problems(error, path)
+        errors = list(self.explain.iter_errors(value))
+        # of a value with the wrong type nothing else needs to be said
+        mistyped = {tuple(error.absolute_path) for error in errors if error.validator == "type"}
+        for error in errors:
+            if error.validator == "type" or tuple(error.absolute_path) not in mistyped:
+                yield from _problems(error, path)
 
 
 def checker(schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -> Checker:
@@ -77,11 +80,11 @@ def check_schema(document: dict[str, Any]) -> Iterator[Problem]:
                 yield from entity_checker.problems(item, (name, index))
 
 
-def _problems(error: ValidationError, base: Path) -> Iterator[Problem]:
+def _problems(error: Any, base: Path) -> Iterator[Problem]:
     path = (*base, *error.absolute_path)
     keyword = str(error.validator)
     if keyword == "additionalProperties":
-        known = list(error.schema.get("properties", ()))  # type: ignore[union-attr]
+        known = list(error.schema.get("properties", ()))
         for name in error.instance:
             if name not in known:
                 yield Problem((*path, name), "unknown-field", _unknown(name, known), at_key=True)
@@ -90,20 +93,31 @@ def _problems(error: ValidationError, base: Path) -> Iterator[Problem]:
         # jsonschema reports each missing field on its own: name it by its message
         name = next((name for name in missing if error.message.startswith(repr(name))), missing[0])
         yield Problem(path, "missing-field", f"field {name!r} is missing")
-    elif error.parent is not None and error.parent.validator == "propertyNames":
-        yield Problem((*path, error.instance), "wrong-value", _wrong(error), at_key=True)
     elif keyword == "anyOf":
         yield _no_option(error, path)
-    elif keyword == "propertyNames":
-        for inner in error.context or ():
-            yield Problem((*path, inner.instance), "wrong-value", _wrong(inner), at_key=True)
     elif keyword == "type":
-        yield Problem(path, "wrong-type", _wrong_type(error, path))
+        yield Problem(path, "wrong-type", _field(path) + _wrong_type(error, path))
+    elif (
+        isinstance(error.instance, str)
+        and error.parent is None
+        and "propertyNames" in error.absolute_schema_path
+    ):
+        yield Problem((*path, error.instance), "wrong-value", _wrong(error), at_key=True)
     else:
-        yield Problem(path, "wrong-value", _wrong(error))
+        yield Problem(path, "wrong-value", _field(path) + _wrong(error))
 
 
-def _no_option(error: ValidationError, path: Path) -> Problem:
+def _field(path: Path) -> str:
+    """The field's name for the beginning of a message: `paths[0]: `."""
+    text = ""
+    for step in reversed(path):
+        if isinstance(step, str):
+            return f"{step}{text}: "
+        text = f"[{step}]{text}"
+    return ""
+
+
+def _no_option(error: Any, path: Path) -> Problem:
     """None of several forms: the form of the value's own type says best what is wrong."""
     options = error.validator_value
     if all(option.keys() == {"required"} for option in options):
@@ -111,9 +125,9 @@ def _no_option(error: ValidationError, path: Path) -> Problem:
         return Problem(path, "missing-field", f"one of {', '.join(names)} is needed")
     for inner in error.context or ():
         if inner.validator != "type":
-            return Problem((*path, *inner.path), "wrong-value", _wrong(inner))
+            return Problem(path, "wrong-value", _field(path) + _wrong(inner))
     types = " or ".join(_TYPE_NAMES[option["type"]] for option in options)
-    return Problem(path, "wrong-type", f"expected {types}")
+    return Problem(path, "wrong-type", f"{_field(path)}expected {types}")
 
 
 def _unknown(name: str, known: list[str]) -> str:
@@ -121,16 +135,22 @@ def _unknown(name: str, known: list[str]) -> str:
     return f"unknown field {name!r}" + (f", did you mean {close[0]!r}?" if close else "")
 
 
-def _wrong_type(error: ValidationError, path: Path) -> str:
+def _wrong_type(error: Any, path: Path) -> str:
     expected = error.validator_value
     names = [expected] if isinstance(expected, str) else [name for name in expected if name != "null"]
     found = next(
-        (text for name, text in _TYPE_NAMES.items() if Draft202012Validator.TYPE_CHECKER.is_type(error.instance, name)),
+        (
+            text
+            for name, text in _TYPE_NAMES.items()
+            if Draft202012Validator.TYPE_CHECKER.is_type(error.instance, name)
+        ),
         "something else",
     )
     hint = ""
     if names == ["string"] and isinstance(error.instance, int | float) and path:
-        hint = f'; put it in quotes: {path[-1]}: "{error.instance}"'
+        hint = f'; put it in quotes: "{error.instance}"'
+    elif names == ["boolean"] and str(error.instance).lower() in ("yes", "no", "on", "off"):
+        hint = f"; {error.instance} is text in YAML 1.2, write true or false"
     return f"expected {' or '.join(_TYPE_NAMES[name] for name in names)}, found {found}{hint}"
 
 
@@ -154,7 +174,13 @@ _WORDS: dict[str, Callable[[Any], str]] = {
 }
 
 
-def _wrong(error: ValidationError) -> str:
+def _wrong(error: Any) -> str:
     keyword = str(error.validator)
     words = _WORDS[keyword](error.validator_value)
-    return words if keyword.endswith(("Length", "Items", "Properties")) else f"{words}, found {_shown(error.instance)}"
+    if keyword == "pattern" and "description" in error.schema:
+        words = f"expected {error.schema['description']}"
+    return (
+        words
+        if keyword.endswith(("Length", "Items", "Properties"))
+        else f"{words}, found {_shown(error.instance)}"
+    )

@@ -1,0 +1,1 @@
+"""Identity: whose tokens are believed, and the passports that are issued for them."""

@@ -44,13 +44,3 @@ class BoundedCache(Generic[K, V]):
             self._young = {}
         self._young[key] = value
         self._old.pop(key, None)
-
-    def drop(self, key: K) -> None:
-        """Forget one value."""
-        self._young.pop(key, None)
-        self._old.pop(key, None)
-
-    def clear(self) -> None:
-        """Forget all."""
-        self._young = {}
-        self._old = {}

@@ -7,12 +7,9 @@ saved copy lets a restart during an outage of the issuer work. Nothing here runs
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import os
 import random
-import stat
 import threading
 import time
 from collections.abc import Callable
@@ -20,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from kong_plugins.identity import http_get, strict_json
+from kong_plugins.identity.files import read_own, write_private
 from kong_plugins.identity.issuers import Issuer
 from kong_plugins.identity.jwks import KeySet, parse_jwks
-from kong_plugins.identity.keyring import write_private
 
 COOLDOWN = 30.0
 """Least seconds between two fetches that unknown key ids ask for: strangers choose those."""
@@ -74,7 +71,7 @@ class JwksFetcher:
         if self._cache is None:
             return False
         try:
-            saved = strict_json.loads(_read_own(self._cache))
+            saved = strict_json.loads(read_own(self._cache, 2 * http_get.MAX_BYTES))
             if not isinstance(saved, dict) or saved.get("url") != self._issuer.jwks_url:
                 return False
             self._take(saved.get("document"))
@@ -154,12 +151,3 @@ class JwksFetcher:
             due = self.poll(time.monotonic())
             if not self._stopping:
                 self._wake.wait(max(0.0, due - time.monotonic()))
-
-
-def _read_own(path: Path) -> bytes:
-    """Read a file that only we could have written: keys in it are trusted."""
-    with contextlib.closing(os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb")) as file:
-        about = os.fstat(file.fileno())
-        if about.st_uid not in (os.geteuid(), 0) or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise ValueError(f"{path} could have been written by others")
-        return file.read(2 * http_get.MAX_BYTES)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +28,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from kong_plugins.identity.files import read_file
 from kong_plugins.identity.jwks import ALGORITHMS, KeySet, parse_jwks, single_key
 
 DEFAULT_ALGORITHMS = ("RS256", "ES256", "EdDSA")
@@ -182,20 +182,3 @@ def _public_key(pem: bytes) -> Any:
         return load_pem_public_key(pem)
     except UnsupportedAlgorithm as error:
         raise ValueError("the key is of an unknown kind") from error
-
-
-def read_file(value: Any, base_dir: Path, *, private: bool = False) -> bytes:
-    """Read a small file that the config names; a private one must not be open to everybody.
-
-    Raises ValueError with the path and what to do.
-    """
-    if not isinstance(value, str) or not value:
-        raise ValueError("expected a path")
-    path = base_dir / value
-    try:
-        with path.open("rb") as file:
-            if private and os.fstat(file.fileno()).st_mode & (stat.S_IROTH | stat.S_IWOTH):
-                raise ValueError(f"{path} is open to every user of the machine: chmod o= it")
-            return file.read(65_536)
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from error

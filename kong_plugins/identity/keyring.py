@@ -24,7 +24,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from kong_plugins.identity.issuers import read_file
+from kong_plugins.identity.files import read_file, write_private
 
 _FIELDS = {"alg", "kid", "file", "generate", "secret_file"}
 _KID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
@@ -148,16 +148,3 @@ def _generate(path: Path, alg: str) -> None:
         scratch.unlink()
     except OSError as error:
         raise ValueError(f"cannot write {path}: {error.strerror}") from error
-
-
-def write_private(path: Path, raw: bytes) -> Path:
-    """Write a new file beside `path` that only its owner can read; the caller moves it in place.
-
-    Raises OSError.
-    """
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(raw)
-        file.flush()
-        os.fsync(file.fileno())
-    return scratch

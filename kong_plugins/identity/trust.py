@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from kong_plugins.engine.facts import Facts, Identity
 from kong_plugins.identity.cache import BoundedCache
+from kong_plugins.identity.files import write_private
 from kong_plugins.identity.issuers import Issuer, parse_issuers
-from kong_plugins.identity.keyring import Keyring, parse_keyring, write_private
+from kong_plugins.identity.keyring import Keyring, parse_keyring
 from kong_plugins.identity.keys import KeySource, LiveKeys, StaticKeys
 from kong_plugins.identity.passports import PassportOffice, PassportRule
 from kong_plugins.identity.tokens import MAX_TOKEN, TokenError, Verified, check_token

@@ -196,7 +196,7 @@ class Gateway:
             "_format_version": "3.0",
             "clusters": {"test": {"mode": "dbless", "nodes": [self.admin], "run_dir": str(self.run_dir)}},
             "issuers": [{"name": "main", "iss": ISSUER["iss"], "audiences": [ISSUER["aud"]], "jwks": {"keys": []}},
-                        {"name": "nobody", "iss": "https://nobody.example", "jwks": {"keys": []}}],
+                        {"name": "nobody", "iss": "https://nobody.example", "audiences": ["x"], "jwks": {"keys": []}}],
             "services": services,
             "upstreams": [
                 {"name": "canary", "targets": [{"target": self.upstreams["canary"].address}]},

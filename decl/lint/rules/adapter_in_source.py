@@ -35,4 +35,6 @@ def check(gateway: Gateway) -> Iterator[Hit]:
     plugins += [plugin for consumer in gateway.consumers for plugin in consumer.plugins]
     for plugin in plugins:
         if plugin.name in NAMES:
-            yield Hit(plugin.path, f"plugin {plugin.name!r} is the gateway's own and is added by render; remove it")
+            yield Hit(
+                plugin.path, f"plugin {plugin.name!r} is the gateway's own and is added by render; remove it"
+            )

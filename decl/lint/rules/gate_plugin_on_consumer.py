@@ -35,4 +35,6 @@ def check(gateway: Gateway) -> Iterator[Hit]:
     plugins += [plugin for consumer in gateway.consumers for plugin in consumer.plugins]
     for plugin in plugins:
         if plugin.name in SOURCES:
-            yield Hit(plugin.path, f"{plugin.name} runs before a consumer is known; put it on a service or route")
+            yield Hit(
+                plugin.path, f"{plugin.name} runs before a consumer is known; put it on a service or route"
+            )

@@ -1,7 +1,7 @@
 """A tenant's route without authentication.
 
-Where the gateway asks for no identity, the front server gets requests from anybody. If that is meant, say so: give
-the route a passport with `mode: optional` or `mode: forbidden`.
+Where the gateway asks for no identity, the front server gets requests from anybody. If that is meant, say
+so: give the route a passport with `mode: optional` or `mode: forbidden`.
 
 PASS:
     tenants:
@@ -32,7 +32,17 @@ ID = "no-passport"
 LEVEL: Level = WARNING
 
 AUTHENTICATION = frozenset(
-    ("passport", "basic-auth", "hmac-auth", "jwt", "key-auth", "ldap-auth", "mtls-auth", "oauth2", "openid-connect")
+    (
+        "passport",
+        "basic-auth",
+        "hmac-auth",
+        "jwt",
+        "key-auth",
+        "ldap-auth",
+        "mtls-auth",
+        "oauth2",
+        "openid-connect",
+    )
 )
 
 

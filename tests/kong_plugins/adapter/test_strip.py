@@ -64,3 +64,19 @@ def test_a_name_with_many_separators_is_still_removed(world):
 )
 def test_connection_cannot_name_a_gateway_header(world, connection, expected):
     assert left(world, [("Connection", connection)]) == [("Connection", expected)]
+
+
+@pytest.mark.parametrize(
+    ("headers", "kept"),
+    [
+        ([("Accept", "*/*")], True),
+        ([("Connection", "Upgrade")], True),
+        ([("X_Passport", "forged")], False),
+        ([("Connection", "close, X-Passport")], False),
+    ],
+)
+def test_kongs_copy_of_the_headers_is_dropped_with_them(world, headers, kept):
+    world.request(headers=headers, ctx={"cached_request_headers": {"some": "copy"}})
+    world.module("kgate.strip").run(world.table(NAMES))
+    copy = world.lua.globals()[b"ngx"][b"ctx"][b"cached_request_headers"]
+    assert (copy is not None) is kept

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import datetime
 import hashlib
 import hmac
+import ipaddress
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,9 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from kong_plugins.identity.issuers import Issuer, parse_issuers
 
@@ -111,6 +118,20 @@ class Mint:
         head = {name: value for name, value in head.items() if value is not ...}
         return self.raw(json.dumps(head).encode(), json.dumps(self.claims(**changes)).encode(), alg)
 
+    def certificate(self) -> bytes:
+        """A self-signed certificate of the RSA key, for 127.0.0.1."""
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "issuer")])
+        start = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+        made = x509.CertificateBuilder().subject_name(name).issuer_name(name)
+        made = made.public_key(self.rsa.public_key()).serial_number(1)
+        made = made.not_valid_before(start).not_valid_after(start.replace(year=2120))
+        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        made = made.add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        return made.sign(self.rsa, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+    def private_pem(self) -> bytes:
+        return self.rsa.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
     def issuer(self, **changes: Any) -> dict[str, Any]:
         item = {"name": "main", "iss": self.iss, "audiences": ["shop"], "jwks": self.jwks("EdDSA", "RS256")}
         return item | changes
@@ -146,6 +167,10 @@ class KeyServer:
                 self.end_headers()
                 self.wfile.write(body)
 
+            def handle(self) -> None:
+                with contextlib.suppress(OSError):
+                    super().handle()
+
             def log_message(self, *args: Any) -> None:
                 pass
 
@@ -156,6 +181,13 @@ class KeyServer:
 
     def serve(self, document: Any) -> None:
         self.answer = (200, {"Content-Type": "application/json"}, json.dumps(document).encode())
+
+    def use_tls(self, certificate: Path) -> None:
+        """Speak TLS from now on; the file holds the key, too."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.url = self.url.replace("http://", "https://")
 
     def stop(self) -> None:
         self._server.shutdown()

@@ -88,3 +88,15 @@ def test_a_slow_drip_does_not_take_for_ever(key_server):
         body = get(key_server.url, timeout=0.2)
     assert time.monotonic() - began < 2
     assert len(body) < 50
+
+
+def test_tls(mint, key_server, tmp_path, monkeypatch):
+    """A certificate that nobody vouches for is refused; SSL_CERT_FILE names a private authority."""
+    (tmp_path / "server.pem").write_bytes(mint.private_pem() + mint.certificate())
+    (tmp_path / "ca.pem").write_bytes(mint.certificate())
+    key_server.use_tls(tmp_path / "server.pem")
+    key_server.answer = (200, {}, b"body")
+    with pytest.raises(FetchError, match="CERTIFICATE_VERIFY_FAILED"):
+        get(key_server.url)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    assert get(key_server.url) == b"body"

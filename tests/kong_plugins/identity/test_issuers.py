@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
-
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives import serialization
 
 from kong_plugins.identity.issuers import IssuerError, parse_issuers
 from kong_plugins.identity.tokens import verify_token
@@ -21,14 +17,6 @@ def public_pem(key):
     return key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-
-
-def certificate(key):
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "issuer")])
-    start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    made = made.serial_number(1).not_valid_before(start).not_valid_after(start + datetime.timedelta(9))
-    return made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 def test_defaults(tmp_path):
@@ -116,7 +104,7 @@ def test_keys_from_elsewhere(mint, tmp_path, monkeypatch, kind):
     """A lone key fits any kid: its file has no name for it."""
     alg = "HS256" if kind.startswith("secret") else "RS256"
     (tmp_path / "key").write_bytes(public_pem(mint.rsa))
-    (tmp_path / "certificate").write_bytes(certificate(mint.rsa))
+    (tmp_path / "certificate").write_bytes(mint.certificate())
     monkeypatch.setattr(mint, "secret", b"0123456789" * 7)
     (tmp_path / "secret_file").write_bytes(mint.secret + b"\n")
     (tmp_path / "secret_file").chmod(0o600)

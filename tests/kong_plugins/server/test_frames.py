@@ -6,6 +6,7 @@ from typing import Any
 
 import msgpack
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -117,4 +118,4 @@ def test_over_a_real_socket(tmp_path: Path) -> None:
         await server.wait_closed()
         return got
 
-    assert asyncio.run(talk()) == msgpack.packb("hello")
+    assert uvloop.run(talk()) == msgpack.packb("hello")

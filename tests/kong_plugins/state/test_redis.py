@@ -55,6 +55,19 @@ def test_ended_blocks_leave_redis(store: RedisStore, client: Any, namespace: str
     assert client.zcard(f"kgate:v1:{{{namespace}}}:blocks:expiry") == 0
 
 
+def test_the_expiry_of_a_block_goes_with_it(store: RedisStore, client: Any, namespace: str) -> None:
+    """Else a block that was renewed without end would be purged at its old end."""
+    expiry = f"kgate:v1:{{{namespace}}}:blocks:expiry"
+    ending = Block("ip", "203.0.113.7", "", "", 0.0, store.now() + 60)
+    store.add_block(ending)
+    assert client.zrange(expiry, 0, -1) == ["ip 203.0.113.7"]
+    store.add_block(ending._replace(expires=None))
+    assert client.zcard(expiry) == 0
+    store.add_block(ending)
+    store.remove_block("ip", "203.0.113.7")
+    assert client.zcard(expiry) == 0
+
+
 def test_a_store_that_lost_its_data_starts_above_every_earlier_version(
     store: RedisStore, client: Any, namespace: str
 ) -> None:

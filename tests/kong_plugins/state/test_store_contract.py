@@ -123,13 +123,6 @@ def test_ended_blocks_are_purged_and_do_not_count_for_the_cap(make: Make) -> Non
     assert store.version() == version + 1
 
 
-def test_a_renewed_block_without_end_is_not_purged_by_its_old_end(store: ControlStore) -> None:
-    store.add_block(block(store, ttl=-1)._replace(expires=store.now() - 1))
-    store.add_block(block(store))
-    store.add_block(block(store, "203.0.113.9"))
-    assert {found.value for found in store.list_blocks()} == {"203.0.113.7", "203.0.113.9"}
-
-
 @pytest.mark.parametrize(
     "override",
     [

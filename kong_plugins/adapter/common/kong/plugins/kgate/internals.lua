@@ -89,7 +89,13 @@ function M.can_set_upstream(ctx)
   return not (balancer and balancer.type and balancer.type ~= "name")
 end
 
---- How many times the balancer tried, as text.
+--- Make Kong read the request's headers anew. It keeps a copy, made before the first plugin runs, for routing and for
+-- the headers that Connection names.
+function M.forget_headers(ctx)
+  ctx.cached_request_headers = nil
+end
+
+--- How many times the balancer tried.
 function M.tries(ctx)
   local balancer = ctx.balancer_data
   return balancer and balancer.try_count or 0

@@ -4,6 +4,8 @@
 -- the others. nginx's $http_x_abuse_score matches them all whatever their case: one look per name
 -- when nobody forges.
 
+local internals = require "kong.plugins.kgate.internals"
+
 local lower, gsub, gmatch, match = string.lower, string.gsub, string.gmatch, string.match
 local concat, pairs, ipairs = table.concat, pairs, ipairs
 local ngx = ngx
@@ -80,15 +82,17 @@ local function guard_connection(known, value)
   if dropped then
     ngx.req.set_header("Connection", n > 0 and concat(kept, ", ") or "close")
   end
+  return dropped
 end
 
 --- Strip the request of every spelling of the names (an array of header names, the same table each time).
 function M.run(names)
   local specs = compiled[names] or compile(names)
-  local var = ngx.var
+  local var, changed = ngx.var, false
   for i = 1, #specs do
     local spec = specs[i]
     if var[spec.var] ~= nil then
+      changed = true
       local clear = ngx.req.clear_header
       for k = 1, #spec.spellings do
         clear(spec.spellings[k])
@@ -100,7 +104,10 @@ function M.run(names)
   end
   local connection = var.http_connection
   if connection and connection ~= "keep-alive" and connection ~= "close" then
-    guard_connection(specs.known, connection)
+    changed = guard_connection(specs.known, connection) or changed
+  end
+  if changed then
+    internals.forget_headers(ngx.ctx)
   end
 end
 

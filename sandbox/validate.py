@@ -1,0 +1,287 @@
+"""Declarative configuration -> entities with ids and defaults, or Kong's errors. Pure but for clock and ids."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.parse
+from collections.abc import Mapping
+from typing import Any
+
+from sandbox import fields
+from sandbox.entities import CHILDREN, FIELDS, SINGULAR, UNIQUE, cross_checks
+from sandbox.ids import generated_id
+from sandbox.store import Entity
+
+VERSIONS = ("1.1", "2.1", "3.0")
+PluginSchemas = Mapping[str, list[Mapping[str, Any]]]
+_META = ("_format_version", "_transform", "_comment", "_ignore", "_info", "_workspace", "_konnect", "_plugin_configs")
+
+
+class InvalidConfig(Exception):
+    """Kong's answer 400: the tree of errors, and the flat list of those that belong to an entity."""
+
+    def __init__(self, errors: dict[str, Any], flat: list[dict[str, Any]], rest: dict[str, Any]) -> None:
+        super().__init__(f"declarative config is invalid: {lua_literal(errors)}")
+        self.errors, self.flat, self.rest = errors, flat, rest
+
+
+def lua_literal(value: Any) -> str:
+    """A value as Kong prints error tables."""
+    if isinstance(value, Mapping):
+        parts = [f"{key if str(key).isidentifier() else '[' + json.dumps(key) + ']'}={lua_literal(v)}" for key, v in sorted(value.items())]
+        return "{" + ",".join(parts) + "}"
+    if isinstance(value, list):
+        holes = None in value
+        parts = [(f"[{i}]=" if holes else "") + lua_literal(v) for i, v in enumerate(value, 1) if v is not None]
+        return "{" + ",".join(parts) + "}"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def parse(config: Any, schemas: PluginSchemas) -> dict[str, dict[str, Entity]]:
+    """The entities of a declarative configuration.
+
+    schemas: for each enabled plugin, the `fields` of its schema. Raises InvalidConfig.
+    """
+    return _Parser(config if isinstance(config, dict) else {}, schemas).run()
+
+
+class _Parser:
+    def __init__(self, config: dict[str, Any], schemas: PluginSchemas) -> None:
+        self.config = config
+        self.schemas = schemas
+        self.errors: dict[str, Any] = {}
+        self.flat: list[dict[str, Any]] = []
+        self.rest: dict[str, Any] = {}
+        self.now = int(time.time())
+        # (kind, entity, raw, where its error goes): references are settled when all are read
+        self.found: list[tuple[str, Entity, dict[str, Any], list[Any]]] = []
+
+    def run(self) -> dict[str, dict[str, Entity]]:
+        self._version()
+        for key, value in self.config.items():
+            if key in _META:
+                continue
+            if key not in FIELDS:
+                self.errors[key] = self.rest[key] = "unknown field"
+            elif value is None:
+                continue
+            elif not isinstance(value, list):
+                self.errors[key] = self.rest[key] = "expected an array"
+            else:
+                self._items(key, value, None, [key])
+        self._raise()
+        entities = self._settle()
+        self._raise()
+        return entities
+
+    def _raise(self) -> None:
+        if self.errors:
+            raise InvalidConfig(self.errors, self.flat, self.rest)
+
+    def _version(self) -> None:
+        version = self.config.get("_format_version")
+        if version is None:
+            message = "required field missing"
+        elif not isinstance(version, str):
+            message = "expected a string"
+        elif version not in VERSIONS:
+            message = "expected one of: " + ", ".join(VERSIONS)
+        else:
+            return
+        self.errors["_format_version"] = self.rest["_format_version"] = message
+        self._raise()
+
+    def _items(self, kind: str, items: list[Any], parent: tuple[str, Entity] | None, where: list[Any]) -> None:
+        for i, raw in enumerate(items):
+            at = [*where, i]
+            if not isinstance(raw, dict):
+                self._fail(at, "expected a record")
+                continue
+            self._item(kind, raw, parent, at)
+
+    def _item(self, kind: str, raw: dict[str, Any], parent: tuple[str, Entity] | None, at: list[Any]) -> None:
+        nested = CHILDREN.get(kind, {})
+        own = {k: v for k, v in raw.items() if k not in nested}
+        problems: dict[str, Any] = {}
+        if kind == "services":
+            self._url(own, problems)
+        if parent is not None and parent[0] in own:
+            own.pop(parent[0])
+        entity, errors = fields.record(self._fields_without_parent(kind, parent), own)
+        errors = {**problems, **errors}
+        if kind == "plugins":
+            self._plugin(entity, errors, parent)
+        message = cross_checks(kind, entity)
+        if message and not errors:
+            errors["@entity"] = [message]
+        if errors:
+            self._report(kind, raw, own, errors, at)
+        if parent is not None:
+            entity[parent[0]] = {"id": parent[1]["id"]} if "id" in parent[1] else None
+        entity = self._complete(kind, entity)
+        self.found.append((kind, entity, raw, at))
+        for key, (child, foreign) in nested.items():
+            value = raw.get(key)
+            if isinstance(value, list):
+                self._items(child, value, (foreign, entity), [*at, key])
+            elif value is not None:
+                self._fail([*at, key], "expected an array")
+
+    @staticmethod
+    def _fields_without_parent(kind: str, parent: tuple[str, Entity] | None) -> list[dict[str, Any]]:
+        return [f for f in FIELDS[kind] if parent is None or parent[0] not in f]
+
+    @staticmethod
+    def _url(own: dict[str, Any], problems: dict[str, Any]) -> None:
+        url = own.pop("url", None)
+        if url is None:
+            return
+        parts = urllib.parse.urlsplit(url) if isinstance(url, str) else None
+        if parts is None or not parts.hostname:
+            problems["url"] = "missing host in url"
+            return
+        own["protocol"] = parts.scheme
+        own["host"] = parts.hostname
+        own["port"] = parts.port or (443 if parts.scheme == "https" else 80)
+        if parts.path:
+            own["path"] = parts.path
+
+    def _plugin(self, entity: Entity, errors: dict[str, Any], parent: tuple[str, Entity] | None) -> None:
+        name = entity.get("name")
+        if not isinstance(name, str) or "name" in errors:
+            return
+        schema = self.schemas.get(name)
+        if schema is None:
+            errors["name"] = f"plugin '{name}' not enabled; add it to the 'plugins' configuration property"
+            return
+        for key, field in fields.each(schema):
+            if key == "config":
+                value = entity.get("config")
+                config, error = fields.one({**field, "required": True}, {} if value is None else value)
+                entity["config"] = config
+                if error is not None:
+                    errors["config"] = error
+            elif key in ("route", "service", "consumer"):
+                scoped = entity.get(key) is not None or (parent is not None and parent[0] == key)
+                if scoped and field.get("eq") is fields.NULL_ONLY:
+                    errors[key] = "value must be null"
+            elif key == "protocols":
+                _, error = fields.one(field, entity.get(key))
+                if error is not None:
+                    errors[key] = error
+
+    def _complete(self, kind: str, entity: Entity) -> Entity:
+        entity["created_at"] = entity.get("created_at") or self.now
+        entity["updated_at"] = entity.get("updated_at") or self.now
+        if kind == "targets" and isinstance(entity.get("target"), str):
+            target = entity["target"]
+            entity["target"] = target if target.rpartition(":")[2].isdigit() and ":" in target else target + ":8000"
+        if not entity.get("id") and not (kind in ("plugins", "targets") and self._has_text_reference(entity)):
+            entity["id"] = generated_id(kind, entity)
+        return entity
+
+    @staticmethod
+    def _has_text_reference(entity: Entity) -> bool:
+        return any(isinstance(entity.get(key), str) for key in ("route", "service", "consumer", "upstream"))
+
+    def _settle(self) -> dict[str, dict[str, Entity]]:
+        out: dict[str, dict[str, Entity]] = {kind: {} for kind in FIELDS}
+        names: dict[tuple[str, str], str] = {}
+        for kind, entity, _, _ in self.found:
+            if entity.get("id"):
+                by = UNIQUE.get(kind)
+                if by and entity.get(by):
+                    names.setdefault((kind, entity[by]), entity["id"])
+        ids = {(kind, entity["id"]) for kind, entity, _, _ in self.found if entity.get("id")}
+        for kind, entity, raw, at in self.found:
+            for key, field in fields.each(FIELDS[kind]):
+                if field.get("type") == "foreign" and entity.get(key) is not None:
+                    self._reference(kind, entity, key, field["reference"], names, ids)
+            if not entity.get("id"):
+                entity["id"] = generated_id(kind, entity)
+            self._unique(kind, entity, raw, at, out, names)
+            out[kind][entity["id"]] = entity
+        return out
+
+    def _reference(self, kind: str, entity: Entity, key: str, to: str, names: Any, ids: Any) -> None:
+        value = entity[key]
+        if isinstance(value, dict) and "id" not in value:
+            self._fail([kind, 0], {key: {"id": "missing primary key"}})
+            return
+        wanted = value["id"] if isinstance(value, dict) else value
+        found = wanted if (to, wanted) in ids else names.get((to, wanted)) if isinstance(value, str) else None
+        if to == "certificates" or found:
+            entity[key] = {"id": found or wanted}
+            return
+        shown = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+        name = entity.get("name") or entity.get("id") or "?"
+        message = f"invalid reference '{key}: {shown}' (no such entry in '{to}')"
+        # Kong leaves these out of the flattened form: neither in `flattened_errors` nor in `fields`
+        self.errors.setdefault(kind, {})
+        if isinstance(self.errors[kind], dict):
+            self.errors[kind].setdefault(name, []).append(message)
+
+    def _unique(self, kind: str, entity: Entity, raw: Any, at: list[Any], out: Any, names: Any) -> None:
+        by = UNIQUE.get(kind)
+        message = None
+        if entity["id"] in out[kind]:
+            message = f"uniqueness violation: '{kind}' entity with primary key set to '{entity['id']}' already declared"
+        taken = [e for e in out[kind].values() if by and entity.get(by) and e.get(by) == entity[by]]
+        if taken:
+            message = f"uniqueness violation: '{kind}' entity with {by} set to '{entity[by]}' already declared"
+        if message is None:
+            return
+        self._fail(at, message)
+        if len(at) == 2:
+            self._flatten(kind, {**raw, "id": entity["id"]}, [{"type": "entity", "message": message}])
+
+    def _report(self, kind: str, raw: Any, own: Any, errors: dict[str, Any], at: list[Any]) -> None:
+        self._fail(at, errors)
+        rows: list[dict[str, Any]] = []
+        for key, error in errors.items():
+            if key == "@entity":
+                rows += [{"type": "entity", "message": text} for text in error]
+            else:
+                rows += _rows(key, error)
+        shown = {k: v for k, v in raw.items() if k not in CHILDREN.get(kind, {})}
+        self._flatten(kind, shown, rows)
+
+    def _flatten(self, kind: str, raw: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        entry: dict[str, Any] = {"entity_type": SINGULAR[kind], "entity": raw, "errors": rows}
+        for key, name in (("name", "entity_name"), ("id", "entity_id"), ("tags", "entity_tags")):
+            if raw.get(key):
+                entry[name] = raw[key]
+        if kind == "consumers" and raw.get("username"):
+            entry["entity_name"] = raw["username"]
+        self.flat.append(entry)
+
+    def _fail(self, at: list[Any], error: Any) -> None:
+        """Puts an error where the bad value stood; keys and positions lead there."""
+        node: Any = self.errors
+        for i, step in enumerate(at):
+            last = i == len(at) - 1
+            if isinstance(step, int):
+                while len(node) <= step:
+                    node.append(None)
+                if last:
+                    node[step] = {**node[step], **error} if isinstance(node[step], dict) and isinstance(error, dict) else error
+                    return
+                if not isinstance(node[step], dict):
+                    node[step] = {}
+                node = node[step]
+            elif last:
+                node[step] = error
+                return
+            else:
+                if not isinstance(node.get(step), list):
+                    node[step] = []
+                node = node[step]
+
+
+def _rows(path: str, error: Any) -> list[dict[str, Any]]:
+    if isinstance(error, Mapping):
+        return [row for key, value in error.items() for row in _rows(path if key == "@entity" else f"{path}.{key}", value)]
+    if isinstance(error, list):
+        return [row for i, value in enumerate(error, 1) if value is not None for row in _rows(f"{path}.{i}", value)]
+    return [{"type": "field", "field": path, "message": error}]
