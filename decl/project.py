@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from decl.build import build
-from decl.findings import ERROR, Finding, Problem, has_errors, tidy
+from decl.findings import ERROR, Finding, Path, Problem, has_errors, tidy
 from decl.lint import lint
 from decl.load import Text, load
 from decl.model import Gateway
@@ -39,12 +39,13 @@ def open_project(texts: Iterable[Text], env: Mapping[str, str]) -> Project:
         loaded = load(texts)
         document = loaded.document
         problems: list[Problem] = []
+        replaced: set[Path] = set()
         if any(b"${{" in text.content for text in texts):
-            document, problems = substitute(document, env)
+            document, problems, replaced = substitute(document, env)
         unknown = {problem.path for problem in problems}
-        problems += (
-            problem for problem in validate(document, loaded.complete) if problem.path not in unknown
-        )
+        for problem in validate(document, loaded.complete):
+            if problem.path not in unknown:
+                problems.append(_masked(problem) if problem.path in replaced else problem)
         sound = loaded.complete and not has_errors(loaded.findings)
         gateway = None
         if loaded.complete:
@@ -56,6 +57,11 @@ def open_project(texts: Iterable[Text], env: Mapping[str, str]) -> Project:
         findings = tidy((*loaded.findings, *map(loaded.sources.locate, problems)))
         usable = sound and not has_errors(findings)
         return Project(gateway if usable else None, findings, loaded.sources)
+
+
+def _masked(problem: Problem) -> Problem:
+    """A value from the environment may be a secret: the message must not quote it."""
+    return problem._replace(message="the value of the environment variable is not valid here")
 
 
 def _sound_part(document: dict[str, Any], problems: list[Problem]) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from decl.findings import Path, Problem
 
@@ -23,19 +23,31 @@ _PIPES: dict[str, Callable[[str], Any]] = {
 }
 
 
-def substitute(document: dict[str, Any], env: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]]:
-    """The document with its expressions replaced, and what could not be."""
-    problems: list[Problem] = []
-    return _replace(document, (), env, problems), problems
+class Substituted(NamedTuple):
+    """The document with its expressions replaced, what could not be, and the places of replaced values:
+    they may be secret, so messages must not show them."""
+
+    document: dict[str, Any]
+    problems: list[Problem]
+    replaced: set[Path]
 
 
-def _replace(value: Any, path: Path, env: Mapping[str, str], problems: list[Problem]) -> Any:
+def substitute(document: dict[str, Any], env: Mapping[str, str]) -> Substituted:
+    """Replace the expressions in all values of a document."""
+    result = Substituted({}, [], set())
+    return result._replace(document=_substituted(document, (), env, result))
+
+
+def _substituted(value: Any, path: Path, env: Mapping[str, str], result: Substituted) -> Any:
     if isinstance(value, str):
-        return _text(value, path, env, problems) if "${{" in value else value
+        if "${{" not in value:
+            return value
+        result.replaced.add(path)
+        return _text(value, path, env, result.problems)
     if isinstance(value, dict):
-        return {key: _replace(item, (*path, key), env, problems) for key, item in value.items()}
+        return {key: _substituted(item, (*path, key), env, result) for key, item in value.items()}
     if isinstance(value, list):
-        return [_replace(item, (*path, index), env, problems) for index, item in enumerate(value)]
+        return [_substituted(item, (*path, index), env, result) for index, item in enumerate(value)]
     return value
 
 

@@ -163,7 +163,9 @@ async def dial(host: str, port: int | None, timeout: float) -> Connection:
         if host.startswith("unix:"):
             _, connection = await loop.create_unix_connection(Connection, host[5:])
         else:
-            _, connection = await loop.create_connection(Connection, "127.0.0.1" if host == "localhost" else host, port)
+            _, connection = await loop.create_connection(
+                Connection, "127.0.0.1" if host == "localhost" else host, port
+            )
     return connection
 
 
@@ -180,7 +182,9 @@ class Cosocket:
     def timeouts(self, connect: float | None, send: float | None, read: float | None) -> None:
         """Milliseconds; None keeps what is set."""
         given = (connect, send, read)
-        self._timeouts = tuple(old if ms is None else ms / 1000 for old, ms in zip(self._timeouts, given, strict=True))  # type: ignore[assignment]
+        self._timeouts = tuple(
+            old if ms is None else ms / 1000 for old, ms in zip(self._timeouts, given, strict=True)
+        )  # type: ignore[assignment]
 
     def reuse(self, host: str, port: int | None, pool: str | None) -> bool:
         """Take a pooled connection, if there is one."""

@@ -124,7 +124,9 @@ class Exchange:
         value = get_first(self.headers, header)
         if not self.trusted or not value:
             return
-        candidates = [part.strip() for part in value.split(",")] if header.lower() == "x-forwarded-for" else [value]
+        candidates = (
+            [part.strip() for part in value.split(",")] if header.lower() == "x-forwarded-for" else [value]
+        )
         for candidate in reversed(candidates):
             try:
                 address = str(ipaddress.ip_address(candidate))

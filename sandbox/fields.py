@@ -173,7 +173,15 @@ def _uuid(wanted: Any, value: Any) -> str | None:
 
 def _lua_pattern(pattern: str) -> str:
     """The simple Lua patterns that stand in schemas, as a regular expression."""
-    classes = {"a": "A-Za-z", "d": "0-9", "w": "A-Za-z0-9", "s": r"\s", "x": "0-9A-Fa-f", "l": "a-z", "u": "A-Z"}
+    classes = {
+        "a": "A-Za-z",
+        "d": "0-9",
+        "w": "A-Za-z0-9",
+        "s": r"\s",
+        "x": "0-9A-Fa-f",
+        "l": "a-z",
+        "u": "A-Z",
+    }
     out, i, inside = [], 0, False
     while i < len(pattern):
         char = pattern[i]

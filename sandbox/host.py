@@ -143,7 +143,9 @@ class Host:
         parts = []
         for key, value in args.items():
             for one in value.values() if hasattr(value, "values") else [value]:
-                parts.append(self.do_escape_uri(key) + ("" if one is True else "=" + self.do_escape_uri(str(one))))
+                parts.append(
+                    self.do_escape_uri(key) + ("" if one is True else "=" + self.do_escape_uri(str(one)))
+                )
         return "&".join(parts)
 
     def do_decode_args(self, text: str) -> Any:

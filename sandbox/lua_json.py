@@ -12,7 +12,12 @@ def encode(value: Any, values: Converter) -> str:
     """A Lua value as JSON text (bytes as latin-1). An empty table is `{}` unless marked as an array."""
     text = json.dumps(values.to_python(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     # cjson escapes the slash, so text can stand inside <script>
-    return text.encode("utf-8", "surrogateescape").decode("latin-1").replace("/", "\\/").replace("\x7f", "\\u007f")
+    return (
+        text.encode("utf-8", "surrogateescape")
+        .decode("latin-1")
+        .replace("/", "\\/")
+        .replace("\x7f", "\\u007f")
+    )
 
 
 def decode(text: str, values: Converter) -> Any:

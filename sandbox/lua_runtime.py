@@ -36,7 +36,9 @@ class Lua:
         self.host = Host(settings, self.runtime.table, node_id)
         null = self.runtime.eval("newproxy()")
         self.values = self.host.values = Converter(self.runtime, null)
-        path = f"{LUA_DIR}/?.lua;" + settings.lua_package_path.replace(";;", f";{self.runtime.eval('package.path')};")
+        path = f"{LUA_DIR}/?.lua;" + settings.lua_package_path.replace(
+            ";;", f";{self.runtime.eval('package.path')};"
+        )
         functions = {**self.host.functions(), **self._socket_functions(), "timer": self._timer}
         # chosen by the external plugins' driver when there is one
         self.external: Callable[..., Any] | None = None
@@ -153,7 +155,9 @@ class Lua:
 
         return {
             "sock_new": lambda: Cosocket(self.pool, s.connect_timeout, s.send_timeout, s.read_timeout),
-            "sock_reuse": lambda h, host, port, pool: h.reuse(host, None if port is None else int(port), pool),
+            "sock_reuse": lambda h, host, port, pool: h.reuse(
+                host, None if port is None else int(port), pool
+            ),
             "sock_send": lambda h, data: h.send(data),
             "sock_read": read,
             "sock_timeouts": lambda h, connect, send, receive: h.timeouts(connect, send, receive),

@@ -68,5 +68,6 @@ class Converter:
         if all(type(key) is int and 1 <= key <= n for key, _ in items):
             return [self.to_python(value[i], empty) for i in range(1, n + 1)]
         return {
-            (from_text(key) if isinstance(key, str) else key): self.to_python(item, empty) for key, item in items
+            (from_text(key) if isinstance(key, str) else key): self.to_python(item, empty)
+            for key, item in items
         }

@@ -42,7 +42,9 @@ def priority(route: Entity, path: str | None) -> int:
     """The number by which Kong 3.9.3 sorts this route for one of its paths."""
     hosts = route.get("hosts") or []
     headers = route.get("headers") or {}
-    weight = sum(1 for f in ("sources", "destinations", "methods", "hosts", "headers", "snis") if route.get(f))
+    weight = sum(
+        1 for f in ("sources", "destinations", "methods", "hosts", "headers", "snis") if route.get(f)
+    )
     regex = path is not None and path.startswith("~")
     if path is not None:
         weight += 1
@@ -87,7 +89,8 @@ class _Entry:
         self.methods = frozenset(route.get("methods") or ())
         self.hosts = tuple(route.get("hosts") or ())
         self.headers = {
-            name.lower(): [_header_test(v) for v in values] for name, values in (route.get("headers") or {}).items()
+            name.lower(): [_header_test(v) for v in values]
+            for name, values in (route.get("headers") or {}).items()
         }
 
     def match(self, request: Request) -> str | None:
@@ -126,7 +129,9 @@ def _header_test(wanted: str) -> Any:
 
 
 def _host_matches(wanted: str, request: Request) -> bool:
-    host, _, port = request.host.rpartition(":") if re.search(r":\d+$", request.host) else (request.host, "", "")
+    host, _, port = (
+        request.host.rpartition(":") if re.search(r":\d+$", request.host) else (request.host, "", "")
+    )
     name, _, wanted_port = wanted.rpartition(":") if re.search(r":\d+$", wanted) else (wanted, "", "")
     if wanted_port and wanted_port != (port or str(request.port)):
         return False

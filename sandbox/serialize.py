@@ -33,7 +33,12 @@ def log_record(x: Exchange) -> dict[str, Any]:
             "headers": headers,
         },
         "response": {"status": x.status, "size": x.bytes_sent, "headers": _headers(x.resp_headers)},
-        "latencies": {"request": total, "kong": max(total - max(waiting, 0), 0), "proxy": waiting, "receive": 0},
+        "latencies": {
+            "request": total,
+            "kong": max(total - max(waiting, 0), 0),
+            "proxy": waiting,
+            "receive": 0,
+        },
         "client_ip": x.remote_addr,
         "started_at": int(x.started * 1000),
         "workspace": "0dc6f45b-8f8d-40d2-a504-473544ee190b",

@@ -113,7 +113,9 @@ def load(env: Mapping[str, str]) -> Settings:
         connect_timeout=_timeout(env, "CONNECT"),
         send_timeout=_timeout(env, "SEND"),
         read_timeout=_timeout(env, "READ"),
-        max_body=size(get("KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE", "0"), "KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE"),
+        max_body=size(
+            get("KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE", "0"), "KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE"
+        ),
     )
 
 

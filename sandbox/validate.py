@@ -15,7 +15,16 @@ from sandbox.store import Entity
 
 VERSIONS = ("1.1", "2.1", "3.0")
 PluginSchemas = Mapping[str, list[Mapping[str, Any]]]
-_META = ("_format_version", "_transform", "_comment", "_ignore", "_info", "_workspace", "_konnect", "_plugin_configs")
+_META = (
+    "_format_version",
+    "_transform",
+    "_comment",
+    "_ignore",
+    "_info",
+    "_workspace",
+    "_konnect",
+    "_plugin_configs",
+)
 
 
 class InvalidConfig(Exception):
@@ -29,11 +38,16 @@ class InvalidConfig(Exception):
 def lua_literal(value: Any) -> str:
     """A value as Kong prints error tables."""
     if isinstance(value, Mapping):
-        parts = [f"{key if str(key).isidentifier() else '[' + json.dumps(key) + ']'}={lua_literal(v)}" for key, v in sorted(value.items())]
+        parts = [
+            f"{key if str(key).isidentifier() else '[' + json.dumps(key) + ']'}={lua_literal(v)}"
+            for key, v in sorted(value.items())
+        ]
         return "{" + ",".join(parts) + "}"
     if isinstance(value, list):
         holes = None in value
-        parts = [(f"[{i}]=" if holes else "") + lua_literal(v) for i, v in enumerate(value, 1) if v is not None]
+        parts = [
+            (f"[{i}]=" if holes else "") + lua_literal(v) for i, v in enumerate(value, 1) if v is not None
+        ]
         return "{" + ",".join(parts) + "}"
     return json.dumps(value, ensure_ascii=False)
 
@@ -92,7 +106,9 @@ class _Parser:
         self.errors["_format_version"] = self.rest["_format_version"] = message
         self._raise()
 
-    def _items(self, kind: str, items: list[Any], parent: tuple[str, Entity] | None, where: list[Any]) -> None:
+    def _items(
+        self, kind: str, items: list[Any], parent: tuple[str, Entity] | None, where: list[Any]
+    ) -> None:
         for i, raw in enumerate(items):
             at = [*where, i]
             if not isinstance(raw, dict):
@@ -176,7 +192,9 @@ class _Parser:
         entity["updated_at"] = entity.get("updated_at") or self.now
         if kind == "targets" and isinstance(entity.get("target"), str):
             target = entity["target"]
-            entity["target"] = target if target.rpartition(":")[2].isdigit() and ":" in target else target + ":8000"
+            entity["target"] = (
+                target if target.rpartition(":")[2].isdigit() and ":" in target else target + ":8000"
+            )
         if not entity.get("id") and not (kind in ("plugins", "targets") and self._has_text_reference(entity)):
             entity["id"] = generated_id(kind, entity)
         return entity
@@ -229,7 +247,9 @@ class _Parser:
             message = f"uniqueness violation: '{kind}' entity with primary key set to '{entity['id']}' already declared"
         taken = [e for e in out[kind].values() if by and entity.get(by) and e.get(by) == entity[by]]
         if taken:
-            message = f"uniqueness violation: '{kind}' entity with {by} set to '{entity[by]}' already declared"
+            message = (
+                f"uniqueness violation: '{kind}' entity with {by} set to '{entity[by]}' already declared"
+            )
         if message is None:
             return
         self._fail(at, message)
@@ -265,7 +285,11 @@ class _Parser:
                 while len(node) <= step:
                     node.append(None)
                 if last:
-                    node[step] = {**node[step], **error} if isinstance(node[step], dict) and isinstance(error, dict) else error
+                    node[step] = (
+                        {**node[step], **error}
+                        if isinstance(node[step], dict) and isinstance(error, dict)
+                        else error
+                    )
                     return
                 if not isinstance(node[step], dict):
                     node[step] = {}
@@ -281,7 +305,16 @@ class _Parser:
 
 def _rows(path: str, error: Any) -> list[dict[str, Any]]:
     if isinstance(error, Mapping):
-        return [row for key, value in error.items() for row in _rows(path if key == "@entity" else f"{path}.{key}", value)]
+        return [
+            row
+            for key, value in error.items()
+            for row in _rows(path if key == "@entity" else f"{path}.{key}", value)
+        ]
     if isinstance(error, list):
-        return [row for i, value in enumerate(error, 1) if value is not None for row in _rows(f"{path}.{i}", value)]
+        return [
+            row
+            for i, value in enumerate(error, 1)
+            if value is not None
+            for row in _rows(f"{path}.{i}", value)
+        ]
     return [{"type": "field", "field": path, "message": error}]

@@ -23,7 +23,8 @@ def validate(document: dict[str, Any], complete: bool = True) -> list[Problem]:
     """All problems of a document. `complete` is False when a file is missing from it: then a name that is
     not there proves nothing."""
     entities = tuple(walk(document))
-    problems = list(check_schema(document))
+    # of the document itself only a missing field can be told, and it may stand in the missing file
+    problems = [problem for problem in check_schema(document) if complete or problem.path]
     problems += check_plugin_configs(entities)
     problems += check_services(entities)
     problems += check_uniqueness(entities)

@@ -23,6 +23,7 @@ from tests.e2e.upstream import Upstream
 KGATE = [sys.executable, "-m", "cli.main"]
 SECRET = "a secret of at least thirty-two bytes!"
 ISSUER = {"iss": "https://auth.example", "aud": "shop"}
+ISSUER_FIELDS = {"iss": ISSUER["iss"], "audiences": [ISSUER["aud"]]}
 DB_PROPAGATION_SECONDS = 12
 """db_update_frequency and worker_state_update_frequency, 5 s each, and some slack."""
 
@@ -77,7 +78,7 @@ class Gateway:
                 jwt.algorithms.HMACAlgorithm.to_jwk(SECRET, as_dict=True) | {"kid": "test", "alg": "HS256"}
             ]
         }
-        issuer = {"name": "main", "iss": ISSUER["iss"], "audiences": [ISSUER["aud"]], "algorithms": ["HS256"]}
+        issuer = {"name": "main", **ISSUER_FIELDS, "algorithms": ["HS256"]}
         (self.dir / "server.yaml").write_text(json.dumps({"issuers": [{**issuer, "jwks": jwks}]}))
         self.start_server()
         if not self.given:
@@ -132,7 +133,7 @@ class Gateway:
         process = self.processes["server"]
         process.send_signal(number)
         if number in (signal.SIGKILL, signal.SIGTERM):
-            process.wait(10)
+            _end(process)
 
     def kgate(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run([*KGATE, *args], capture_output=True, text=True, env=self.env, timeout=60)
@@ -184,26 +185,23 @@ class Gateway:
             service("ended", main, [*gate, {"name": "request-termination", "config": {"status_code": 418}}]),
             service("cors", main, [*gate, {"name": "cors"}]),
         ]
-        services[1]["routes"].append(
-            {
-                "name": "replaced",
-                "hosts": ["shop.example"],
-                "paths": ["/replaced"],
-                "plugins": [{"name": "passport", "config": {"issuers": ["main"], "mode": "optional"}}],
-            }  # fmt: skip
-        )
+        own = [{"name": "passport", "config": {"issuers": ["main"], "mode": "optional"}}]
+        replaced = {"name": "replaced", "hosts": ["shop.example"], "paths": ["/replaced"], "plugins": own}
+        services[1]["routes"].append(replaced)
         return {
             "_format_version": "3.0",
             "clusters": {"test": {"mode": "dbless", "nodes": [self.admin], "run_dir": str(self.run_dir)}},
-            "issuers": [{"name": "main", "iss": ISSUER["iss"], "audiences": [ISSUER["aud"]], "jwks": {"keys": []}},
-                        {"name": "nobody", "iss": "https://nobody.example", "audiences": ["x"], "jwks": {"keys": []}}],
+            "issuers": [
+                {"name": "main", **ISSUER_FIELDS, "jwks": {"keys": []}},
+                {"name": "nobody", **ISSUER_FIELDS, "iss": "https://nobody.example", "jwks": {"keys": []}},
+            ],
             "services": services,
             "upstreams": [
                 {"name": "canary", "targets": [{"target": self.upstreams["canary"].address}]},
                 {"name": "test", "targets": [{"target": self.upstreams["test"].address}]},
                 {"name": "empty-upstream"},
             ],
-        }  # fmt: skip
+        }
 
     def push(self, config: dict[str, Any]) -> None:
         """Lint and push with kgate; in DB mode the rendered entities are put one by one."""
@@ -245,16 +243,21 @@ class Gateway:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)
                 process.terminate()
-                try:
-                    process.wait(5)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+            _end(process)
         for upstream in self.upstreams.values():
             upstream.close()
         shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Wait for a process that was told to end; kill it when it does not."""
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def _connects(address: tuple[str, int]) -> bool:

@@ -1,12 +1,13 @@
 """What the Admin API refuses, and what default deny closes."""
 
+import json
 from typing import Any
 
 import pytest
 import requests
 
 from tests.e2e.client import Client
-from tests.e2e.gateway import Gateway, token
+from tests.e2e.gateway import Gateway, token, wait_until
 
 
 def only_dbless(gateway: Gateway) -> None:
@@ -37,6 +38,7 @@ def test_a_protected_route_without_passport_is_closed(gateway: Gateway, client: 
     only_dbless(gateway)
     answer = gateway.post_raw(document(gateway, tags=["kgate-protected"]))
     assert answer.status_code == 201, answer.text
+    wait_until(lambda: client("/bare/echo").status != 404, 2, "the new configuration")
     before = gateway.reached()
     refused = client("/bare/echo", token=token())
     assert (refused.status, refused.reason) == (503, "unprotected")
@@ -53,7 +55,8 @@ def test_plugins_at_every_scope_are_asked_once(gateway: Gateway, client: Client)
         {"name": "abuse-guard", "config": {"deny": ["127.7.0.0/16"]}}
     ]
     assert gateway.post_raw(made).status_code == 201
-    assert client("/bare/echo").status == 401
+    # stored is not yet live
+    wait_until(lambda: client("/bare/echo").status == 401, 2, "the new configuration")
     assert client("/bare/echo", token=token()).status == 200
     assert client("/bare/echo", token=token(), source="127.7.0.1").status == 403
     assert client("/bare/echo", token=token(), source="127.9.0.1").status == 200, (
@@ -61,17 +64,43 @@ def test_plugins_at_every_scope_are_asked_once(gateway: Gateway, client: Client)
     )
 
 
+@pytest.mark.usefixtures("restored")
 @pytest.mark.parametrize("name", ["kgate", "kgate-facts"])
-def test_the_adapter_is_global_only(gateway: Gateway, name: str) -> None:
+@pytest.mark.parametrize("scope", ["route", "service"])
+def test_the_adapter_is_global_only(gateway: Gateway, name: str, scope: str) -> None:
     only_dbless(gateway)
-    made = document(gateway, plugins=[{"name": name}])
-    assert gateway.post_raw(made).status_code == 400
+    made = document(gateway)
+    made["plugins"].append({"name": name, scope: "bare"})
+    answer = gateway.post_raw(made)
+    assert answer.status_code == 400, answer.text
+    assert "value must be null" in answer.text
 
 
+@pytest.mark.usefixtures("restored")
+@pytest.mark.parametrize("name", ["kgate", "kgate-facts"])
+def test_a_nested_instance_of_the_adapter_disarms_nothing(
+    gateway: Gateway, client: Client, name: str
+) -> None:
+    """A DB-less Kong takes a nested instance in spite of the schema; it must not replace the global one."""
+    only_dbless(gateway)
+    own = {
+        "name": name,
+        "config": {"socket": "/nowhere", **({"strip": []} if name == "kgate" else {"headers": []})},
+    }
+    made = document(gateway, plugins=[own, {"name": "passport", "config": {"issuers": ["main"]}}])
+    if gateway.post_raw(made).status_code == 400:
+        return
+    wait_until(lambda: client("/bare/echo").status == 401, 2, "the new configuration")
+    assert client("/bare/echo", token=token(), headers={"X_Passport": "forged"}).status == 200
+    assert "forged" not in gateway.upstreams["main"].seen[-1].values("X-Passport")
+
+
+@pytest.mark.usefixtures("restored")
 def test_a_consumer_has_no_gate_plugin(gateway: Gateway) -> None:
     only_dbless(gateway)
     made = document(gateway)
-    made["consumers"] = [{"username": "bob", "plugins": [{"name": "abuse-guard"}]}]
+    made["consumers"] = [{"username": "bob"}]
+    made["plugins"].append({"name": "abuse-guard", "consumer": "bob"})
     assert gateway.post_raw(made).status_code == 400
 
 
@@ -94,6 +123,6 @@ def test_a_bad_config_is_refused_with_its_field(gateway: Gateway, plugin: dict[s
 def test_the_pushed_bytes_are_what_status_says(gateway: Gateway) -> None:
     only_dbless(gateway)
     again = gateway.kgate("-f", str(gateway.dir / "gateway.yaml"), "sync", "--yes", "--output", "json")
-    assert "unchanged" in again.stdout or "up to date" in again.stdout or "skipped" in again.stdout
+    assert [node["state"] for node in json.loads(again.stdout)["nodes"]] == ["unchanged"]
     status = requests.get(f"{gateway.admin}/status", timeout=5).json()
     assert len(status["configuration_hash"]) == 32

@@ -72,8 +72,8 @@ def test_a_header_flood_hides_no_forged_passport(gateway: Gateway, client: Clien
 
 @pytest.mark.parametrize("path", ["/secure/\xff", "/secure/%ff", "/secure/echo?x=%FF", "/secure/echo?x=\xff"])
 def test_odd_bytes_do_not_skip_the_filters(client: Client, reached: Callable[[], int], path: str) -> None:
-    assert client(path).status in (400, 401)
-    assert client(path, headers={"User-Agent": "\xff\xfe"}).status in (400, 401)
+    assert client(path).status in (400, 401, 404)
+    assert client(path, headers={"User-Agent": "\xff\xfe"}).status in (400, 401, 404)
     assert reached() == 0
 
 

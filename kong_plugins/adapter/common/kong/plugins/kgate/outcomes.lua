@@ -8,7 +8,7 @@ local ngx, kong = ngx, kong
 
 local M = {}
 
-local DELAY_SECONDS = 0.1
+local DELAY_SECONDS, AGAIN_SECONDS = 0.1, 1
 local MAX_ROWS = 1000
 local EARLY_ROWS = 500 -- a busy worker does not wait for the timer
 local FIELDS = 13
@@ -26,27 +26,46 @@ local function batch_id()
   return worker .. "-" .. batches
 end
 
-local function send()
-  local batch, count, lost = rows, n, dropped
+local function give_up(batch, err)
+  dropped = dropped + batch.lost + batch.count
+  kong.log.warn("kgate: ", batch.count, " outcomes dropped: ", err)
+end
+
+-- Once more, later: a server that restarts is back by then. The same batch id: the server counts it once.
+local function again(batch)
+  local ok, err = ngx.timer.at(AGAIN_SECONDS, function()
+    local reply, why = express.call(socket, batch.message)
+    if not reply then
+      give_up(batch, why)
+    end
+  end)
+  if not ok then
+    give_up(batch, err)
+  end
+end
+
+local function send(premature)
+  local list, count, lost = rows, n, dropped
   rows, n, dropped, waiting, hurried = {}, 0, 0, false, false
   if count == 0 and lost == 0 then
     return
   end
   local message = "\x94" .. mp.text("o") .. mp.text(batch_id()) .. mp.int(lost) .. mp.array(count)
-    .. concat(batch, "", 1, count)
+    .. concat(list, "", 1, count)
+  local batch = { message = message, count = count, lost = lost }
   local reply, err = express.call(socket, message)
   if not reply then
-    reply, err = express.call(socket, message) -- the same batch id: the server counts it once
-  end
-  if not reply then
-    dropped = dropped + lost + count
-    kong.log.warn("kgate: ", count, " outcomes dropped: ", err)
+    if premature then
+      give_up(batch, err)
+    else
+      again(batch)
+    end
   end
 end
 
 -- The timer's handler. Also at a worker's exit (premature): a last try.
-local function flush()
-  local ok, err = pcall(send)
+local function flush(premature)
+  local ok, err = pcall(send, premature)
   if not ok then
     kong.log.err("kgate: outcomes: ", err)
   end

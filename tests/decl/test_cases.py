@@ -1,0 +1,42 @@
+"""The corpus: each folder of cases/ is a set of files with what must come out of it.
+
+findings.txt holds the findings, kong.json what is rendered (only where there are no errors); env.json the environment.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from decl.load import Text
+from decl.project import open_project
+from decl.render import render
+
+CASES = Path(__file__).parent / "cases"
+FOLDERS = sorted(path for path in CASES.iterdir() if path.is_dir())
+
+
+def outcome(folder: Path) -> tuple[str, str | None]:
+    """The findings as text, and the rendered document as text when there is one."""
+    texts = [Text(path.name, path.read_bytes()) for path in sorted(folder.glob("*.yaml"))]
+    env_file = folder / "env.json"
+    env = json.loads(env_file.read_text()) if env_file.exists() else {}
+    project = open_project(texts, env)
+    findings = "".join(f"{finding}\n" for finding in project.findings)
+    if project.gateway is None:
+        return findings, None
+    cluster = next(iter(project.gateway.clusters), "default")
+    document = render(project.gateway, cluster).document
+    return findings, json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_case(folder: Path) -> None:
+    findings, rendered = outcome(folder)
+    assert findings == (folder / "findings.txt").read_text()
+    expected = folder / "kong.json"
+    assert rendered == (expected.read_text() if expected.exists() else None)
+
+
+def test_the_corpus_is_there() -> None:
+    assert len(FOLDERS) >= 15

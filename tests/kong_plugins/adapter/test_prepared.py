@@ -1,0 +1,116 @@
+"""Prepared answers: fetched once a worker, kept by use up to 8 MB, never in the way of a request."""
+
+from __future__ import annotations
+
+import msgpack
+import pytest
+
+from kong_plugins.static_fallback.prepared import PreparedAnswer, plan, to_wire
+
+from .peer import Scripted, framed
+
+ANSWER = {"on": ["502"], "st": 200, "h": ["Content-Type", "text/plain"], "b": "ok", "nm": "items"}
+
+
+def reply(hash_, *answers):
+    return {"answer": framed({"k": hash_, "r": list(answers)})}
+
+
+def obtain(world, hash_, route="R"):
+    answers = world.module("kgate.prepared").obtain(b"/s", hash_.encode(), route.encode())
+    return None if answers is None else world.py(answers)
+
+
+def test_fetched_once(world):
+    script = Scripted(world, [reply("h1", ANSWER)])
+    expected = [
+        {"on": ["502"], "status": 200, "headers": {"Content-Type": "text/plain"}, "body": "ok", "name": "items"}
+    ]
+    assert obtain(world, "h1") == expected
+    assert obtain(world, "h1") == expected
+    sent = [event for event in script.seen[0] if event[0] == "send"]
+    assert msgpack.unpackb(sent[0][1]) == ["p", "h1"]
+
+
+def test_the_servers_own_form_is_understood(world):
+    prepared = plan((PreparedAnswer("items", ("refused", "502"), 203, (("A", "b"),), "body"),))
+    Scripted(world, [{"answer": framed(to_wire(prepared))}])
+    assert obtain(world, prepared.hash) == [
+        {"on": ["refused", "502"], "status": 203, "headers": {"A": "b"}, "body": "body", "name": "items"}
+    ]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"answer": framed({"e": "unknown"})},
+        {"answer": framed({"k": "other", "r": [ANSWER]})},
+        reply("h1", {**ANSWER, "st": "200"}),
+        reply("h1", {**ANSWER, "st": 700}),
+        reply("h1", {**ANSWER, "b": 1}),
+        reply("h1", {**ANSWER, "h": ["odd"]}),
+        reply("h1", {**ANSWER, "on": "502"}),
+        reply("h1", {**ANSWER, "nm": 1}),
+        reply("h1", 1),
+    ],
+)
+def test_what_is_not_an_answer_is_not_asked_for_again_for_a_second(world, bad):
+    Scripted(world, [bad, reply("h1", ANSWER)])
+    assert obtain(world, "h1") is None
+    assert obtain(world, "h1") is None
+    world.fake[b"now"] = 1001.5
+    assert len(obtain(world, "h1")) == 1
+
+
+def test_a_hung_server_is_not_waited_for_by_every_request(world):
+    hung = {"end": "timeout"}
+    Scripted(world, [hung, hung, reply("h1", ANSWER)])
+    assert [obtain(world, "h1") for _ in range(5)] == [None] * 5
+    assert world.fake[b"dials"] == 2
+    world.fake[b"now"] = 1000.6
+    assert len(obtain(world, "h1")) == 1
+
+
+def test_the_routes_last_known_answers_serve_meanwhile(world):
+    Scripted(world, [reply("h1", ANSWER), {"end": "timeout"}, {"end": "timeout"}])
+    assert len(obtain(world, "h1")) == 1
+    assert len(obtain(world, "h2")) == 1
+    assert obtain(world, "h2", route="other") is None
+
+
+def test_one_request_fetches_while_the_others_go_on(world):
+    """The fetch yields: a second request must not wait for it or dial as well."""
+    Scripted(world, [])
+    code = """
+      local prepared, fake = ...
+      local co = coroutine.create(function() return prepared.obtain("/s", "h1", "R") end)
+      local dials = 0
+      fake.dial = function()
+        dials = dials + 1
+        return { settimeouts = function() end, connect = function() coroutine.yield() return nil, "x" end }
+      end
+      coroutine.resume(co)
+      local second = prepared.obtain("/s", "h1", "R")
+      coroutine.resume(co)
+      return second, dials
+    """
+    assert world.run(code, world.module("kgate.prepared")._table, world.fake) == (None, 1)
+
+
+def test_least_recently_used_go_beyond_8_mb(world):
+    prepared = world.module("kgate.prepared")
+
+    def store(hash_, megabytes):
+        answer = {**ANSWER, "b": "x" * (megabytes * 1024 * 1024)}
+        prepared.store(hash_.encode(), world.table([answer]))
+
+    store("a", 3)
+    store("b", 3)
+    assert prepared.get(b"a") is not None
+    store("c", 3)
+    assert [prepared.get(h) is not None for h in (b"a", b"b", b"c")] == [True, False, True]
+    store("a", 1)
+    store("d", 3)
+    assert [prepared.get(h) is not None for h in (b"a", b"c", b"d")] == [True, True, True]
+    store("huge", 9)
+    assert prepared.get(b"huge") is None
