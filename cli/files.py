@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
 from cli.errors import UsageError
+from cli.options import DEFAULT_FILE, FILES_KEY
 from decl.load import Text
 from decl.project import Project, open_project
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-DEFAULT_FILE = "gateway.yaml"
-FILES_KEY = "files"
 SUFFIXES = (".yaml", ".yml", ".json")
-
-file_option = click.option(
-    "--file",
-    "-f",
-    "files",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help=f"A file, a folder or a glob; may be given several times.  [default: {DEFAULT_FILE}]",
-)
 
 
 def read_project(ctx: click.Context, files: tuple[Path, ...]) -> Project:

@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from cli import exit_codes
-from cli.files import DEFAULT_FILE, FILES_KEY
+from cli.options import FILES_KEY, file_option
 
 COMMANDS: dict[str, str] = {
     "lint": "cli.commands.lint:command",
@@ -116,14 +116,7 @@ def _help_hint(error: click.UsageError) -> str:
 
 
 @click.command(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--file",
-    "-f",
-    "files",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help=f"A file, a folder or a glob; may be given several times.  [default: {DEFAULT_FILE}]",
-)
+@file_option
 @click.version_option(metadata.version("kgate"), prog_name="kgate")
 @click.pass_context
 def main(ctx: click.Context, files: tuple[Path, ...]) -> None:

@@ -61,7 +61,9 @@ def open_project(texts: Iterable[Text], env: Mapping[str, str]) -> Project:
 
 def _masked(problem: Problem) -> Problem:
     """A value from the environment may be a secret: the message must not quote it."""
-    return problem._replace(message="the value of the environment variable is not valid here")
+    if problem.rule == "plugin-config":
+        return problem._replace(message="the value of the environment variable is not valid here")
+    return problem._replace(message=problem.message.partition(", found ")[0])
 
 
 def _sound_part(document: dict[str, Any], problems: list[Problem]) -> dict[str, Any] | None:

@@ -12,40 +12,47 @@ NO_BODY = -1
 
 
 class Replay:
-    """One body, for as many tries as it can serve."""
+    """One body, for as many tries as it can serve. limit: bytes, 0 is none."""
 
     def __init__(self, request: Request, limit: int) -> None:
         self._request = request
         self._limit = limit
         self._kept: list[bytes] = []
         self._size = 0
-        self._source: AsyncIterator[bytes] | None = None
+        self._started = self._ended = False
+        self._source = request.body()
         length = get_first(request.headers, "content-length")
         self.length: int | None = NO_BODY if not request.has_body else int(length) if length else None
-        self.possible = True
+
+    @property
+    def possible(self) -> bool:
+        """Whether the body can be sent (again) from its start: nothing was read, or all of it was kept."""
+        return not self._started or (self._ended and self._size <= _KEEP)
 
     async def prepare(self, buffering: bool) -> None:
-        """Kong buffers bodies by default: a small chunked one goes up with its length. Raises BodyTooLarge."""
-        if self.length is None and buffering:
-            async for chunk in self._read():
-                if self._size > _KEEP:
-                    self._kept.append(chunk)
-                    self.possible = False
-                    return
-            self.length = self._size
+        """Kong buffers bodies by default: a small chunked one goes up with its length.
 
-    async def _read(self) -> AsyncIterator[bytes]:
-        if self._source is None:
-            self._source = self._request.body()
-        async for chunk in self._source:
-            self._size += len(chunk)
-            if 0 < self._limit < self._size:
-                raise BodyTooLarge
-            if self._size <= _KEEP:
-                self._kept.append(chunk)
-            else:
-                self.possible = False
-            yield chunk
+        Raises BodyTooLarge.
+        """
+        if self.length is not None or not buffering:
+            return
+        while self._size <= _KEEP:
+            chunk = await self._next()
+            if chunk is None:
+                self.length = self._size
+                return
+            self._kept.append(chunk)
+
+    async def _next(self) -> bytes | None:
+        self._started = True
+        chunk = await anext(self._source, None)
+        if chunk is None:
+            self._ended = True
+            return None
+        self._size += len(chunk)
+        if 0 < self._limit < self._size:
+            raise BodyTooLarge
+        return chunk
 
     def stream(self) -> AsyncIterator[bytes] | None:
         """The body from its start; None when there is none."""
@@ -54,7 +61,10 @@ class Replay:
     async def _all(self) -> AsyncIterator[bytes]:
         for chunk in list(self._kept):
             yield chunk
-        if not self.possible:
-            self._kept.clear()
-        async for chunk in self._read():
+        while not self._ended:
+            chunk = await self._next()
+            if chunk is None:
+                return
+            if self._size <= _KEEP:
+                self._kept.append(chunk)
             yield chunk

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from cli import exit_codes
-from cli.files import file_option, read_project
+from cli.files import read_project
+from cli.options import file_option
 from cli.report import human
 from cli.report import json as json_report
 from decl.findings import has_errors

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from cli.errors import FailedError, UsageError
-from cli.files import file_option
+from cli.options import file_option
 from cli.project import chosen_cluster, sound_project
 from cli.report import json as json_report
 from decl.render import render

@@ -10,7 +10,7 @@ import click
 
 from cli import exit_codes
 from cli.errors import UsageError
-from cli.files import file_option
+from cli.options import file_option
 from cli.project import chosen_cluster, sound_project
 from cli.report import human
 from cli.report import json as json_report

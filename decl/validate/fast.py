@@ -64,7 +64,7 @@ class Compiler:
 
     def _definition(self, pointer: str) -> Check:
         if pointer not in self._definitions:
-            prefix, name = pointer.rsplit("/", 1)
+            prefix, _, name = pointer.rpartition("/")
             if prefix != "#/$defs":
                 raise ValueError(f"$ref {pointer!r} is not supported")
             self._definitions[pointer] = self.compile(self._root["$defs"][name])

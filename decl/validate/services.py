@@ -15,7 +15,7 @@ _KEY_SOURCES = ("jwks", "jwks_url", "key_file", "secret_file", "secret_env")
 def check_services(entities: Iterable[Entity]) -> Iterator[Problem]:
     """What a schema cannot say of services and issuers."""
     for entity in entities:
-        if entity.kind == "services" and isinstance(entity.values.get("url"), str):
+        if entity.kind == "services" and "://" in str(entity.values.get("url")):
             yield from _url(entity, entity.values["url"])
         elif entity.kind == "issuers":
             given = [field for field in _KEY_SOURCES if field in entity.values]

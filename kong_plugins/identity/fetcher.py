@@ -148,6 +148,10 @@ class JwksFetcher:
         while not self._stopping:
             # cleared before the look at `_wanted`, so that no wish is lost
             self._wake.clear()
-            due = self.poll(time.monotonic())
+            try:
+                due = self.poll(time.monotonic())
+            except Exception:  # noqa: BLE001 - were the thread to end, keys would never change again
+                _log.exception("issuer %s: fetch failed", self._issuer.name)
+                due = time.monotonic() + self._cooldown
             if not self._stopping:
                 self._wake.wait(max(0.0, due - time.monotonic()))

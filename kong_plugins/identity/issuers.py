@@ -11,7 +11,7 @@
       refresh: 300                      # seconds between fetches of it
 
 Where the keys come from, one of: `jwks` (inline), `jwks_url`, `key_file` (PEM public key or certificate),
-`secret_file` or `secret_env` (HMAC).
+`secret_file` or `secret_env` (HMAC; white space around a secret in a file is dropped).
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def decide(facts: Facts, config: PassportConfig, state: State, now: float) -> Ve
         return problem(503, "passport_too_large", detail, facts.request_id)
     headers: Pairs = ((HEADER, passport),)
     if not config.forward_token:
-        headers += (("Authorization", ""),)  # the adapter takes an empty value as "remove"
+        headers += (("Authorization", ""),)  # a verdict can set headers, not remove them
     return Verdict(service_headers=headers, identity=identity)
 
 

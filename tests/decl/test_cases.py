@@ -1,6 +1,7 @@
 """The corpus: each folder of cases/ is a set of files with what must come out of it.
 
-findings.txt holds the findings, kong.json what is rendered (only where there are no errors); env.json the environment.
+findings.txt holds the findings, kong.json what is rendered (only where there are no errors),
+env.json the environment.
 """
 
 import json

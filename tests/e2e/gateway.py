@@ -270,10 +270,15 @@ def put_all(admin: str, document: dict[str, Any]) -> None:
 
     def put(kind: str, entity: dict[str, Any], parent: str = "") -> None:
         children = {key: entity.pop(key) for key in ("routes", "plugins", "targets") if key in entity}
-        url = f"{admin}{parent}/{kind}/{entity['id']}" if kind != "targets" else f"{admin}{parent}/targets"
-        answer = (requests.post if kind == "targets" else requests.put)(url, json=entity, timeout=10)
-        assert answer.status_code in (200, 201, 409), f"{url}: {answer.status_code} {answer.text}"
+        if kind == "targets":  # no upsert there
+            answer = requests.post(f"{admin}{parent}/targets", json=entity, timeout=10)
+        else:
+            answer = requests.put(f"{admin}{parent}/{kind}/{entity['id']}", json=entity, timeout=10)
+        assert answer.status_code in (200, 201), f"{parent}/{kind}: {answer.status_code} {answer.text}"
         own = f"/{kind}/{entity['id']}"
+        if kind == "upstreams":
+            for old in requests.get(f"{admin}{own}/targets", timeout=10).json()["data"]:
+                requests.delete(f"{admin}{own}/targets/{old['id']}", timeout=10)
         for child_kind, items in children.items():
             for item in items:
                 put(child_kind, item, own)

@@ -28,14 +28,14 @@ def document(gateway: Gateway, **route: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def restored(gateway: Gateway) -> Any:
-    """The tests' configuration comes back afterwards."""
+    """A whole configuration may be posted (so DB-less only); the tests' own comes back afterwards."""
+    only_dbless(gateway)
     yield
     gateway.push(gateway.config())
 
 
 @pytest.mark.usefixtures("restored")
 def test_a_protected_route_without_passport_is_closed(gateway: Gateway, client: Client) -> None:
-    only_dbless(gateway)
     answer = gateway.post_raw(document(gateway, tags=["kgate-protected"]))
     assert answer.status_code == 201, answer.text
     wait_until(lambda: client("/bare/echo").status != 404, 2, "the new configuration")
@@ -47,7 +47,6 @@ def test_a_protected_route_without_passport_is_closed(gateway: Gateway, client: 
 
 @pytest.mark.usefixtures("restored")
 def test_plugins_at_every_scope_are_asked_once(gateway: Gateway, client: Client) -> None:
-    only_dbless(gateway)
     made = document(gateway)
     made["plugins"].append({"name": "abuse-guard", "config": {"deny": ["127.9.0.0/16"]}})  # global
     made["services"][0]["plugins"] = [{"name": "passport", "config": {"issuers": ["main"]}}]
@@ -68,7 +67,6 @@ def test_plugins_at_every_scope_are_asked_once(gateway: Gateway, client: Client)
 @pytest.mark.parametrize("name", ["kgate", "kgate-facts"])
 @pytest.mark.parametrize("scope", ["route", "service"])
 def test_the_adapter_is_global_only(gateway: Gateway, name: str, scope: str) -> None:
-    only_dbless(gateway)
     made = document(gateway)
     made["plugins"].append({"name": name, scope: "bare"})
     answer = gateway.post_raw(made)
@@ -82,7 +80,6 @@ def test_a_nested_instance_of_the_adapter_disarms_nothing(
     gateway: Gateway, client: Client, name: str
 ) -> None:
     """A DB-less Kong takes a nested instance in spite of the schema; it must not replace the global one."""
-    only_dbless(gateway)
     own = {
         "name": name,
         "config": {"socket": "/nowhere", **({"strip": []} if name == "kgate" else {"headers": []})},
@@ -97,7 +94,6 @@ def test_a_nested_instance_of_the_adapter_disarms_nothing(
 
 @pytest.mark.usefixtures("restored")
 def test_a_consumer_has_no_gate_plugin(gateway: Gateway) -> None:
-    only_dbless(gateway)
     made = document(gateway)
     made["consumers"] = [{"username": "bob"}]
     made["plugins"].append({"name": "abuse-guard", "consumer": "bob"})

@@ -4,6 +4,7 @@ Kong's sandbox is no boundary between tenants: whoever may add a pre-function or
 worker, with all other tenants' traffic and the plugin server's socket.
 
 PASS:
+    tenants: [{name: shop}]
     services:
     - name: cart
       tenant: shop
@@ -12,6 +13,7 @@ PASS:
       - {name: request-termination, config: {status_code: 503}}
 
 FAIL:
+    tenants: [{name: shop}]
     services:
     - name: cart
       tenant: shop

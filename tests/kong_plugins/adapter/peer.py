@@ -10,6 +10,7 @@ from typing import Any
 
 import msgpack
 
+
 def framed(answer: Any) -> bytes:
     body = msgpack.packb(answer, unicode_errors="surrogateescape")
     return b"%08x" % len(body) + body
@@ -27,6 +28,10 @@ class Scripted:
         self.world = world
         self.connections = connections
         world.fake[b"dial"] = self._dial
+
+    def sent(self) -> list[bytes]:
+        """The messages of all connections."""
+        return [event[1] for events in self.seen for event in events if event[0] == "send"]
 
     def _dial(self, number: int) -> Any:
         if number > len(self.connections):

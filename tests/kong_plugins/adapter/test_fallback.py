@@ -16,7 +16,15 @@ TABLE = [
     ("error", 500, True, True, None, True, ""),
     ("error", 413, True, True, None, True, None),
     ("error", 502, True, False, None, True, None),
-    ("error", 502, False, True, None, True, None),  # a plugin's exit without a body ends in nginx's error page
+    (
+        "error",
+        502,
+        False,
+        True,
+        None,
+        True,
+        None,
+    ),  # a plugin's exit without a body ends in nginx's error page
     ("error", 500, False, True, 500, True, None),
     ("exit", 503, False, True, None, True, "no_target"),
     ("exit", 500, False, True, None, True, ""),

@@ -30,7 +30,7 @@ def fire(world, index, premature=False):
 
 
 def batches(script):
-    return [msgpack.unpackb(event[1]) for events in script.seen for event in events if event[0] == "send"]
+    return [msgpack.unpackb(message) for message in script.sent()]
 
 
 def test_one_timer_and_one_batch(world):

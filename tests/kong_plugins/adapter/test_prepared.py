@@ -24,12 +24,17 @@ def obtain(world, hash_, route="R"):
 def test_fetched_once(world):
     script = Scripted(world, [reply("h1", ANSWER)])
     expected = [
-        {"on": ["502"], "status": 200, "headers": {"Content-Type": "text/plain"}, "body": "ok", "name": "items"}
+        {
+            "on": ["502"],
+            "status": 200,
+            "headers": {"Content-Type": "text/plain"},
+            "body": "ok",
+            "name": "items",
+        }
     ]
     assert obtain(world, "h1") == expected
     assert obtain(world, "h1") == expected
-    sent = [event for event in script.seen[0] if event[0] == "send"]
-    assert msgpack.unpackb(sent[0][1]) == ["p", "h1"]
+    assert [msgpack.unpackb(message) for message in script.sent()] == [["p", "h1"]]
 
 
 def test_the_servers_own_form_is_understood(world):

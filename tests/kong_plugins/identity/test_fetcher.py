@@ -168,21 +168,31 @@ def test_without_a_directory(make, mint, key_server):
     assert published == [["EdDSA"]]
 
 
-def test_thread(make, mint, key_server):
-    """Fetches at the start, wakes for an unknown kid, and ends."""
-    asked = threading.Semaphore(0)
-    document = json.dumps(mint.jwks("EdDSA")).encode()
+class Nap(threading.Event):
+    """An event that tells when somebody begins to wait for it."""
 
-    def fetch(url):
-        asked.release()
-        return document
+    def __init__(self):
+        super().__init__()
+        self.begun = threading.Semaphore(0)
 
-    fetcher, _published = make(fetch=fetch)
+    def wait(self, timeout=None):
+        self.begun.release()
+        return super().wait(timeout)
+
+
+def test_thread(make, mint):
+    """Fetches at the start, wakes for an unknown kid, survives surprises, and ends."""
+    answers = [lambda: json.dumps(mint.jwks("EdDSA")).encode(), lambda: 1 / 0, lambda: b"{}"]
+    fetcher, published = make(fetch=lambda url: answers.pop(0)(), cooldown=0)
+    fetcher._wake = nap = Nap()
     fetcher.start()
     try:
-        assert asked.acquire(timeout=5)
-        fetcher.want("next")
-        assert asked.acquire(timeout=5)
+        for left in (2, 1, 0):
+            assert nap.begun.acquire(timeout=5)
+            while len(answers) > left:
+                assert nap.begun.acquire(timeout=5)
+            fetcher.want("next")
     finally:
         fetcher.stop()
     assert not fetcher._thread.is_alive()
+    assert published == [["EdDSA"]]

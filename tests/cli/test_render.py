@@ -1,0 +1,87 @@
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from cli import exit_codes
+from cli.main import main
+
+RUN = CliRunner()
+
+
+def test_to_stdout(project_dir: Path) -> None:
+    result = RUN.invoke(main, ["render"])
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    assert [service["name"] for service in document["services"]] == ["cart", "other"]
+    compact = RUN.invoke(main, ["render", "--output", "json"]).stdout
+    assert json.loads(compact) == document
+    assert compact.count("\n") == 1
+
+
+def test_to_a_file(project_dir: Path) -> None:
+    result = RUN.invoke(main, ["render", "-o", "kong.json", "--output", "json"])
+    content = Path("kong.json").read_bytes()
+    assert json.loads(result.stdout) == {
+        "version": 1,
+        "file": "kong.json",
+        "cluster": "one",
+        "bytes": len(content),
+        "hash": hashlib.md5(content).hexdigest(),
+    }
+    assert content == json.dumps(json.loads(content), sort_keys=True, separators=(",", ":")).encode()
+    again = RUN.invoke(main, ["render", "-o", "kong.json"])
+    assert "wrote kong.json" in again.stderr
+    assert Path("kong.json").read_bytes() == content
+    assert sorted(path.name for path in project_dir.iterdir()) == ["gateway.yaml", "kong.json"]
+
+
+def test_server_yaml(project_dir: Path) -> None:
+    result = RUN.invoke(main, ["render", "--server", "-o", "server.yaml"])
+    assert result.exit_code == 0
+    assert yaml.safe_load(Path("server.yaml").read_text()) == {
+        "issuers": [{"name": "main", "iss": "https://a", "jwks_url": "http://a/jwks", "audiences": ["shop"]}]
+    }
+    assert Path("server.yaml").stat().st_mode & 0o777 == 0o600
+    assert RUN.invoke(main, ["render", "--server"]).stdout == Path("server.yaml").read_text()
+
+
+def test_one_tenant(project_dir: Path) -> None:
+    document = json.loads(RUN.invoke(main, ["render", "--tenant", "shop"]).stdout)
+    assert [service["name"] for service in document["services"]] == ["cart"]
+    result = RUN.invoke(main, ["render", "--tenant", "shoop"])
+    assert result.exit_code == exit_codes.USAGE
+    assert result.stderr == "kgate: there is no tenant 'shoop'; the files have shop\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], "kgate: the files have several clusters; choose one with --cluster: one, two\n"),
+        (["--cluster", "three"], "kgate: there is no cluster 'three'; the files have one, two\n"),
+    ],
+)
+def test_which_cluster(project_dir: Path, args: list[str], message: str) -> None:
+    Path("more.yaml").write_text('_format_version: "3.0"\nclusters: {two: {mode: db}}\n')
+    result = RUN.invoke(main, ["-f", ".", "render", *args])
+    assert result.exit_code == exit_codes.USAGE
+    assert result.stderr == message
+    assert RUN.invoke(main, ["-f", ".", "render", "--cluster", "two"]).exit_code == 0
+
+
+def test_errors_in_the_files_stop_it(project_dir: Path) -> None:
+    Path("gateway.yaml").write_text("a: [\n")
+    result = RUN.invoke(main, ["render", "-o", "kong.json"])
+    assert result.exit_code == exit_codes.FINDINGS
+    assert result.stdout == ""
+    assert "gateway.yaml:2:1: error[yaml-syntax]" in result.stderr
+    assert not Path("kong.json").exists()
+
+
+def test_a_file_that_cannot_be_written(project_dir: Path) -> None:
+    result = RUN.invoke(main, ["render", "-o", "no/such/folder/kong.json"])
+    assert result.exit_code == exit_codes.FAILED
+    assert result.stderr == "kgate: cannot write no/such/folder/kong.json: No such file or directory\n"

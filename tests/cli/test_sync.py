@@ -1,0 +1,113 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cli import exit_codes
+from cli.main import main
+from tests.decl.admin_stub import AdminStub, Answer, admin_stub
+
+RUN = CliRunner()
+
+
+@pytest.fixture
+def first() -> Iterator[AdminStub]:
+    with admin_stub() as stub:
+        yield stub
+
+
+@pytest.fixture
+def second() -> Iterator[AdminStub]:
+    with admin_stub() as stub:
+        yield stub
+
+
+def nodes(*stubs: AdminStub) -> list[str]:
+    return [part for stub in stubs for part in ("--node", stub.url)]
+
+
+def test_sync_and_again(project_dir: Path, first: AdminStub, second: AdminStub) -> None:
+    result = RUN.invoke(main, ["sync", *nodes(first, second)])
+    assert result.exit_code == 0
+    assert result.stdout == f"{first.url}: changed\n{second.url}: changed\n"
+    assert first.posts[0].body == second.posts[0].body
+    again = RUN.invoke(main, ["sync", *nodes(first, second)])
+    assert (again.exit_code, again.stdout) == (0, f"{first.url}: unchanged\n{second.url}: unchanged\n")
+    assert len(first.posts) == 1
+
+
+def test_nodes_headers_and_timeout_of_the_file(project_dir: Path, first: AdminStub) -> None:
+    text = Path("gateway.yaml").read_text()
+    settings = (
+        f"one: {{nodes: ['{first.url}/'], admin: {{headers: {{Kong-Admin-Token: secret}}, timeout: 2}}}}"
+    )
+    Path("gateway.yaml").write_text(text.replace('one: {nodes: ["http://127.0.0.1:9"]}', settings))
+    result = RUN.invoke(main, ["sync", "--cluster", "one", "--yes"])
+    assert result.exit_code == 0, result.stderr
+    assert first.posts[0].headers["kong-admin-token"] == "secret"
+    assert "secret" not in result.output
+
+
+def test_findings_push_nothing(project_dir: Path, first: AdminStub) -> None:
+    with Path("gateway.yaml").open("a") as file:
+        file.write("nope: 1\n")
+    result = RUN.invoke(main, ["sync", *nodes(first)])
+    assert result.exit_code == exit_codes.FINDINGS
+    assert "gateway.yaml:15:1: error[unknown-field]: unknown field 'nope'" in result.stderr
+    assert first.seen == []
+
+
+def test_the_first_node_fails(project_dir: Path, first: AdminStub, second: AdminStub) -> None:
+    first.on_post = lambda _: Answer(403, "")
+    result = RUN.invoke(main, ["sync", *nodes(first, second)])
+    assert result.exit_code == exit_codes.FAILED
+    assert f"{first.url}: failed: refused access (HTTP 403)" in result.stdout
+    assert f"{second.url}: not tried: a node before it failed" in result.stdout
+
+
+def test_the_second_node_fails(project_dir: Path, first: AdminStub, second: AdminStub) -> None:
+    second.on_post = lambda _: Answer(
+        400,
+        {"flattened_errors": [{"entity_type": "route", "entity_name": "cart", "errors": [{"message": "m"}]}]},
+    )
+    result = RUN.invoke(main, ["sync", "--output", "json", *nodes(first, second)])
+    assert result.exit_code == exit_codes.PARTIAL
+    report = json.loads(result.stdout)
+    assert (report["version"], report["cluster"], report["hash"]) == (1, "one", first.hash)
+    assert [node["state"] for node in report["nodes"]] == ["changed", "failed"]
+    finding = report["nodes"][1]["findings"][0]
+    assert (finding["file"], finding["line"], finding["message"]) == ("gateway.yaml", 12, "route 'cart': m")
+
+
+def test_a_node_that_is_away(project_dir: Path) -> None:
+    result = RUN.invoke(main, ["sync"])
+    assert result.exit_code == exit_codes.FAILED
+    assert result.stdout == "http://127.0.0.1:9: failed: is away: Connection refused\n"
+
+
+@pytest.mark.parametrize(
+    ("cluster", "message"),
+    [
+        (
+            "{mode: db, nodes: ['http://x']}",
+            "kgate: cluster 'one' has mode db, which sync does not support yet",
+        ),
+        ("{mode: hybrid}", "kgate: cluster 'one' has mode hybrid, which sync does not support yet"),
+        ("{mode: dbless}", "kgate: cluster 'one' has no nodes; name them in the file"),
+        ("{nodes: ['http://x'], admin: {ca: gone.pem}}", "kgate: cluster 'one': there is no file gone.pem"),
+    ],
+)
+def test_wrong_usage(project_dir: Path, cluster: str, message: str) -> None:
+    text = Path("gateway.yaml").read_text()
+    Path("gateway.yaml").write_text(text.replace('{nodes: ["http://127.0.0.1:9"]}', cluster))
+    result = RUN.invoke(main, ["sync"])
+    assert result.exit_code == exit_codes.USAGE
+    assert result.stderr.startswith(message)
+
+
+def test_a_node_that_is_no_url(project_dir: Path) -> None:
+    result = RUN.invoke(main, ["sync", "--node", "kong:8001"])
+    assert result.exit_code == exit_codes.USAGE
+    assert result.stderr == "kgate: 'kong:8001' is no Admin API URL; write --node http://HOST:8001\n"

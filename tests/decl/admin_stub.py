@@ -1,0 +1,105 @@
+"""A DB-less Admin API on a loopback port, as far as pushes need it, that can be told to misbehave."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+
+EMPTY = "0" * 32
+
+
+class Seen(NamedTuple):
+    """One request that the stub got."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Answer(NamedTuple):
+    """What to answer in place of the real thing; `store` keeps the config all the same."""
+
+    status: int
+    body: object = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    store: bool = False
+    delay: float = 0.0
+
+
+class AdminStub:
+    """`on_post` and `on_status` may give an Answer for a request; None is the real behaviour."""
+
+    def __init__(self) -> None:
+        self.hash = EMPTY
+        self.seen: list[Seen] = []
+        self.on_post: Callable[[Seen], Answer | None] = lambda _: None
+        self.on_status: Callable[[Seen], Answer | None] = lambda _: None
+        self.url = ""
+
+    @property
+    def posts(self) -> list[Seen]:
+        return [seen for seen in self.seen if seen.method == "POST"]
+
+    def answer(self, seen: Seen) -> Answer:
+        self.seen.append(seen)
+        if seen.path == "/status":
+            return self.on_status(seen) or Answer(200, {"configuration_hash": self.hash})
+        if not seen.path.startswith("/config") or seen.method != "POST":
+            return Answer(404, {"message": "Not found"})
+        found = hashlib.md5(seen.body).hexdigest()
+        answer = self.on_post(seen)
+        if answer is None or answer.store:
+            unchanged = found == self.hash
+            self.hash = found
+            answer = answer or Answer(304 if unchanged else 201, "" if unchanged else {"services": {}})
+        return answer
+
+
+def _handler(stub: AdminStub) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _serve(self) -> None:
+            length = int(self.headers.get("Content-Length", 0))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            answer = stub.answer(Seen(self.command, self.path, headers, self.rfile.read(length)))
+            time.sleep(answer.delay)
+            body: Any = answer.body
+            content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+            self.send_response(answer.status)
+            for name, value in answer.headers:
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = _serve
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    return Handler
+
+
+@contextmanager
+def admin_stub() -> Iterator[AdminStub]:
+    """A running stub."""
+    stub = AdminStub()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(stub))
+    server.daemon_threads = True
+    stub.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield stub
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,17 @@
+local typedefs = require "kong.db.schema.typedefs"
+return {
+  name = "probe",
+  fields = {
+    { consumer = typedefs.no_consumer },
+    { protocols = typedefs.protocols_http },
+    { config = { type = "record", fields = {
+      { rewrite = { type = "string" } },
+      { access = { type = "string" } },
+      { header_filter = { type = "string" } },
+      { log = { type = "string" } },
+      { note = { type = "string", default = "n" } },
+      { list = { type = "array", elements = { type = "string", one_of = { "a", "b" } }, default = {} } },
+      { even = { type = "integer", custom_validator = function(v) if v % 2 == 1 then return nil, "is odd" end return true end } },
+    } } },
+  },
+}
