@@ -10,6 +10,7 @@ from cli import exit_codes
 from cli.errors import UsageError
 from cli.files import read_project
 from cli.report import human
+from cli.report import json as json_report
 from decl.findings import has_errors
 from decl.model import Gateway
 from decl.project import Project
@@ -18,9 +19,13 @@ DEFAULT_CLUSTER = "default"
 """The cluster of a file that names none."""
 
 
-def sound_project(ctx: click.Context, files: tuple[Path, ...]) -> tuple[Project, Gateway]:
-    """The project and its gateway. Findings go to stderr; errors end the command with exit 4."""
+def sound_project(ctx: click.Context, files: tuple[Path, ...], output: str) -> tuple[Project, Gateway]:
+    """The project and its gateway. Findings go to stderr; errors end the command with exit 4, and with the
+    report of `kgate lint --output json` where output is json."""
     project = read_project(ctx, files)
+    if output == "json" and has_errors(project.findings):
+        click.echo(json_report.findings(project.findings))
+        ctx.exit(exit_codes.FINDINGS)
     for line in human.findings(project.findings):
         click.echo(line, err=True)
     if project.gateway is None or has_errors(project.findings):

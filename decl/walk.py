@@ -39,12 +39,17 @@ class Entity(NamedTuple):
     values: Mapping[str, Any]
     parent: Entity | None
 
+    def text(self, field: str) -> str | None:
+        """The value of a field when it is text: what is wrong is the schema's business."""
+        value = self.values.get(field)
+        return value if isinstance(value, str) else None
+
     @property
     def label(self) -> str:
         """How messages name it: `route 'checkout'`."""
-        name = self.values.get("name") or self.values.get("username") or self.values.get("target")
+        name = self.text("name") or self.text("username") or self.text("target")
         singular = SINGULAR[self.kind]
-        return f"{singular} {name!r}" if isinstance(name, str) else f"a {singular} without a name"
+        return f"{singular} {name!r}" if name else f"a {singular} without a name"
 
 
 def walk(document: Mapping[str, Any]) -> Iterator[Entity]:

@@ -54,7 +54,7 @@ def command(
 
     Exit codes: 0 done, 2 wrong usage, 4 errors in the files.
     """
-    _, gateway = sound_project(ctx, files)
+    _, gateway = sound_project(ctx, files, output)
     if tenant is not None and tenant not in gateway.tenants:
         known = ", ".join(sorted(gateway.tenants)) or "none"
         raise UsageError(f"there is no tenant {tenant!r}; the files have {known}")

@@ -49,7 +49,7 @@ def command(
     Exit codes: 0 all nodes have the config, 1 failed and no node was changed, 2 wrong usage, 4 errors in
     the files, 5 some nodes were changed.
     """
-    project, gateway = sound_project(ctx, files)
+    project, gateway = sound_project(ctx, files, output)
     name = chosen_cluster(gateway, cluster)
     settings = gateway.clusters.get(name, Cluster(name, ()))
     urls = _urls(settings, nodes)

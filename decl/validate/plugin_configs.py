@@ -18,9 +18,9 @@ def check_plugin_configs(entities: Iterable[Entity]) -> Iterator[Problem]:
     for entity in entities:
         if entity.kind != "plugins":
             continue
-        name, config = entity.values.get("name"), entity.values.get("config", {})
-        checker = plugin_checker(name) if isinstance(name, str) else None
-        if checker is None or not isinstance(name, str) or not isinstance(config, dict):
+        name, config = entity.text("name") or "", entity.values.get("config", {})
+        checker = plugin_checker(name)
+        if checker is None or not isinstance(config, dict):
             continue
         path = (*entity.path, "config")
         problems = list(checker.problems(config, path))

@@ -55,7 +55,7 @@ def _foreign(entity: Entity, field: str, kind: str, names: Names) -> Iterator[Pr
     parent = entity.parent
     target = reference(entity.values[field])
     if parent is not None and _PARENT_FIELD.get(parent.kind) == field:
-        own = {parent.values.get(key) for key in _KEYS.get(parent.kind, ("name", "id"))}
+        own = {parent.text(key) for key in _KEYS.get(parent.kind, ("name", "id"))}
         if target not in own:
             message = f"it stands in {parent.label}, so it cannot name another {field}"
             yield Problem(path, "wrong-value", message)
@@ -84,8 +84,8 @@ def _plugin(entity: Entity, names: Names) -> Iterator[Problem]:
     if not isinstance(config, dict):
         return
     path = (*entity.path, "config")
-    if entity.values.get("name") == "canary-router":
+    if entity.text("name") == "canary-router":
         yield from _named(config.get("upstream"), (*path, "upstream"), "upstreams", names)
-    elif entity.values.get("name") == "passport" and isinstance(config.get("issuers"), list):
+    elif entity.text("name") == "passport" and isinstance(config.get("issuers"), list):
         for index, issuer in enumerate(config["issuers"]):
             yield from _named(issuer, (*path, "issuers", index), "issuers", names)

@@ -17,14 +17,12 @@ def check_routes(document: Mapping[str, Any], entities: Iterable[Entity]) -> Ite
     """Routes without any matching field; the hosts of a tenant count for the routes of its services."""
     entities = tuple(entities)
     with_hosts = {
-        entity.values.get("name")
+        entity.text("name")
         for entity in entities
         if entity.kind == "tenants" and isinstance(entity.values.get("hosts"), list)
     }
     tenant_of = {
-        entity.values.get("name"): entity.values.get("tenant")
-        for entity in entities
-        if entity.kind == "services" and isinstance(entity.values.get("name"), str)
+        entity.text("name"): entity.text("tenant") for entity in entities if entity.kind == "services"
     }
     for entity in entities:
         if entity.kind != "routes":
@@ -36,8 +34,6 @@ def check_routes(document: Mapping[str, Any], entities: Iterable[Entity]) -> Ite
         fields = _STREAM if stream else _HTTP
         if any(entity.values.get(field) for field in fields):
             continue
-        service = (
-            entity.parent.values.get("name") if entity.parent else reference(entity.values.get("service"))
-        )
+        service = entity.parent.text("name") if entity.parent else reference(entity.values.get("service"))
         if stream or tenant_of.get(service) not in with_hosts:
             yield Problem(entity.path, "missing-field", f"one of {', '.join(fields)} is needed")

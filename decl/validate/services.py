@@ -15,8 +15,8 @@ _KEY_SOURCES = ("jwks", "jwks_url", "key_file", "secret_file", "secret_env")
 def check_services(entities: Iterable[Entity]) -> Iterator[Problem]:
     """What a schema cannot say of services and issuers."""
     for entity in entities:
-        if entity.kind == "services" and "://" in str(entity.values.get("url")):
-            yield from _url(entity, entity.values["url"])
+        if entity.kind == "services" and "://" in (entity.text("url") or ""):
+            yield from _url(entity, entity.text("url") or "")
         elif entity.kind == "issuers":
             given = [field for field in _KEY_SOURCES if field in entity.values]
             if len(given) != 1:

@@ -31,37 +31,37 @@ def check_uniqueness(entities: Iterable[Entity]) -> Iterator[Problem]:
     seen: dict[Hashable, Path] = {}
     for entity in entities:
         for field in _UNIQUE[entity.kind]:
-            value = entity.values.get(field)
-            if isinstance(value, str):
+            value = entity.text(field)
+            if value is not None:
                 shown = "is" if (entity.kind, field) in _SECRET else f"{value!r} is"
                 message = f"{SINGULAR[entity.kind]} {field} {shown} used twice"
                 yield from _once(seen, (entity.kind, field, value), (*entity.path, field), message)
         if entity.kind == "plugins":
             yield from _plugin(seen, entity)
         elif entity.kind == "routes" and "name" not in entity.values:
-            service = entity.parent.values.get("name") if entity.parent else None
+            service = entity.parent.text("name") if entity.parent else None
             key = ("unnamed route", service, made_name(entity.values, None))
             message = "two routes without a name want the same requests; give them names"
             yield from _once(seen, key, entity.path, message)
         elif entity.kind == "targets":
-            upstream = entity.parent.values.get("name") if entity.parent else None
+            upstream = entity.parent.text("name") if entity.parent else None
             upstream = upstream or reference(entity.values.get("upstream"))
-            target = entity.values.get("target")
-            if isinstance(target, str) and isinstance(upstream, str):
+            target = entity.text("target")
+            if target is not None and upstream is not None:
                 message = f"target {target!r} stands twice in upstream {upstream!r}"
                 yield from _once(seen, ("target", upstream, target), (*entity.path, "target"), message)
 
 
 def _plugin(seen: dict[Hashable, Path], entity: Entity) -> Iterator[Problem]:
-    name = entity.values.get("name")
-    if not isinstance(name, str):
+    name = entity.text("name")
+    if name is None:
         return
     scope = {field: reference(entity.values.get(field)) for field in ("service", "route", "consumer")}
     parent = entity.parent
     if parent is not None and parent.kind == "tenants":
-        scope["tenant"] = parent.values.get("name")
+        scope["tenant"] = parent.text("name")
     elif parent is not None:
-        own = parent.values.get("name") or parent.values.get("username") or str(parent.path)
+        own = parent.text("name") or parent.text("username") or str(parent.path)
         scope[_PARENTS[parent.kind]] = own
     where = ", ".join(f"{field} {value!r}" for field, value in scope.items() if value) or "all requests"
     key = ("plugin", name, *sorted((field, value or "") for field, value in scope.items()))

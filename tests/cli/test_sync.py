@@ -56,6 +56,9 @@ def test_findings_push_nothing(project_dir: Path, first: AdminStub) -> None:
     result = RUN.invoke(main, ["sync", *nodes(first)])
     assert result.exit_code == exit_codes.FINDINGS
     assert "gateway.yaml:15:1: error[unknown-field]: unknown field 'nope'" in result.stderr
+    report = RUN.invoke(main, ["sync", "--output", "json", *nodes(first)])
+    assert report.exit_code == exit_codes.FINDINGS
+    assert json.loads(report.stdout)["errors"] == 1
     assert first.seen == []
 
 

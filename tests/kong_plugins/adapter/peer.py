@@ -74,7 +74,7 @@ class Scripted:
 
 
 class Server:
-    """A real unix socket that answers each MessagePack request; `handle` gives the answer or None to hang up."""
+    """A real unix socket that answers each MessagePack request. `handle` gives the answer, None hangs up."""
 
     def __init__(self, path: Path, handle: Callable[[Any], Any]) -> None:
         self.path, self.handle = path, handle

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-# (time, event, expected): allow -> bool
+# (time, event, expected): allow -> bool; ("miss", seconds waited)
 TABLE = {
     "closed": [(0, "allow", True), (0, "miss", None), (0.1, "allow", True)],
     "two misses within a second": [(0, "miss", None), (0.9, "miss", None), (0.9, "allow", False)],
@@ -15,6 +15,8 @@ TABLE = {
         (1.5, "miss", None),
         (1.5, "allow", False),
     ],
+    "waiting does not count": [(1.2, ("miss", 1.2), None), (2.4, ("miss", 1.2), None), (2.4, "allow", False)],
+    "but a pause does": [(0.3, ("miss", 0.3), None), (1.7, ("miss", 0.3), None), (1.7, "allow", True)],
     "a good answer between": [
         (0, "miss", None),
         (0.1, "good", None),
@@ -47,7 +49,7 @@ TABLE = {
 def test_breaker(world, name):
     breaker = world.module("kgate.breaker").new()
     for now, event, expected in TABLE[name]:
-        result = world.run(
-            "local b, event, now = ...; return b[event](b, now)", breaker, event.encode(), 1000 + now
-        )
-        assert result == expected, (now, event)
+        event, waited = event if isinstance(event, tuple) else (event, 0)
+        at = 1000 + now
+        code = "local b, event, now, asked = ...; return b[event](b, now, asked)"
+        assert world.run(code, breaker, event.encode(), at, at - waited) == expected, (now, event)

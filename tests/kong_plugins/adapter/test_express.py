@@ -1,4 +1,4 @@
-"""The express client: framing, timeouts, keep-alive only after a good answer, one retry of a stale connection."""
+"""The express client: framing, timeouts, keep-alive after a good answer only, one retry of a stale connection."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def decide(world, path):
 
 
 def test_against_a_real_socket(world, tmp_path):
-    """Configs travel once; the server reads the facts; one connection serves all; a restart goes unnoticed."""
+    """Configs travel once, the server reads the facts, one connection serves all."""
     known, records, sent = set(), [], []
 
     def handle(message):

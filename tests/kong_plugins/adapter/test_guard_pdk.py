@@ -1,4 +1,4 @@
-"""The guard in the pdk lane: no request passes its gate plugins without a verdict of all of them on itself."""
+"""The guard in the pdk lane: no request passes its gate plugins without a verdict of all of them."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_an_exit_verdict_answers_the_client(world):
     }
     assert gateway.request(fields=fields) == (401, "who?")
     assert gateway.response_headers["www-authenticate"] == "Bearer"
-    assert gateway.log == {"tenant": "order", "verdict": "exit", "reason": "token_missing"}
+    assert gateway.log == {"tenant": "t", "verdict": "exit", "reason": "token_missing"}
     assert gateway.row()[8:10] == ["kgate", "token_missing"]
 
 
@@ -188,7 +188,7 @@ def test_an_ungated_route_is_left_alone(world):
 
 
 def test_the_record_for_the_plugins(world):
-    """kong.ctx.shared.kgate as docs/protocol.md has it: it crosses Kong's MessagePack, so no functions, no cycles."""
+    """kong.ctx.shared.kgate as docs/protocol.md has it; it crosses Kong's MessagePack."""
     gateway = Gateway(world, FOUR[:2], tags=["kgate-tenant:order"])
     gateway.request(modes=dict.fromkeys(FOUR, "silent"), headers=[("Authorization", "Bearer x")])
     record = world.py(world.run("return kong.ctx.shared.kgate"))

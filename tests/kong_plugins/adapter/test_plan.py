@@ -122,7 +122,8 @@ def test_a_plan_is_kept_per_configuration_route_and_service(world):
         end
         local route, service = { id = "R" }, { id = "S" }
         local first = of(ws, route, service)
-        return rawequal(first, of(ws, route, service)), rawequal(first, of({ combos = ws.combos }, route, service)),
+        local other = { combos = ws.combos }
+        return rawequal(first, of(ws, route, service)), rawequal(first, of(other, route, service)),
           rawequal(first, of(ws, { id = "R" }, service)), rawequal(first, of(ws, route, { id = "S2" }))
         """,
         world.module("kgate.plan").of,
@@ -138,7 +139,8 @@ def test_plans_do_not_outlive_their_configuration(world):
         do
           local own = {}
           local ws = { combos = { kgate = { ["::"] = own }, passport = { ["::"] = {} } } }
-          weak[1] = plan({ plugins = { ws = ws }, route = { id = "R" }, service = { id = "S" } }, "kgate", own)
+          local ctx = { plugins = { ws = ws }, route = { id = "R" }, service = { id = "S" } }
+          weak[1] = plan(ctx, "kgate", own)
         end
         collectgarbage() collectgarbage()
         return weak[1] ~= nil

@@ -60,13 +60,14 @@ function M.collect(conf)
     return
   end
   -- With fail: open the request goes on: Kong calls its external plugins whatever we know.
-  if not breaker:allow(ngx.now()) and plan.closed then
+  local now = ngx.now()
+  if not breaker:allow(now) and plan.closed then
     return deny(rec, "breaker_open")
   end
   local list = {}
   facts.fill(list, ctx, plan, conf.headers)
   rec.ip = list[3]
-  rec.asked = true
+  rec.asked = now
   kong.ctx.shared.kgate = { v = const.PROTOCOL, f = list, g = plan.names, ids = {} }
 end
 
@@ -77,7 +78,8 @@ local function ask(ctx, rec, plan, socket)
   if not chains.is_complete(rec, plan) then
     return nil, "no_verdict"
   end
-  if not breaker:allow(ngx.now()) then
+  local now = ngx.now()
+  if not breaker:allow(now) then
     return nil, "breaker_open"
   end
   local n = facts.fill(scratch, ctx, plan, rec.headers or const.HEADERS)
@@ -86,7 +88,7 @@ local function ask(ctx, rec, plan, socket)
   local chain = chains.of(plan)
   local verdict, err = express.decide(socket, chain, packed)
   if not verdict then
-    breaker:miss(ngx.now())
+    breaker:miss(ngx.now(), now)
     kong.log.err("kgate: no answer of the plugin server: ", err)
     return nil, "server_away"
   end
@@ -102,7 +104,9 @@ end
 local function take(rec, plan)
   local verdict = kong.ctx.shared.kgate
   if not verdicts.is_valid(verdict, rec.id) or not verdicts.has_ids(verdict, plan.n) then
-    breaker:miss(ngx.now())
+    if rec.asked then
+      breaker:miss(ngx.now(), rec.asked)
+    end
     return nil, "no_verdict"
   end
   breaker:good()

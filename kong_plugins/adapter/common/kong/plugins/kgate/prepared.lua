@@ -94,7 +94,7 @@ local function fetch(socket, hash, now)
   local reply, err = express.call(socket, "\x92" .. mp.text("p") .. mp.text(hash))
   fetching[hash] = nil
   if not reply then
-    breaker:miss(ngx.now())
+    breaker:miss(ngx.now(), now)
     kong.log.warn("kgate: cannot fetch prepared answers: ", err)
     return nil
   end

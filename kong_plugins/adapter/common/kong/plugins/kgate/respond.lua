@@ -16,7 +16,7 @@ local M = {}
 -- not start.
 local function undecided(rec, source, delayed)
   if source == "error" and delayed == 500 then
-    guard.breaker:miss(ngx.now())
+    guard.breaker:miss(ngx.now(), rec.asked)
     rec.answered = true
     rec.verdict, rec.reason = "fail", "server_away"
     return kong.response.exit(problem.unavailable("server_away", rec.id))
