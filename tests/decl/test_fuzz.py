@@ -41,8 +41,8 @@ JUNK = (
 )
 TEXTS = ("http://[", "http://a:b", "http://a:99999", "::1", "\ud800", "\x00", "a" * 500)
 FIELDS = (
-    "name", "service", "route", "plugins", "routes", "tenant", "config", "url", "consumer", "targets", "hosts",
-    "username", "custom_id", "key", "jwks", "on", "responses", "clusters", "_info", "protocols",
+    "name", "service", "route", "plugins", "routes", "tenant", "config", "url", "consumer", "targets",
+    "hosts", "username", "custom_id", "key", "jwks", "on", "responses", "clusters", "_info", "protocols",
 )  # fmt: skip
 
 

@@ -143,6 +143,5 @@ def test_the_lane_is_the_express_one_only_with_our_plugins(express, world):
 @pytest.mark.parametrize("name", FOUR)
 def test_priorities(express, name):
     handler = express.module(f"{name}.handler")
-    assert handler.PRIORITY == 1905 - FOUR.index(name)
-    assert handler.VERSION == b"0.1.0"
-    assert handler.kgate_express is True
+    found = (handler.PRIORITY, handler.VERSION, handler.kgate_express)
+    assert found == (1905 - FOUR.index(name), b"0.1.0", True)

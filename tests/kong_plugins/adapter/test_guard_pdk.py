@@ -95,7 +95,7 @@ def test_an_exit_verdict_answers_the_client(world):
     }
     assert gateway.request(fields=fields) == (401, "who?")
     assert gateway.response_headers["www-authenticate"] == "Bearer"
-    assert gateway.log == {"tenant": "t", "verdict": "exit", "reason": "token_missing"}
+    assert gateway.log == {"tenant": "order", "verdict": "exit", "reason": "token_missing"}
     assert gateway.row()[8:10] == ["kgate", "token_missing"]
 
 

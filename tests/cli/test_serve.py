@@ -1,0 +1,187 @@
+"""kgate serve, plugin-info and kong-env as a person or a unit file starts them."""
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+from click.testing import CliRunner
+
+from cli.commands.kong_env import command as kong_env
+from cli.commands.plugin_info import command as plugin_info
+from kong_plugins.engine.registry import PLUGINS
+from kong_plugins.kong_env import kong_env as settings
+
+KGATE = [sys.executable, "-m", "cli.main"]
+
+
+class Server:
+    """`kgate serve` in a process of its own."""
+
+    def __init__(self, run_dir: Path, *args: str) -> None:
+        env = {key: value for key, value in os.environ.items() if key != "REDIS_URL"}
+        self.process = subprocess.Popen(
+            [*KGATE, "serve", "--run-dir", str(run_dir), "--output", "json", *args],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=env,
+        )
+
+    def ready(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, self.process.communicate(timeout=10)[1]
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=10)
+        return self.process.returncode, errors
+
+
+@pytest.fixture
+def started() -> Iterator[list[Server]]:
+    servers: list[Server] = []
+    yield servers
+    for server in servers:
+        server.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("r") / "run"
+
+
+def ask(path: Path, message: Any) -> bytes:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(5)
+        sock.connect(str(path))
+        sock.sendall(msgpack.packb(message))
+        return sock.recv(65536)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_both_lanes_answer_and_leave_nothing_behind(started: list[Server], run_dir: Path) -> None:
+    started.append(server := Server(run_dir))
+    assert server.ready() == {
+        "ready": True,
+        "run_dir": str(run_dir),
+        "lane": "both",
+        "pid": server.process.pid,
+    }
+    assert msgpack.unpackb(ask(run_dir / "express.sock", ["p", "x"])[8:]) == {"e": "unknown"}
+    for name in PLUGINS:
+        reply = msgpack.unpackb(ask(run_dir / f"{name}.sock", [0, 1, "plugin.GetPluginInfo", [name]]))
+        assert reply[3]["Name"] == name
+    assert mode(run_dir) == 0o750
+    assert {mode(path) for path in run_dir.glob("*.sock")} == {0o660}
+    code, _ = server.end()
+    assert code == 0
+    assert list(run_dir.glob("*.sock")) == []
+
+
+@pytest.mark.parametrize(("lane", "sockets"), [("express", 1), ("pdk", 1 + len(PLUGINS))])
+def test_each_lane_opens_its_sockets_and_express_always(
+    started: list[Server], run_dir: Path, lane: str, sockets: int
+) -> None:
+    started.append(server := Server(run_dir, "--lane", lane))
+    server.ready()
+    found = sorted(path.name for path in run_dir.glob("*.sock"))
+    assert len(found) == sockets
+    assert "express.sock" in found
+
+
+def test_a_second_server_in_the_same_run_dir_is_refused_and_harms_nothing(
+    started: list[Server], run_dir: Path
+) -> None:
+    started.append(first := Server(run_dir))
+    first.ready()
+    started.append(second := Server(run_dir))
+    code, errors = second.end(signal.SIGCONT)
+    assert code == 1
+    assert "another plugin server listens there" in errors
+    assert ask(run_dir / "express.sock", ["p", "x"])
+
+
+def test_sockets_of_a_killed_server_are_taken_over(started: list[Server], run_dir: Path) -> None:
+    started.append(first := Server(run_dir))
+    first.ready()
+    first.end(signal.SIGKILL)
+    started.append(second := Server(run_dir))
+    second.ready()
+    assert ask(run_dir / "express.sock", ["p", "x"])
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("isuers: []", "unknown field 'isuers'"),
+        ("issuers: [{name: a}]", "issuer a"),
+        ("redis: {url: 'http://x'}", "http"),
+    ],
+)
+def test_a_bad_config_is_one_line_and_exit_1(
+    run_dir: Path, tmp_path: Path, text: str, complaint: str
+) -> None:
+    path = tmp_path / "server.yaml"
+    path.write_text(text)
+    server = Server(run_dir, "--config", str(path))
+    _, errors = server.process.communicate(timeout=20)
+    assert server.process.returncode == 1
+    assert complaint in errors
+    assert "Traceback" not in errors
+    assert len(errors.strip().splitlines()) == 1
+
+
+def test_a_run_dir_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = CliRunner().invoke(plugin_info, ["--run-dir", str(tmp_path / "file" / "run")])
+    assert result.exit_code == 1
+    assert str(tmp_path / "file") in result.output
+
+
+def test_plugin_info_writes_one_file_a_plugin(tmp_path: Path) -> None:
+    result = CliRunner().invoke(plugin_info, ["--run-dir", str(tmp_path / "run"), "--output", "json"])
+    written = json.loads(result.output)["written"]
+    assert [json.loads(Path(path).read_text())[0]["Name"] for path in written] == list(PLUGINS)
+
+
+@pytest.mark.parametrize("lane", ["pdk", "express"])
+def test_kong_env_prints_what_a_shell_can_read(tmp_path: Path, lane: str) -> None:
+    args = ["--run-dir", str(tmp_path / "a b"), "--lane", lane]
+    expected = settings(tmp_path / "a b", lane)  # type: ignore[arg-type]
+    printed = CliRunner().invoke(kong_env, args).stdout
+    script = f"set -a\n{printed}\nexec env -0"
+    told = subprocess.run(
+        ["sh", "-c", script], capture_output=True, text=True, env={"PATH": os.environ["PATH"]}
+    )
+    got = dict(item.split("=", 1) for item in told.stdout.split("\0") if item)
+    assert {key: value for key, value in got.items() if key.startswith("KONG_")} == expected
+    as_json = CliRunner().invoke(kong_env, [*args, "--format", "json"]).stdout
+    assert json.loads(as_json) == expected
+
+
+def test_kong_env_warns_of_the_timeout_that_others_share() -> None:
+    assert "all plugin servers of this Kong" in CliRunner().invoke(kong_env, ["--lane", "pdk"]).stderr
+    assert CliRunner().invoke(kong_env, ["--lane", "express"]).stderr == ""
+
+
+def test_kong_env_for_compose_is_yaml() -> None:
+    import yaml
+
+    printed = CliRunner().invoke(kong_env, ["--lane", "express", "--format", "compose"]).stdout
+    assert yaml.safe_load(printed)["environment"] == settings(Path("/run/kgate"), "express")
