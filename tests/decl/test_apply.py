@@ -249,3 +249,15 @@ def test_what_does_not_speak_http(rendered: Rendered, project: Project) -> None:
     (result,) = push_to(["http://127.0.0.1:99999"], rendered, project.sources)
     assert result.state == "failed"
     assert result.reason.startswith(("cannot be asked", "is away"))
+
+
+def test_no_proxy_gets_the_admin_token(
+    stubs: list[AdminStub], rendered: Rendered, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = stubs[1]
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, proxy.url)
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("no_proxy", "")
+    assert states(run(stubs[:1], rendered, project, headers={"Kong-Admin-Token": "t"})) == ["changed"]
+    assert proxy.seen == []

@@ -21,7 +21,10 @@ tenants:
 - {name: blog, cluster: standard}
 - {name: anywhere}
 services:
-- {name: order, tenant: order, host: order-up, plugins: [{name: canary-router, config: {name: o, upstream: order-v2}}]}
+- name: order
+  tenant: order
+  host: order-up
+  plugins: [{name: canary-router, config: {name: o, upstream: order-v2}}]
 - {name: pay, tenant: pay, host: pay-up}
 - {name: blog, tenant: blog, host: blog-up}
 - {name: anywhere, tenant: anywhere, url: "http://x"}

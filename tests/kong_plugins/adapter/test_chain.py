@@ -36,9 +36,9 @@ def test_kongs_own_keys_are_left_out(world):
 
 def test_keys_are_sorted_whatever_the_table_order(world):
     names = [f"key{i}" for i in range(20)]
-    first = chain_of(world, ("passport", {"n": dict.fromkeys(names, 1), "z": True}))
-    second = chain_of(world, ("passport", {"z": True, "n": dict.fromkeys(reversed(names), 1)}))
-    assert first == second
+    conf = {"z": True, "n": dict.fromkeys(names, 1), "a": 1}
+    text = chain_of(world, ("passport", conf))[1][1]
+    assert text == json.dumps(conf, sort_keys=True, separators=(",", ":"))
 
 
 @pytest.mark.parametrize("conf", [{"a": []}, {"a": {"b": []}}])

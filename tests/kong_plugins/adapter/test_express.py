@@ -1,4 +1,4 @@
-"""The express client: framing, timeouts, keep-alive after a good answer only, one retry of a stale connection."""
+"""The express client: framing, timeouts, keep-alive after a good answer only, one retry when stale."""
 
 from __future__ import annotations
 

@@ -140,6 +140,11 @@ def test_the_lane_is_the_express_one_only_with_our_plugins(express, world):
     assert world.module("kgate.lane").is_express() is False
 
 
+def test_a_foreign_lua_plugin_of_the_name_is_not_our_lane(world):
+    world.run("package.preload['kong.plugins.passport.handler'] = function() return { PRIORITY = 1 } end")
+    assert world.module("kgate.lane").is_express() is False
+
+
 @pytest.mark.parametrize("name", FOUR)
 def test_priorities(express, name):
     handler = express.module(f"{name}.handler")

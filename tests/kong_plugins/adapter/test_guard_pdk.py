@@ -114,6 +114,12 @@ def test_kongs_500_for_a_cold_plugin_becomes_503(world):
     assert gateway.reached == 0
 
 
+def test_cold_plugins_that_do_not_start_open_the_breaker(world):
+    gateway = Gateway(world, ["passport"])
+    reasons = [reason_of(gateway.request(modes={"passport": "error"})[1]) for _ in range(3)]
+    assert reasons == ["server_away", "server_away", "breaker_open"]
+
+
 def test_another_plugins_500_stays(world):
     gateway = Gateway(world, ["passport"])
     later = world.run("return { access = function() error('theirs') end }")

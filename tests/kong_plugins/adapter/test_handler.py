@@ -73,6 +73,16 @@ def test_the_guards_503_is_never_replaced(express, answer):
     assert json.loads(body)["status"] == 503
 
 
+def test_what_the_gateway_answered_is_left_whatever_kong_makes_of_it(express):
+    """Kong's error page forgets that a plugin answered; our record does not."""
+    answer = {"on": ["502"], "status": 200, "headers": {}, "body": "prepared", "name": "items"}
+    rec = {"plan": {}, "answered": True, "decided": True, "passed": True, "prepared": [answer]}
+    express.request(ctx={"kgate": rec, "service": {}, "KONG_PROXIED": True, "KONG_UNEXPECTED": True})
+    express.run("ngx.status = 502")
+    express.module("kgate.respond").header_filter()
+    assert express.py(express.fake[b"exits"]) == {}
+
+
 def test_an_exit_verdict_is_never_replaced(express):
     gateway = Gateway(express, ["passport"])
     with_prepared(gateway)
