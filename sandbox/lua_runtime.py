@@ -55,6 +55,7 @@ class Lua:
         self._call_pdk = self.runloop["call_pdk"]
         self._new = self.runloop["new"]
         self._output = self.runloop["output"]
+        self._fire = self.runloop["fire"]
         self._ops: dict[str, Callable[..., Any]] = {
             "connect": lambda s, host, port, pool: s.connect(host, None if port is None else int(port)),
             "flush": lambda s: s.flush(),
@@ -166,14 +167,14 @@ class Lua:
             "sock_close": lambda h: h.close(),
         }
 
-    def _timer(self, delay: float, again: bool, body: Any) -> None:
+    def _timer(self, delay: float, again: bool, number: int) -> None:
         loop = asyncio.get_running_loop()
 
         def fire() -> None:
             self._handles.discard(handle)
-            self.spawn(self._run_timer(body))
+            self.spawn(self._run_timer(number, again))
             if again and not self.host.stopping:
-                self._timer(delay, again, body)
+                self._timer(delay, again, number)
 
         handle = loop.call_later(max(delay, 0), fire)
         self._handles.add(handle)
@@ -184,8 +185,8 @@ class Lua:
         self._timers.add(task)
         task.add_done_callback(self._timers.discard)
 
-    async def _run_timer(self, body: Any) -> None:
-        r, *result = body(False)
+    async def _run_timer(self, number: int, again: bool) -> None:
+        r, *result = self._fire(number, again)
         await self._settle(r, tuple(result))
 
     async def close(self) -> None:

@@ -234,6 +234,10 @@ function M.init_worker()
   end
 end
 
+-- The functions of timers stay on this side, by number: what Python is given inside a coroutine holds that
+-- coroutine's state and dangles once it is collected.
+local bodies, last_body = {}, 0
+
 ngx.set_timer_function(function(delay, again, fn, ...)
   if type(delay) ~= "number" or type(fn) ~= "function" then error("bad argument to a timer", 3) end
   local args, n = { ... }, select("#", ...)
@@ -244,9 +248,18 @@ ngx.set_timer_function(function(delay, again, fn, ...)
     state.cur = r
     return r, settle(r, coroutine.resume(r.job.co, premature, unpack(args, 1, n)))
   end
-  py.timer(delay, again, body)
+  last_body = last_body + 1
+  bodies[last_body] = body
+  py.timer(delay, again, last_body)
   return true
 end)
+
+-- A timer is due.
+function M.fire(id, again)
+  local body = bodies[id]
+  if not again then bodies[id] = nil end
+  return body(false)
+end
 
 -- A PDK call of an external plugin, under its request. The plugin's own coroutine is suspended meanwhile.
 local methods = {
