@@ -26,7 +26,10 @@ log = logging.getLogger("sandbox")
 _MAX_BODY = 10 << 20
 _ALIASES = {"key-auths": "keyauth_credentials", "key-auth": "keyauth_credentials"}
 _YAML = ("text/yaml", "application/yaml")
-_HTML = "<html>\r\n<head><title>%d %s</title></head>\r\n<body>\r\n<center><h1>%d %s</h1></center>\r\n</body>\r\n</html>\r\n"
+_HTML = (
+    "<html>\r\n<head><title>{0}</title></head>\r\n"
+    "<body>\r\n<center><h1>{0}</h1></center>\r\n</body>\r\n</html>\r\n"
+)
 
 
 class Reply(Exception):
@@ -116,8 +119,8 @@ class Admin:
                 "database": "off",
                 "role": "traditional",
                 "plugins": list(self._settings.plugins),
-                "proxy_listen": ["%s:%d" % self._settings.proxy_listen],
-                "admin_listen": ["%s:%d" % self._settings.admin_listen],
+                "proxy_listen": ["{}:{}".format(*self._settings.proxy_listen)],
+                "admin_listen": ["{}:{}".format(*self._settings.admin_listen)],
                 "trusted_ips": [str(network) for network in self._settings.trusted_ips],
                 "real_ip_header": self._settings.real_ip_header,
                 "lua_package_path": self._settings.lua_package_path,
@@ -157,7 +160,7 @@ class Admin:
         if len(rest) >= 2:
             child = _ALIASES.get(rest[1], rest[1])
             nested = CHILDREN.get(kind, {}).get(child)
-            if nested is None and not (kind, child) == ("routes", "service"):
+            if nested is None and (kind, child) != ("routes", "service"):
                 return
             owner = self.store.find(kind, rest[0])
             if owner is None:
@@ -276,10 +279,11 @@ def load_file(path: str, schemas: PluginSchemas) -> Store:
 def invalid(e: InvalidConfig, flatten: bool) -> dict[str, Any]:
     """The body of Kong's 400."""
     shown = e.rest if flatten else e.errors
+    text = "{}" if flatten and not e.rest else str(e).partition(": ")[2]
     reply: dict[str, Any] = {
         "code": 14,
         "name": "invalid declarative configuration",
-        "message": f"declarative config is invalid: {'{}' if flatten and not e.rest else str(e).partition(': ')[2]}",
+        "message": f"declarative config is invalid: {text}",
         "fields": shown,
     }
     if flatten:
@@ -290,7 +294,7 @@ def invalid(e: InvalidConfig, flatten: bool) -> dict[str, Any]:
 def html(status: int) -> Reply:
     """nginx's own page."""
     name = {413: "Request Entity Too Large"}.get(status, http_errors.reason(status))
-    return Reply(status, _HTML % (status, name, status, name))
+    return Reply(status, _HTML.format(f"{status} {name}"))
 
 
 def _parse_error(why: str) -> dict[str, Any]:

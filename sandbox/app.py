@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import logging
 import uuid
@@ -26,8 +27,8 @@ log = logging.getLogger("sandbox")
 class Sandbox:
     """A stand-in Kong node.
 
-    settings: KONG_* variables, as stock Kong reads them. Raises ValueError on a bad setting, PluginLoadError on a
-    plugin that does not load; `start` raises OSError when a port is taken.
+    settings: KONG_* variables, as stock Kong reads them. Raises ValueError on a bad setting.
+    `start` raises PluginLoadError on a plugin that does not load, OSError when a port is taken.
     """
 
     def __init__(self, settings: Mapping[str, str]) -> None:
@@ -65,6 +66,7 @@ class Sandbox:
         await self._admin_server.stop()
         await self.lua.close()
         self._proxy.pool.close()
+        await asyncio.sleep(0)  # aborted transports end in the next turn of the loop
 
     def _apply(self, store: Store) -> None:
         to_lua = self.lua.values.to_lua

@@ -1,7 +1,7 @@
 """Cosockets: sockets of Lua code on the event loop, with OpenResty's errors, timeouts and connection pools.
 
-Used by ngx.socket.tcp of the shim and by the RPC to external plugins. A pooled connection that gets data or is
-closed by its peer while idle is dropped, as OpenResty does.
+Used by ngx.socket.tcp of the shim and by the RPC to external plugins. A pooled connection that gets data or
+is closed by its peer while idle is dropped, as OpenResty does.
 """
 
 from __future__ import annotations

@@ -86,8 +86,8 @@ class Connection:
                 self._write(h11.InformationalResponse(status_code=100, headers=[]))
             self._h11.receive_data(await self._reader.read(_CHUNK))
 
-    def _write(self, event: object) -> None:
-        data = self._h11.send(event)  # type: ignore[arg-type] # any h11 event
+    def _write(self, event: h11.InformationalResponse | h11.Response | h11.Data | h11.EndOfMessage) -> None:
+        data = self._h11.send(event)
         if data:
             self._writer.write(data)
 
@@ -218,7 +218,7 @@ class Server:
             connection.abort()
         except asyncio.CancelledError:
             connection.abort()
-        except Exception:  # noqa: BLE001 # the boundary: one request must not end the process
+        except Exception:  # the boundary: one request must not end the process
             log.exception("a request failed inside the sandbox")
             connection.abort()
         finally:

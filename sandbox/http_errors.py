@@ -49,7 +49,7 @@ def reason(status: int) -> str:
 
 def message_for(status: int) -> str:
     """Kong's text for a status without one of its own."""
-    return NGINX_MESSAGES.get(status) or ("The upstream server responded with %d" % status)
+    return NGINX_MESSAGES.get(status) or f"The upstream server responded with {status}"
 
 
 def media_type(accept: str | None) -> str:

@@ -1,8 +1,8 @@
 """External plugins: Kong's MessagePack-RPC to plugin servers, with its failure rules.
 
-A frame is [0, id, method, [argument]], answered by [1, id, error, result]; [2, label, value] is a notification.
-Instances are started at the first use of a config. A server that fails in StartInstance fails the request; one
-that fails later is logged and the request passes without the plugin: that is Kong's behaviour.
+A frame is [0, id, method, [argument]], answered by [1, id, error, result]; [2, label, value] is a notice.
+Instances are started at the first use of a config. A server that fails in StartInstance fails the request;
+one that fails later is logged and the request passes without the plugin: that is Kong's behaviour.
 """
 
 from __future__ import annotations

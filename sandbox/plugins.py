@@ -38,12 +38,13 @@ def load_all(lua: Lua, settings: Settings) -> dict[str, list[Mapping[str, Any]]]
             schemas[name] = _external(lua, servers[name])
         elif name in BUNDLED:
             both = lua.require(f"shim.bundled.{name}")
+            assert both is not None
             lua.define(name, both["handler"])
             schemas[name] = schema_fields(lua, both["schema"])
         else:
             raise PluginLoadError(
-                f"plugin {name}: not found; neither kong/plugins/{name}/handler.lua on KONG_LUA_PACKAGE_PATH nor a "
-                f"plugin server of that name (the sandbox has of Kong's own plugins: {', '.join(BUNDLED)})"
+                f"plugin {name}: not found; neither kong/plugins/{name}/handler.lua on KONG_LUA_PACKAGE_PATH, "
+                f"nor a plugin server of that name, nor one of {', '.join(BUNDLED)} (Kong's own in the sandbox)"
             )
     return schemas
 
@@ -69,9 +70,8 @@ def _query(server: PluginServer) -> dict[str, Any]:
         ) from e
     if run.returncode != 0:
         why = run.stderr.decode(errors="replace").strip() or f"exit {run.returncode}"
-        raise PluginLoadError(
-            f"plugin server {server.name}: query_cmd failed: {why} (run `kgate plugin-info --run-dir DIR` first)"
-        )
+        hint = "run `kgate plugin-info --run-dir DIR` first"
+        raise PluginLoadError(f"plugin server {server.name}: query_cmd failed: {why} ({hint})")
     try:
         infos = json.loads(run.stdout)
         return dict(infos[0])

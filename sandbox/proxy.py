@@ -5,6 +5,7 @@ rewrite (global plugins) -> route -> access -> upstream, with retries -> header_
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -61,10 +62,8 @@ class Proxy:
         )
         r = self._lua.context(x)
         upstream: Response | None = None
-        try:
+        with contextlib.suppress(_Answered):
             upstream = await self._ask(x, r, request)
-        except _Answered:
-            pass
         try:
             await self._answer(x, r, request, upstream)
         finally:
@@ -82,14 +81,14 @@ class Proxy:
         match = plan.router.match(router.Request(x.method, x.host_header, self.listener[1], x.path, headers))
         service = plan.services.get((match.route.get("service") or {}).get("id", "")) if match else None
         if match is None or (service is not None and not service["enabled"]):
-            self._refuse(x, r, 404, "no Route matched with those values")
+            raise self._refuse(x, r, 404, "no Route matched with those values")
         x.route, x.matched, x.service = match.route, match.matched, service
         self._need_https(x, r)
         lua_route = plan.lua_entities[match.route["id"]]
         lua_service = plan.lua_entities[service["id"]] if service else None
         await self._phase(x, r, "access", lua_route, lua_service)
         if service is None:
-            self._refuse(x, r, 503, "no Service found with those values")
+            raise self._refuse(x, r, 503, "no Service found with those values")
         return await self._try_all(x, r, request, plan, service)
 
     def _check(self, x: Exchange, r: Any, request: Request) -> None:
@@ -127,16 +126,16 @@ class Proxy:
         status = x.route["https_redirect_status_code"]
         if status == 426:
             x.resp_headers += [("Connection", "Upgrade"), ("Upgrade", "TLS/1.2, HTTP/1.1")]
-            self._refuse(x, r, 426, "Please use HTTPS protocol")
+            raise self._refuse(x, r, 426, "Please use HTTPS protocol")
         x.resp_headers.append(("Location", f"https://{x.host}{x.target}"))
         x.status, x.body = status, ""
         self._lua.mark(r, "KONG_EXITED")
         raise _Answered
 
-    def _refuse(self, x: Exchange, r: Any, status: int, message: str) -> Any:
+    def _refuse(self, x: Exchange, r: Any, status: int, message: str) -> _Answered:
         self._lua.mark(r, "KONG_EXITED")
         self._kong_error(x, status, message)
-        raise _Answered
+        return _Answered()
 
     def _kong_error(self, x: Exchange, status: int, message: str) -> None:
         kind, body = http_errors.error_body(message, x.request_id, get_first(x.headers, "accept"))
@@ -211,10 +210,9 @@ class Proxy:
                 self._after_tries(x)
                 self._nginx_error(x, r, 503)
                 raise _Answered from None
-            self._refuse(x, r, 503, "failure to get a peer from the ring-balancer")
+            raise self._refuse(x, r, 503, "failure to get a peer from the ring-balancer") from None
         except balancer.NoName:
-            self._refuse(x, r, 503, "name resolution failed")
-        raise AssertionError
+            raise self._refuse(x, r, 503, "name resolution failed") from None
 
     async def _try_one(
         self, x: Exchange, replay: Replay, plan: Plan, service: Mapping[str, Any], peer: balancer.Peer
@@ -295,5 +293,5 @@ class Proxy:
             and not get_first(x.resp_headers, "content-length")
         ):
             x.resp_headers.append(("Content-Length", str(len(x.body))))
-        if x.status == 204 or x.status == 304 and x.body is not None:
+        if x.status == 204 or (x.status == 304 and x.body is not None):
             x.resp_headers = [p for p in x.resp_headers if p[0].lower() != "content-length"]

@@ -44,6 +44,8 @@ class Replay:
             self._kept.append(chunk)
 
     async def _next(self) -> bytes | None:
+        if self._ended:
+            return None
         self._started = True
         chunk = await anext(self._source, None)
         if chunk is None:
@@ -61,10 +63,7 @@ class Replay:
     async def _all(self) -> AsyncIterator[bytes]:
         for chunk in list(self._kept):
             yield chunk
-        while not self._ended:
-            chunk = await self._next()
-            if chunk is None:
-                return
+        while (part := await self._next()) is not None:
             if self._size <= _KEEP:
-                self._kept.append(chunk)
-            yield chunk
+                self._kept.append(part)
+            yield part

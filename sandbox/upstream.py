@@ -80,8 +80,8 @@ class Connection:
         except (ConnectionError, h11.LocalProtocolError):
             pass  # the reading side tells what happened
 
-    def _write(self, event: object) -> None:
-        data = self._h11.send(event)  # type: ignore[arg-type] # any h11 event
+    def _write(self, event: h11.Request | h11.Data | h11.EndOfMessage) -> None:
+        data = self._h11.send(event)
         if data:
             self._writer.write(data)
 

@@ -1,4 +1,4 @@
-"""Declarative configuration -> entities with ids and defaults, or Kong's errors. Pure but for clock and ids."""
+"""Declarative configuration -> entities with ids and defaults, or Kong's errors."""
 
 from __future__ import annotations
 
@@ -243,13 +243,12 @@ class _Parser:
     def _unique(self, kind: str, entity: Entity, raw: Any, at: list[Any], out: Any, names: Any) -> None:
         by = UNIQUE.get(kind)
         message = None
+        violation = f"uniqueness violation: '{kind}' entity"
         if entity["id"] in out[kind]:
-            message = f"uniqueness violation: '{kind}' entity with primary key set to '{entity['id']}' already declared"
+            message = f"{violation} with primary key set to '{entity['id']}' already declared"
         taken = [e for e in out[kind].values() if by and entity.get(by) and e.get(by) == entity[by]]
         if taken:
-            message = (
-                f"uniqueness violation: '{kind}' entity with {by} set to '{entity[by]}' already declared"
-            )
+            message = f"{violation} with {by} set to '{entity[by]}' already declared"
         if message is None:
             return
         self._fail(at, message)

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,12 +110,13 @@ def _os_error(e: OSError, proxy: str, admin: str) -> str:
     return f"cannot listen on {proxy} (--proxy-listen) or {admin} (--admin-listen): {e.strerror or e}"
 
 
-def _loop_factory() -> object:
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
         import uvloop
     except ModuleNotFoundError:
         return None
-    return uvloop.new_event_loop
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 async def _run(sandbox: Sandbox, output: str) -> None:

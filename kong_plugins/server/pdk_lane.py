@@ -123,7 +123,8 @@ class PdkLane:
             raise RpcError(str(error)) from error
         if verdict is not None and verdict.is_exit:
             return {"Method": "kong.response.exit", "Args": exit_args(verdict)}
-        wire["ids"] = ids
+        if verdict is not None:
+            wire["ids"] = ids  # without a verdict the guard must miss them
         return _set(wire)
 
 

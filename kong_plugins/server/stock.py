@@ -128,7 +128,10 @@ def _apply(kong: Any, verdict: Verdict) -> None:
         kong.ctx.shared.set(USER, [verdict.identity.issuer, verdict.identity.subject])
     for name, value in verdict.service_headers:
         kong.service.request.clear_header(name.replace("-", "_"))
-        kong.service.request.set_header(name, value)
+        if value:
+            kong.service.request.set_header(name, value)
+        else:
+            kong.service.request.clear_header(name)
     for name, value in verdict.headers:
         kong.response.set_header(name, value)
     if verdict.upstream:

@@ -5,7 +5,7 @@ local host = ... -- Python functions: md5, encode, decode
 
 local fake = {
   now = 1000, errors = {}, warnings = {}, timers = {}, exits = {}, serialize = {}, set_headers = {},
-  upstreams = {}, sockets = {}, upstream_known = true,
+  cleared_headers = {}, upstreams = {}, sockets = {}, upstream_known = true,
 }
 
 local function key(name)
@@ -101,6 +101,7 @@ kong = {
         if type(value) ~= "string" or fake.refuse_headers then error("invalid header value") end
         fake.set_headers[name] = value
       end,
+      clear_header = function(name) fake.cleared_headers[#fake.cleared_headers + 1] = name end,
     },
     set_upstream = function(name)
       if not fake.upstream_known then return nil, "could not find an Upstream named '" .. name .. "'" end
@@ -152,6 +153,7 @@ function fake.request(t)
   ngx.status = 200
   kong.ctx.shared = {}
   fake.exits, fake.serialize, fake.set_headers, fake.upstreams, fake.body = {}, {}, {}, {}, nil
+  fake.cleared_headers = {}
 end
 
 function fake.request_headers() return request_headers end

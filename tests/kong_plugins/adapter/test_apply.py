@@ -43,6 +43,12 @@ def test_service_headers_and_redaction(world, name, value, redacted):
     assert world.py(world.fake[b"serialize"]) == expected
 
 
+def test_an_empty_value_removes_the_header(world):
+    effects(world, {"s": ["Authorization", ""]})
+    assert world.py(world.fake[b"set_headers"]) == {}
+    assert world.py(world.fake[b"cleared_headers"]) == ["Authorization"]
+
+
 @pytest.mark.parametrize(
     ("upstream", "ctx", "known", "taken", "used"),
     [

@@ -44,12 +44,21 @@ def test_one_of_four_that_fails_alone_is_missed(world, silent):
         {"ids": "12"},
         {"s": ["odd"]},
         {"st": 99},
+        {"e": "filter_error"},
     ],
 )
 def test_what_is_no_verdict_on_this_request(world, fields):
     gateway = Gateway(world, FOUR[:2])
     status, body = gateway.request(fields=fields)
     assert (status, reason_of(body)) == (503, "no_verdict")
+
+
+def test_an_error_of_one_route_does_not_close_the_others(world):
+    """The server answered, so nothing is away: the breaker is for servers that do not answer."""
+    gateway = Gateway(world, ["passport"])
+    for _ in range(4):
+        assert gateway.request(fields={"e": "filter_error"})[0] == 503
+    assert gateway.request() == (200, "")
 
 
 def test_the_record_of_the_facts_is_no_verdict_itself(world):

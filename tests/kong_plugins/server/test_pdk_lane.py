@@ -93,6 +93,15 @@ def test_a_plugin_that_fails_leaves_no_verdict_for_the_guard(
     assert len(record["ids"]) < len(GATES)
 
 
+def test_a_filter_that_raises_leaves_an_error_and_no_verdict(
+    lane: PdkLane, configs: dict[str, str], facts: Record, decider: Decider
+) -> None:
+    ids = start(lane, configs, ["passport"])
+    decider.state = "broken"  # type: ignore[assignment]
+    record, _ = request(lane, ids, facts(authorization="Bearer a.b.c"))
+    assert record == {"v": 1, "n": "r1", "e": "filter_error"}
+
+
 def test_every_message_can_reach_another_process(
     lane: PdkLane, configs: dict[str, str], facts: Record, decider: Decider
 ) -> None:

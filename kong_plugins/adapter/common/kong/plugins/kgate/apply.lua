@@ -37,13 +37,18 @@ local function is_secret(name, value)
 end
 
 local function set_service_headers(flat)
-  local set_header = kong.service.request.set_header
+  local request = kong.service.request
+  local set_header = request.set_header
   for i = 1, #flat - 1, 2 do
     local name, value = flat[i], flat[i + 1]
-    set_header(name, value)
-    local key = lower(name)
-    if is_secret(key, value) then
-      kong.log.set_serialize_value("request.headers." .. key, "REDACTED", REPLACE)
+    if value == "" then
+      request.clear_header(name)
+    else
+      set_header(name, value)
+      local key = lower(name)
+      if is_secret(key, value) then
+        kong.log.set_serialize_value("request.headers." .. key, "REDACTED", REPLACE)
+      end
     end
   end
 end

@@ -16,7 +16,7 @@ local apply = require "kong.plugins.kgate.apply"
 local lane = require "kong.plugins.kgate.lane"
 local const = require "kong.plugins.kgate.const"
 
-local ngx, kong = ngx, kong
+local ngx, kong, tostring = ngx, kong, tostring
 
 local M = {}
 
@@ -103,6 +103,11 @@ end
 -- pdk lane: the verdict that the last gate plugin left.
 local function take(rec, plan)
   local verdict = kong.ctx.shared.kgate
+  if verdicts.is_error(verdict, rec.id) then
+    breaker:good()
+    kong.log.err("kgate: no verdict: ", tostring(verdict.e))
+    return nil, "no_verdict"
+  end
   if not verdicts.is_valid(verdict, rec.id) or not verdicts.has_ids(verdict, plan.n) then
     if rec.asked then
       breaker:miss(ngx.now(), rec.asked)

@@ -27,9 +27,14 @@ local function is_text(value)
   return value == nil or type(value) == "string"
 end
 
+--- Whether the server answered this request without a verdict: it is there, but could not decide.
+function M.is_error(v, request_id)
+  return type(v) == "table" and v.e ~= nil and v.n == request_id and request_id ~= ""
+end
+
 --- Whether every field of the verdict has its type and it names this request.
 function M.is_valid(v, request_id)
-  if type(v) ~= "table" or v.v ~= NEW or v.n ~= request_id or request_id == "" then
+  if type(v) ~= "table" or v.v ~= NEW or v.n ~= request_id or request_id == "" or v.e ~= nil then
     return false
   end
   local st = v.st
