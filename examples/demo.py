@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from examples.stage import ROOT, Stage, StageError
 
@@ -210,7 +211,8 @@ def _leave_running(stage: Stage) -> None:
         f"  curl -i -H 'Host: order.baedal.example' -H 'Authorization: Bearer {token}' {stage.proxy}/orders"
     )
     redis = stage.env.get("REDIS_URL", "")
-    print(f"  REDIS_URL={redis} kgate canary set order-v2 --percent 50")
+    kgate = Path(sys.executable).parent / "kgate"
+    print(f"  REDIS_URL={redis} {kgate} canary set order-v2 --percent 50")
     print(f"  curl -s {stage.admin}/status\n\nCtrl-C ends it.", flush=True)
     try:
         signal.pause()

@@ -56,7 +56,9 @@ class Client:
             pairs.append(("Authorization", f"Bearer {token}"))
         if body or method in ("POST", "PUT"):
             pairs.append(("Content-Length", str(len(body))))
-        lines += [f"{name}: {value}" for name, value in [*pairs, ("Connection", "close")]]
+        if not any(name.lower() == "connection" for name, _ in pairs):
+            pairs.append(("Connection", "close"))
+        lines += [f"{name}: {value}" for name, value in pairs]
         raw = "\r\n".join([*lines, "", ""]).encode("latin-1") + body
         started = time.monotonic()
         with socket.create_connection(self.address, timeout, source_address=(source, 0)) as sock:

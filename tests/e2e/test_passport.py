@@ -64,6 +64,15 @@ def test_no_spelling_of_a_gateway_header_passes(
     assert not [value for value in values if "forged" in value]
 
 
+@pytest.mark.parametrize(
+    "listed", ["X-Passport", "x-passport, X-Canary", "close, X_Passport", "keep-alive, X-PASSPORT"]
+)
+def test_connection_cannot_take_the_passport_away(gateway: Gateway, client: Client, listed: str) -> None:
+    """Kong drops what Connection lists (RFC 9110, section 7.6.1), and would drop ours too."""
+    assert client("/secure/echo", headers={"Connection": listed}, token=token()).status == 200
+    assert len(gateway.upstreams["main"].seen[-1].values("X-Passport")) == 1
+
+
 def test_a_header_flood_hides_no_forged_passport(gateway: Gateway, client: Client) -> None:
     flood = [(f"X-{number}", "1") for number in range(150)]
     assert client("/secure/echo", headers=[*flood, ("X_Passport", "forged")], token=token()).status == 200

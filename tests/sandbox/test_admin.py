@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 SERVICE = {"name": "s", "url": "http://127.0.0.1:1/base"}
+TAKEN = "uniqueness violation: 'services' entity with name set to 's' already declared"
+NO_MATCH = "must set one of 'methods', 'hosts', 'headers', 'paths', 'snis' when 'protocols' is 'https'"
+NOT_ENABLED = "plugin 'nope' not enabled; add it to the 'plugins' configuration property"
 
 
 def test_node_and_empty_status(kong: Any, http: Any) -> None:
@@ -62,7 +65,7 @@ def field(kind: str, name: str, path: str, message: str) -> tuple[str, str, dict
                 "plugin",
                 "nope",
                 "name",
-                "plugin 'nope' not enabled; add it to the 'plugins' configuration property",
+                NOT_ENABLED,
             ),
         ),
         ({"services": [{**SERVICE, "foo": 1}]}, *field("service", "s", "foo", "unknown field")),
@@ -89,7 +92,7 @@ def field(kind: str, name: str, path: str, message: str) -> tuple[str, str, dict
             "s",
             {
                 "type": "entity",
-                "message": "uniqueness violation: 'services' entity with name set to 's' already declared",
+                "message": TAKEN,
             },
         ),
         (
@@ -98,7 +101,7 @@ def field(kind: str, name: str, path: str, message: str) -> tuple[str, str, dict
             "r",
             {
                 "type": "entity",
-                "message": "must set one of 'methods', 'hosts', 'headers', 'paths', 'snis' when 'protocols' is 'https'",
+                "message": NO_MATCH,
             },
         ),
     ],
@@ -137,7 +140,7 @@ def test_errors_in_place(kong: Any) -> None:
 
 def test_all_problems_in_one_answer(kong: Any) -> None:
     config = {
-        "services": [{**SERVICE, "port": 99999}],
+        "services": [{"name": "s", "host": "h", "port": 99999}],
         "plugins": [{"name": "cors", "config": {"methods": ["NO"]}}],
     }
     kinds = {e["entity_type"] for e in kong.post(config, "?flatten_errors=1").json["flattened_errors"]}

@@ -77,9 +77,8 @@ def test_no_route_and_its_formats(kong: Any) -> None:
     answer = kong.get("/nowhere")
     assert answer.status == 404
     request_id = answer.header("x-kong-request-id")
-    assert answer.body.decode() == (
-        '{\n  "message":"no Route matched with those values",\n  "request_id":"%s"\n}' % request_id
-    )
+    message = '"message":"no Route matched with those values"'
+    assert answer.body.decode() == f'{{\n  {message},\n  "request_id":"{request_id}"\n}}'
     assert (
         kong.get("/nowhere", {"Accept": "text/html;q=0.1,text/plain"})
         .header("content-type")
@@ -96,7 +95,8 @@ def test_no_route_and_its_formats(kong: Any) -> None:
         b"GET /r HTTP/1.1\r\nHost: h\r\nBad Header: 1\r\n\r\n",
         b"GET /r/%zz HTTP/1.1\r\nHost: h\r\n\r\n",
         b"GET /../r HTTP/1.1\r\nHost: h\r\n\r\n",
-        b"POST /r HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        b"POST /r HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n"
+        b"3\r\nabc\r\n0\r\n\r\n",
     ],
 )
 def test_bad_requests(kong: Any, make_service: Any, raw_send: Any, data: bytes) -> None:
