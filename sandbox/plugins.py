@@ -43,8 +43,8 @@ def load_all(lua: Lua, settings: Settings) -> dict[str, list[Mapping[str, Any]]]
             schemas[name] = schema_fields(lua, both["schema"])
         else:
             raise PluginLoadError(
-                f"plugin {name}: not found; neither kong/plugins/{name}/handler.lua on KONG_LUA_PACKAGE_PATH, "
-                f"nor a plugin server of that name, nor one of {', '.join(BUNDLED)} (Kong's own in the sandbox)"
+                f"plugin {name}: not found: no kong/plugins/{name}/handler.lua on KONG_LUA_PACKAGE_PATH, "
+                f"no plugin server of that name, and none of the sandbox's own: {', '.join(BUNDLED)}"
             )
     return schemas
 

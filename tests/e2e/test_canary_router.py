@@ -34,13 +34,13 @@ def test_a_share_of_the_users_the_same_ones_each_time(client: Client) -> None:
     assert chosen() == first
 
 
-def test_an_operator_moves_the_share(gateway: Gateway, client: Client) -> None:
+def test_an_operator_moves_the_share(operator: Gateway, client: Client) -> None:
     def server() -> str:
         return str(client("/all/echo", token=token("dave")).json["server"])
 
     assert server() == "main"
-    gateway.kgate("canary", "set", "all", "--percent", "100")
+    operator.kgate("canary", "set", "all", "--percent", "100")
     wait_until(lambda: server() == "canary", 1, "100 percent")
-    gateway.kgate("canary", "set", "all", "--pause")
+    operator.kgate("canary", "set", "all", "--pause")
     wait_until(lambda: server() == "main", 1, "the pause")
-    gateway.kgate("canary", "set", "all", "--resume", "--percent", "0")
+    operator.kgate("canary", "set", "all", "--resume", "--percent", "0")

@@ -49,7 +49,8 @@ local reused = s:getreusedtimes()
 s:send({"a", "%s", "\\n"})
 local line, err = s:receive()
 local kept, why = s:setkeepalive(1000, 5)
-kong.response.exit(200, tostring(line) .. " " .. tostring(err) .. " " .. reused .. " " .. tostring(kept or why))
+local out = { tostring(line), tostring(err), reused, tostring(kept or why) }
+kong.response.exit(200, table.concat(out, " "))
 """
 
 
@@ -87,7 +88,11 @@ kong.response.exit(200, table.concat(out, " "))
 
 def test_unread_data_is_not_pooled(kong: Any, make_service: Any, line_server: tuple[Server, str]) -> None:
     server, address = line_server
-    code = 's = ngx.socket.tcp() s:connect("%s") s:send("abcdef\\n") s:receive(2) local ok, err = s:setkeepalive() kong.response.exit(200, err)'
+    code = """
+local s = ngx.socket.tcp() s:connect("%s") s:send("abcdef\\n") s:receive(2)
+local ok, err = s:setkeepalive()
+kong.response.exit(200, err)
+"""
     load(kong, make_service, code % address)
     assert [kong.get("/r").body for _ in range(2)] == [b"unread data in buffer"] * 2
     assert server.connections == 2
@@ -109,7 +114,11 @@ def test_a_timer_from_log_may_use_sockets(
     code = """
 local status = ngx.status
 ngx.timer.at(0.01, function(premature, text)
-  local s = ngx.socket.tcp() s:connect("%s") s:send(text .. tostring(premature) .. "\\n") s:receive() s:setkeepalive()
+  local s = ngx.socket.tcp()
+  s:connect("%s")
+  s:send(text .. tostring(premature) .. "\\n")
+  s:receive()
+  s:setkeepalive()
 end, "row " .. status .. " ")
 """
     load(kong, make_service, code % address, "log")
