@@ -143,7 +143,12 @@ class Stage:
         """Start `kgate ARGS` and wait for its line of JSON."""
         with (self.dir / f"{name}.log").open("a") as log:
             process = subprocess.Popen(
-                [*KGATE, *args], stdout=subprocess.PIPE, stderr=log, text=True, env=self.env
+                [*KGATE, *args],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=self.env,
+                process_group=0,  # a signal for the plugin server is for its workers too
             )
         self.processes[name] = process
         assert process.stdout is not None
@@ -155,9 +160,9 @@ class Stage:
         raise StageError(f"kgate {args[0]} did not start:\n{tail}")
 
     def signal_server(self, number: signal.Signals) -> None:
-        """Send a signal to the plugin server; wait for it when it dies of it."""
+        """Send a signal to the plugin server's processes; wait for it when it dies of it."""
         process = self.processes["server"]
-        process.send_signal(number)
+        os.killpg(process.pid, number)
         if number == signal.SIGKILL:
             process.wait(10)
 
@@ -181,9 +186,10 @@ class Stage:
     def close(self) -> None:
         """End all processes and remove the folder."""
         self.session.close()
-        for process in reversed(list(self.processes.values())):
+        for name, process in reversed(list(self.processes.items())):
             if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
+                if name != "redis":
+                    os.killpg(process.pid, signal.SIGCONT)
                 process.terminate()
                 try:
                     process.wait(5)

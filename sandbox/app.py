@@ -9,8 +9,9 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from sandbox.admin import Admin, load_file
+from sandbox.admin import Admin
 from sandbox.balancer import Balancer
+from sandbox.declarative import load_file
 from sandbox.http1 import Server
 from sandbox.ids import WORKSPACE
 from sandbox.lua_runtime import Lua

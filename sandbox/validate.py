@@ -10,6 +10,7 @@ from typing import Any
 
 from sandbox import fields
 from sandbox.entities import CHILDREN, FIELDS, SINGULAR, UNIQUE, cross_checks
+from sandbox.error_shape import lua_literal, rows
 from sandbox.ids import generated_id
 from sandbox.store import Entity
 
@@ -33,23 +34,6 @@ class InvalidConfig(Exception):
     def __init__(self, errors: dict[str, Any], flat: list[dict[str, Any]], rest: dict[str, Any]) -> None:
         super().__init__(f"declarative config is invalid: {lua_literal(errors)}")
         self.errors, self.flat, self.rest = errors, flat, rest
-
-
-def lua_literal(value: Any) -> str:
-    """A value as Kong prints error tables."""
-    if isinstance(value, Mapping):
-        parts = [
-            f"{key if str(key).isidentifier() else '[' + json.dumps(key) + ']'}={lua_literal(v)}"
-            for key, v in sorted(value.items())
-        ]
-        return "{" + ",".join(parts) + "}"
-    if isinstance(value, list):
-        holes = None in value
-        parts = [
-            (f"[{i}]=" if holes else "") + lua_literal(v) for i, v in enumerate(value, 1) if v is not None
-        ]
-        return "{" + ",".join(parts) + "}"
-    return json.dumps(value, ensure_ascii=False)
 
 
 def parse(config: Any, schemas: PluginSchemas) -> dict[str, dict[str, Entity]]:
@@ -257,17 +241,17 @@ class _Parser:
 
     def _report(self, kind: str, raw: Any, own: Any, errors: dict[str, Any], at: list[Any]) -> None:
         self._fail(at, errors)
-        rows: list[dict[str, Any]] = []
+        found: list[dict[str, Any]] = []
         for key, error in errors.items():
             if key == "@entity":
-                rows += [{"type": "entity", "message": text} for text in error]
+                found += [{"type": "entity", "message": text} for text in error]
             else:
-                rows += _rows(key, error)
+                found += rows(key, error)
         shown = {k: v for k, v in raw.items() if k not in CHILDREN.get(kind, {})}
-        self._flatten(kind, shown, rows)
+        self._flatten(kind, shown, found)
 
-    def _flatten(self, kind: str, raw: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-        entry: dict[str, Any] = {"entity_type": SINGULAR[kind], "entity": raw, "errors": rows}
+    def _flatten(self, kind: str, raw: dict[str, Any], errors: list[dict[str, Any]]) -> None:
+        entry: dict[str, Any] = {"entity_type": SINGULAR[kind], "entity": raw, "errors": errors}
         for key, name in (("name", "entity_name"), ("id", "entity_id"), ("tags", "entity_tags")):
             if raw.get(key):
                 entry[name] = raw[key]
@@ -300,20 +284,3 @@ class _Parser:
                 if not isinstance(node.get(step), list):
                     node[step] = []
                 node = node[step]
-
-
-def _rows(path: str, error: Any) -> list[dict[str, Any]]:
-    if isinstance(error, Mapping):
-        return [
-            row
-            for key, value in error.items()
-            for row in _rows(path if key == "@entity" else f"{path}.{key}", value)
-        ]
-    if isinstance(error, list):
-        return [
-            row
-            for i, value in enumerate(error, 1)
-            if value is not None
-            for row in _rows(f"{path}.{i}", value)
-        ]
-    return [{"type": "field", "field": path, "message": error}]

@@ -26,7 +26,7 @@ def command(run_dir: Path, output: str) -> None:
     Example:
       kgate plugin-info --run-dir /run/kgate
     """
-    from kong_plugins.server.worker import RunDirError, write_plugin_info
+    from kong_plugins.server.run_dir import RunDirError, write_plugin_info
 
     try:
         written = write_plugin_info(run_dir)

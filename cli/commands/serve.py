@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from pathlib import Path
@@ -11,8 +10,6 @@ import click
 
 from cli import exit_codes
 from cli.report.lines import emit
-
-FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
 @click.command(name="serve")
@@ -34,41 +31,69 @@ FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
     "--config",
     "config_path",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="server.yaml: issuers, keys, Redis. `kgate render --server -o server.yaml` writes it.",
+    help="server.yaml: issuers, keys, Redis. `kgate render --server -o server.yaml` writes it. Read again on SIGHUP.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=os.cpu_count() or 1,
+    help="Processes. Default: the cores.",
+)
+@click.option(
+    "--deadline",
+    type=click.FloatRange(0.005, 10),
+    default=0.05,
+    show_default=True,
+    help="Seconds that one decision may take; then the route's fail answer is given.",
+)
+@click.option(
+    "--allow-uid", type=int, multiple=True, help="A user that may connect, beside root and this one."
+)
+@click.option("--allow-gid", type=int, multiple=True, help="A group whose members may connect.")
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
+@click.option("--log-format", type=click.Choice(["human", "json"]), default="human", show_default=True)
 @click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
-def command(run_dir: Path, lane: str, config_path: Path | None, log_level: str, output: str) -> None:
+def command(
+    run_dir: Path,
+    lane: str,
+    config_path: Path | None,
+    workers: int,
+    deadline: float,
+    allow_uid: tuple[int, ...],
+    allow_gid: tuple[int, ...],
+    log_level: str,
+    log_format: str,
+    output: str,
+) -> None:
     """Serve the gate plugins to Kong on unix sockets.
+
+    SIGHUP starts new workers with the config and code as they are then, and moves all connections to them.
+    SIGTERM answers what is under way and ends.
 
     \b
     Examples:
       kgate serve --run-dir /run/kgate --config server.yaml
-      kgate serve --run-dir /tmp/kgate --lane express
+      kgate serve --run-dir /tmp/kgate --lane express --workers 1
+      kgate serve --allow-uid 1000     # the user of Kong's workers in its image
     """
-    from kong_plugins.server.config import ServerConfigError, load
-    from kong_plugins.server.worker import RunDirError, Worker, close_sockets, open_sockets, write_plugin_info
-    from kong_plugins.state.base import StoreError
+    from kong_plugins.server import logs
+    from kong_plugins.server.config import ServerConfigError
+    from kong_plugins.server.peers import default_allowed
+    from kong_plugins.server.run_dir import RunDirError
+    from kong_plugins.server.serve import serve
+    from kong_plugins.server.supervisor import Options
 
-    logging.basicConfig(level=log_level.upper(), format=FORMAT, stream=sys.stderr)
+    logs.configure(log_level, log_format)
+    allowed = default_allowed(allow_uid, allow_gid)
+    options = Options(run_dir, config_path, workers, deadline, log_level, log_format, allowed)
+    told = {"ready": True, "run_dir": str(run_dir), "lane": lane, "workers": workers, "pid": os.getpid()}
+    line = f"serving lane {lane} in {run_dir} with {workers} workers (pid {os.getpid()})"
     try:
-        config = load(config_path, os.environ)
-        write_plugin_info(run_dir)
-        sockets = open_sockets(run_dir, lane)  # type: ignore[arg-type] # click has checked the choice
+        serve(options, lane, lambda: emit(output, told, line))  # type: ignore[arg-type] # a click.Choice
     except (ServerConfigError, RunDirError) as error:
         raise click.ClickException(str(error)) from error
-    try:
-        Worker(config, run_dir, sockets).run(
-            ready=lambda: emit(
-                output,
-                {"ready": True, "run_dir": str(run_dir), "lane": lane, "pid": os.getpid()},
-                f"serving lane {lane} in {run_dir} (pid {os.getpid()})",
-            )
-        )
-    except (RunDirError, StoreError, ValueError) as error:
+    except ValueError as error:
         raise click.ClickException(f"{config_path or 'server config'}: {error}") from error
-    finally:
-        close_sockets(sockets, run_dir)
     sys.exit(exit_codes.OK)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from kong_plugins.engine import chain as engine_chain
 from kong_plugins.engine.facts import PROTOCOL, Facts, FactsError, parse_facts
 from kong_plugins.engine.registry import field_names, parse_config
 from kong_plugins.engine.verdict import Verdict, to_wire
+from kong_plugins.server.bounded import Bounded
+from kong_plugins.server.deadline import Deadline, DeadlinePassed
 from kong_plugins.state.base import State
 from kong_plugins.static_fallback.prepared import to_wire as plan_to_wire
 
@@ -39,20 +41,6 @@ class Registered(NamedTuple):
     config: Any
 
 
-class Bounded(OrderedDict[Any, Any]):
-    """A dict of at most `limit` entries that forgets the longest unused."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__()
-        self._limit = limit
-
-    def put(self, key: Any, value: Any) -> None:
-        self[key] = value
-        self.move_to_end(key)
-        while len(self) > self._limit:
-            self.popitem(last=False)
-
-
 def config_text(plugin: str, raw: Mapping[str, Any]) -> str:
     """The content of a config, the same in every process: without Kong's own extra keys, keys sorted."""
     known = {key: value for key, value in raw.items() if key in field_names(plugin)}
@@ -72,8 +60,11 @@ class Decider:
     no request is let through.
     """
 
-    def __init__(self, clock: Callable[[], float], limit: int = MAX_CONFIGS) -> None:
+    def __init__(
+        self, clock: Callable[[], float], deadline: Deadline | None = None, limit: int = MAX_CONFIGS
+    ) -> None:
         self._clock = clock
+        self._deadline: AbstractContextManager[None] = deadline or nullcontext()
         self.state: State | None = None
         self._configs = Bounded(limit)
         self._chains = Bounded(limit)
@@ -159,7 +150,8 @@ class Decider:
             facts = parse_facts(record)
             if self.state is None:
                 return None, {"v": PROTOCOL, "n": facts.request_id, "e": "no_state"}
-            found = engine_chain.run(facts, chain, self.state, self._clock())
+            with self._deadline:
+                found = engine_chain.run(facts, chain, self.state, self._clock())
             if isinstance(found, Verdict):
                 return found, to_wire(found, facts.request_id, facts.tenant)
             log.error("request %s: asks are not answered by this server: %s", facts.request_id, found)
@@ -167,6 +159,9 @@ class Decider:
         except FactsError as error:
             log.error("%s", error)
             reason = "bad_facts"
+        except DeadlinePassed:
+            log.error("request %s: the decision passed its deadline", facts.request_id if facts else "?")
+            reason = "deadline"
         except Exception:  # the one guard of this boundary: a filter's error is the route's fail answer
             log.exception("request %s: a filter failed", facts.request_id if facts else "?")
             reason = "filter_error"

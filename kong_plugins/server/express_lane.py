@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from kong_plugins.server.decider import ConfigError, Decider
-from kong_plugins.server.frames import FrameProtocol, pack
-from kong_plugins.server.outcomes import Outcomes
+from kong_plugins.server.frames import Connections, FrameProtocol, pack
+
+TakeOutcomes = Callable[[str, int, list[Any]], object]
+"""Takes a batch: its id, the rows dropped before it, the rows."""
 
 log = logging.getLogger("kgate.express")
 
@@ -22,9 +24,9 @@ def frame(reply: dict[str, Any]) -> bytes:
 class ExpressLane:
     """Answers the lane's requests; keeps nothing of its own."""
 
-    def __init__(self, decider: Decider, outcomes: Outcomes) -> None:
+    def __init__(self, decider: Decider, take_outcomes: TakeOutcomes) -> None:
         self._decider = decider
-        self._outcomes = outcomes
+        self._take_outcomes = take_outcomes
         self._operations: dict[str, Callable[[list[Any]], dict[str, Any]]] = {
             "d": self._decide,
             "p": self._prepared,
@@ -40,7 +42,7 @@ class ExpressLane:
             return {"e": "unknown operation"}
         try:
             return operation(message)
-        except (IndexError, TypeError) as error:
+        except (IndexError, TypeError, ValueError) as error:
             log.warning("express: malformed %s request: %s", message[0], error)
             return {"e": "malformed"}
 
@@ -60,17 +62,20 @@ class ExpressLane:
         return self._decider.prepared(message[1])
 
     def _outcome(self, message: list[Any]) -> dict[str, Any]:
-        self._outcomes.take(message[1], message[2], message[3])
+        batch_id, dropped, rows = message[1:4]
+        if not isinstance(batch_id, str) or not isinstance(dropped, int) or not isinstance(rows, list):
+            return {"e": "malformed"}
+        self._take_outcomes(batch_id, dropped, rows)
         return {"k": "ok"}
 
 
 class ExpressProtocol(FrameProtocol):
     """One connection of the express lane."""
 
-    def __init__(self, lane: ExpressLane, connections: set[FrameProtocol]) -> None:
-        super().__init__(connections)
-        self._lane = lane
+    def __init__(self, requests: ExpressLane, lane: str, home: Connections) -> None:
+        super().__init__(lane, home)
+        self._requests = requests
 
     def answer(self, message: Any) -> bytes | None:
-        reply = self._lane.handle(message)
+        reply = self._requests.handle(message)
         return None if reply is None else frame(reply)

@@ -1,13 +1,16 @@
-"""MessagePack over a stream, as both lanes use it: limits, odd bytes, and one packer."""
+"""MessagePack over a stream, as both lanes use it: limits, odd bytes, late answers, and handing over."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import msgpack
+
+from kong_plugins.server.stall import Stall
 
 log = logging.getLogger("kgate.server")
 
@@ -16,6 +19,9 @@ MAX_FRAME = 8 * 1024 * 1024
 
 _NOT_MESSAGEPACK = (msgpack.UnpackException, ValueError, TypeError, RecursionError, OverflowError)
 """What the reader raises for bad bytes; TypeError is a map whose key is a list."""
+
+LATER = b""
+"""The answer of a message whose reply will be written later, with `reply`."""
 
 pack = msgpack.Packer(unicode_errors="surrogateescape").pack
 
@@ -34,42 +40,96 @@ def unpacker() -> msgpack.Unpacker:
     )
 
 
-class FrameProtocol(asyncio.Protocol):
-    """Reads messages and answers each with `answer(message)`; closes on what is not MessagePack."""
+class Connections:
+    """The live connections of one process. lost: called with the lane of each that ends."""
 
-    def __init__(self, connections: set[FrameProtocol]) -> None:
-        self._connections = connections
+    def __init__(self, clock: Callable[[], float], lost: Callable[[str], None] = lambda lane: None) -> None:
+        self.stall = Stall(clock, self.close)
+        self.live: set[FrameProtocol] = set()
+        self.lost = lost
+
+    def close(self) -> None:
+        """Close all of them; what was answered is still sent."""
+        for connection in list(self.live):
+            connection.close()
+
+
+class FrameProtocol(asyncio.Protocol):
+    """Reads messages and answers each with `answer(message)`; closes on what is not MessagePack.
+
+    When this process stood still for so long that the other side has given up (`stall`), nothing is answered: an
+    answer now could reach another request.
+    """
+
+    def __init__(self, lane: str, home: Connections) -> None:
+        self.lane = lane
+        self._home = home
+        self._stall = home.stall
         self._unpacker = unpacker()
+        self._fed = 0
+        self.waiting = False
         self.transport: asyncio.Transport | None = None
 
     def answer(self, message: Any) -> bytes | None:
-        """The bytes to send for one message; None closes the connection."""
+        """The bytes to send for one message; None closes the connection; LATER: see `reply`."""
         raise NotImplementedError
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
-        self._connections.add(self)
+        self._home.live.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._connections.discard(self)
         self.transport = None
+        if self in self._home.live:
+            self._home.live.discard(self)
+            self._home.lost(self.lane)
 
     def data_received(self, data: bytes) -> None:
         transport = self.transport
         if transport is None or transport.is_closing():
             return
+        if self._stall.happened():
+            return  # it has closed all connections, this one too
         for message in self._messages(data):
-            reply = self.answer(message)
-            if reply is None:
+            reply = None if self.waiting else self.answer(message)
+            if reply is None or self._stall.happened():
                 transport.close()
                 return
-            transport.write(reply)
+            if reply is LATER:
+                self.waiting = True
+            else:
+                transport.write(reply)
+
+    def reply(self, data: bytes) -> None:
+        """Write the answer that was LATER."""
+        self.waiting = False
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def close(self) -> None:
+        """Close the connection; what was answered is still sent."""
+        if self.transport is not None:
+            self.transport.close()
+
+    def hand_over(self) -> int | None:
+        """Give the connection away between two messages: its descriptor, now the caller's, or None when a
+        message or an answer is under way."""
+        transport = self.transport
+        if transport is None or transport.is_closing() or self.waiting:
+            return None
+        if self._fed != self._unpacker.tell() or transport.get_write_buffer_size():
+            return None
+        self._home.live.discard(self)  # not lost: it lives on elsewhere
+        transport.pause_reading()
+        fd = os.dup(transport.get_extra_info("socket").fileno())
+        transport.abort()
+        return fd
 
     def _messages(self, data: bytes) -> Iterator[Any]:
         try:
             self._unpacker.feed(data)
+            self._fed += len(data)
             yield from self._unpacker
         except _NOT_MESSAGEPACK as error:
             log.warning("a connection is closed: not a message: %s", error or type(error).__name__)
-            if self.transport is not None:
-                self.transport.close()
+            self.close()

@@ -12,7 +12,9 @@ needed to answer it, and any process can.
 from __future__ import annotations
 
 import logging
+import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 from kong_plugins.engine.facts import PROTOCOL
@@ -20,7 +22,7 @@ from kong_plugins.engine.plugin import plugin_info
 from kong_plugins.engine.registry import PLUGINS
 from kong_plugins.engine.verdict import Pairs, Verdict
 from kong_plugins.server.decider import ConfigError, Decider, UnknownConfig
-from kong_plugins.server.frames import FrameProtocol, pack
+from kong_plugins.server.frames import LATER, Connections, FrameProtocol, pack
 
 log = logging.getLogger("kgate.pdk")
 
@@ -57,11 +59,32 @@ def _identifier(value: Any) -> int:
     return int(value)
 
 
-class PdkLane:
-    """Answers RPC calls; keeps nothing of its own."""
+Announce = Callable[[str, str, Callable[[], None]], None]
+"""Tells all processes of a config (plugin, JSON) and calls back when they know it."""
 
-    def __init__(self, decider: Decider) -> None:
+
+class PdkLane:
+    """Answers RPC calls; keeps nothing of its own.
+
+    announce: how the other processes learn of a config before its StartInstance is answered; None: there are none.
+    """
+
+    def __init__(self, decider: Decider, announce: Announce | None = None) -> None:
         self._decider = decider
+        self._announce = announce
+        self._announced: set[int] = set()
+
+    def announce(self, request: dict[str, Any], instance_id: int, done: Callable[[], None]) -> bool:
+        """Tell the other processes of a started instance; False when they know it (`done` is not called)."""
+        if self._announce is None or instance_id in self._announced:
+            return False
+
+        def known() -> None:
+            self._announced.add(instance_id)
+            done()
+
+        self._announce(request["Name"], request["Config"], known)
+        return True
 
     def call(self, method: str, args: list[Any]) -> Any:
         """The result of one call. Raises RpcError with the text for Kong."""
@@ -77,7 +100,7 @@ class PdkLane:
         if method == "plugin.GetPluginInfo" and args and args[0] in PLUGINS:
             return plugin_info(args[0])
         if method == "plugin.GetStatus":
-            return {"Plugins": list(PLUGINS), "Decisions": self._decider.decisions}
+            return {"Pid": os.getpid(), "Plugins": list(PLUGINS), "Decisions": self._decider.decisions}
         raise RpcError(f"unknown method {method[:80]}")
 
     def _start_instance(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -131,9 +154,9 @@ class PdkLane:
 class PdkProtocol(FrameProtocol):
     """One connection of Kong to a plugin's socket."""
 
-    def __init__(self, lane: PdkLane, connections: set[FrameProtocol]) -> None:
-        super().__init__(connections)
-        self._lane = lane
+    def __init__(self, calls: PdkLane, lane: str, home: Connections) -> None:
+        super().__init__(lane, home)
+        self._calls = calls
 
     def answer(self, message: Any) -> bytes | None:
         if not isinstance(message, list) or len(message) != 4 or message[0] != 0:
@@ -142,10 +165,15 @@ class PdkProtocol(FrameProtocol):
         if not isinstance(method, str) or not isinstance(args, list):
             return None
         try:
-            result = self._lane.call(method, args)
+            result = self._calls.call(method, args)
         except RpcError as error:
             return bytes(pack([1, message_id, str(error), None]))
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             log.warning("malformed call %s: %r", method[:80], error)
             return bytes(pack([1, message_id, f"malformed call {method[:80]}", None]))
-        return bytes(pack([1, message_id, None, result]))
+        reply = bytes(pack([1, message_id, None, result]))
+        if method == "plugin.StartInstance" and self._calls.announce(
+            args[0], result["Id"], lambda: self.reply(reply)
+        ):
+            return LATER
+        return reply

@@ -2,8 +2,8 @@
 
 Slower and unguarded: when that server dies, Kong lets requests pass. Use `kgate serve` where you can. Each
 plugin decides alone; abuse-guard makes its first pass only; canary-router reads the user that passport left
-in kong.ctx.shared. The server's configuration is the file that KGATE_SERVER_CONFIG names; KGATE_RUN_DIR (default: the working
-directory) keeps its keys.
+in kong.ctx.shared. The server's configuration is the file that KGATE_SERVER_CONFIG names; KGATE_RUN_DIR
+(default: the working directory) keeps its keys.
 """
 
 from __future__ import annotations

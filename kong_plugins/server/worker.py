@@ -1,139 +1,63 @@
-"""One process of the plugin server: sockets, event loop, control state. `kgate serve` runs it."""
+"""One worker process: serves connections that the supervisor hands it. Keeps no per-request state.
+
+Started by the supervisor as `python -m kong_plugins.server.worker`, so a reload runs new code.
+"""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import contextlib
 import logging
 import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import uvloop
 
-from kong_plugins.engine.plugin import plugin_info_json
-from kong_plugins.engine.registry import PLUGINS
 from kong_plugins.identity.trust import build_trust
-from kong_plugins.kong_env import express_socket, plugin_info_file, plugin_socket
-from kong_plugins.server.config import ServerConfig
-from kong_plugins.server.decider import Decider
+from kong_plugins.server import logs
+from kong_plugins.server.channel import CONNECTION, Channel
+from kong_plugins.server.config import ServerConfig, load
+from kong_plugins.server.deadline import Deadline
+from kong_plugins.server.decider import ConfigError, Decider
 from kong_plugins.server.express_lane import ExpressLane, ExpressProtocol
-from kong_plugins.server.frames import FrameProtocol
-from kong_plugins.server.outcomes import Outcomes
+from kong_plugins.server.frames import Connections, FrameProtocol
 from kong_plugins.server.pdk_lane import PdkLane, PdkProtocol
+from kong_plugins.server.run_dir import EXPRESS
+from kong_plugins.server.stall import TICK_SECONDS
 from kong_plugins.state.base import Snapshot, State
 from kong_plugins.state.follower import Follower
 from kong_plugins.state.open import open_store
 
-log = logging.getLogger("kgate.server")
+log = logging.getLogger("kgate.worker")
 
-ServedLanes = Literal["pdk", "express", "both"]
-DIR_MODE, SOCKET_MODE = 0o750, 0o660
-BACKLOG = 1024
-
-
-class RunDirError(Exception):
-    """The run dir or a socket in it cannot be used."""
-
-
-def write_plugin_info(run_dir: Path) -> list[Path]:
-    """Write what Kong's query commands print, one file a plugin. Raises RunDirError."""
-    written = []
-    try:
-        run_dir.mkdir(mode=DIR_MODE, parents=True, exist_ok=True)
-        for name in PLUGINS:
-            path = plugin_info_file(run_dir, name)
-            replace_file(path, plugin_info_json(name))
-            written.append(path)
-    except OSError as error:
-        raise RunDirError(f"{run_dir}: {error.strerror or error}") from error
-    return written
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write aside and rename: a reader sees the old file or the new one, whole."""
-    aside = path.with_suffix(".tmp")
-    aside.write_text(text, encoding="utf-8")
-    aside.rename(path)
-
-
-def listen(path: Path) -> socket.socket:
-    """A listening unix socket at `path`, taking the place of a dead server's. Raises RunDirError."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if path.exists():
-            if _answers(path):
-                raise RunDirError(f"{path}: another plugin server listens there; stop it first")
-            path.unlink()
-        before = os.umask(0o177)
-        try:
-            sock.bind(str(path))
-        finally:
-            os.umask(before)
-        path.chmod(SOCKET_MODE)
-        sock.listen(BACKLOG)
-    except OSError as error:
-        sock.close()
-        raise RunDirError(f"{path}: {error.strerror or error}") from error
-    except RunDirError:
-        sock.close()
-        raise
-    sock.setblocking(False)
-    return sock
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(0.5)
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return False
-        return True
-
-
-def open_sockets(run_dir: Path, lanes: ServedLanes) -> dict[str, socket.socket]:
-    """The listening sockets by plugin name, and "express" (always: it also serves the pdk lane's
-    prepared answers and outcomes). Raises RunDirError."""
-    run_dir.mkdir(mode=DIR_MODE, parents=True, exist_ok=True)
-    sockets: dict[str, socket.socket] = {}
-    try:
-        sockets["express"] = listen(express_socket(run_dir))
-        if lanes != "express":
-            for name in PLUGINS:
-                sockets[name] = listen(plugin_socket(run_dir, name))
-    except RunDirError:
-        close_sockets(sockets, run_dir)
-        raise
-    return sockets
-
-
-def close_sockets(sockets: dict[str, socket.socket], run_dir: Path) -> None:
-    """Close the sockets and remove their files."""
-    for name, sock in sockets.items():
-        sock.close()
-        path = express_socket(run_dir) if name == "express" else plugin_socket(run_dir, name)
-        with contextlib.suppress(OSError):
-            path.unlink()
+DRAIN_SECONDS = 2.0
+"""A connection that is busy for longer is closed when the worker ends."""
+STATS_SECONDS = 0.5
 
 
 class Worker:
-    """Serves both lanes in this process until it is told to stop."""
+    """Serves both lanes in this process until the supervisor ends it."""
 
-    def __init__(self, config: ServerConfig, run_dir: Path, sockets: dict[str, socket.socket]) -> None:
+    def __init__(self, config: ServerConfig, run_dir: Path, channel: socket.socket, deadline: float) -> None:
         self._config = config
         self._run_dir = run_dir
-        self._sockets = sockets
-        self.decider = Decider(time.time)
-        self.outcomes = Outcomes()
-        self._connections: set[FrameProtocol] = set()
+        self._channel_socket = channel
+        self._deadline = Deadline(deadline)
+        self.decider = Decider(time.time, self._deadline)
+        self._express = ExpressLane(self.decider, self._take_outcomes)
+        self._pdk = PdkLane(self.decider, self._announce)
+        self._connections = Connections(time.monotonic, self._lost)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pending: dict[int, Callable[[], None]] = {}
+        self._number = 0
 
-    def run(self, ready: Callable[[], None]) -> None:
-        """Serve until SIGTERM or SIGINT; `ready` is called when requests are answered."""
+    def run(self) -> None:
+        """Serve; returns when the supervisor has told to stop, or is gone."""
         trust = build_trust(self._config.trust, self._config.base_dir, self._run_dir)
         redis = self._config.redis
         store = open_store(redis.url, redis.namespace)
@@ -147,29 +71,136 @@ class Worker:
         try:
             if not follower.start():
                 log.warning("control state is away: protected routes are closed until it is read once")
-            uvloop.run(self._serve(ready))
+            uvloop.run(self._serve(follower))
         finally:
             follower.stop()
             trust.stop()
             store.close()
 
-    async def _serve(self, ready: Callable[[], None]) -> None:
+    async def _serve(self, follower: Follower) -> None:
         loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        express, pdk = ExpressLane(self.decider, self.outcomes), PdkLane(self.decider)
-        servers = []
-        for name, sock in self._sockets.items():
-            if name == "express":
-                factory: Callable[[], FrameProtocol] = lambda: ExpressProtocol(express, self._connections)  # noqa: E731
-            else:
-                factory = lambda: PdkProtocol(pdk, self._connections)  # noqa: E731
-            servers.append(await loop.create_unix_server(factory, sock=sock))
-        ready()
-        await stop.wait()
-        for server in servers:
-            server.close()
-        for connection in list(self._connections):
-            if connection.transport is not None:
-                connection.transport.close()
+        self._stopped = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # the supervisor gets them and tells us
+        self._channel = Channel(self._channel_socket, self._handle, self._stopped.set)
+        self._deadline.install()
+        tasks = [loop.create_task(self._tick()), loop.create_task(self._tell(follower))]
+        self._channel.send("ready", os.getpid())
+        await self._stopped.wait()
+        self._deadline.uninstall()
+        for task in tasks:
+            task.cancel()
+        await self._finish()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self._connections.stall.tick()
+
+    async def _tell(self, follower: Follower) -> None:
+        while True:
+            await asyncio.sleep(STATS_SECONDS)
+            self._channel.send(
+                "stats",
+                {
+                    "decisions": self.decider.decisions,
+                    "failures": self.decider.failures,
+                    "stalls": self._connections.stall.count,
+                    "state": self.decider.state is not None,
+                    "degraded": follower.degraded,
+                },
+            )
+
+    def _lost(self, lane: str) -> None:
+        self._channel.send("closed", lane)
+
+    async def _finish(self) -> None:
+        """Answer what is under way, close the rest."""
+        until = time.monotonic() + DRAIN_SECONDS
+        while any(connection.waiting for connection in self._connections.live) and time.monotonic() < until:
+            await asyncio.sleep(0.01)
+        self._connections.close()
+        await asyncio.sleep(0)
+
+    # messages of the supervisor
+
+    def _handle(self, message: list[Any], fd: int | None) -> None:
+        kind = message[0]
+        if kind == CONNECTION:
+            assert fd is not None
+            self._start(self._adopt(message[1], socket.socket(fileno=fd)))
+        elif kind == "config":
+            self._register(message[1], message[2])
+            if message[3]:
+                self._channel.send("known", message[3])
+        elif kind == "announced":
+            done = self._pending.pop(message[1], None)
+            if done is not None:
+                done()
+        elif kind == "ping":
+            self._channel.send("pong")
+        elif kind == "drain":
+            self._start(self._drain())
+        elif kind == "stop":
+            self._stopped.set()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)  # the loop itself keeps no strong reference
+        task.add_done_callback(self._tasks.discard)
+
+    async def _adopt(self, lane: str, sock: socket.socket) -> None:
+        def make() -> FrameProtocol:
+            if lane == EXPRESS:
+                return ExpressProtocol(self._express, lane, self._connections)
+            return PdkProtocol(self._pdk, lane, self._connections)
+
+        sock.setblocking(False)
+        await asyncio.get_running_loop().connect_accepted_socket(make, sock)
+
+    def _register(self, plugin: str, text: str) -> None:
+        try:
+            self.decider.register(plugin, text)
+        except ConfigError as error:
+            # another worker took it a moment ago: a reload with other code
+            log.error("config refused: %s", error)
+
+    def _announce(self, plugin: str, text: str, done: Callable[[], None]) -> None:
+        """Have the supervisor tell all workers of a config; `done` is called when they know it."""
+        self._number += 1
+        self._pending[self._number] = done
+        self._channel.send("announce", self._number, plugin, text)
+
+    def _take_outcomes(self, batch_id: str, dropped: int, rows: list[list[str]]) -> None:
+        # a batch that is sent again may reach another worker: the supervisor knows which are double
+        self._channel.send("outcomes", batch_id, dropped, rows)
+
+    async def _drain(self) -> None:
+        """Give all connections back: a worker of the next generation goes on with them."""
+        until = time.monotonic() + DRAIN_SECONDS
+        while self._connections.live and time.monotonic() < until:
+            for connection in list(self._connections.live):
+                fd = connection.hand_over()
+                if fd is not None:
+                    self._channel.send(CONNECTION, connection.lane, fd=fd)
+            await asyncio.sleep(0.005)
+        self._channel.send("drained")
+
+
+def main() -> None:
+    """The worker's own process: arguments from the supervisor, one channel as file descriptor."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--channel-fd", type=int, required=True)
+    parser.add_argument("--run-dir", type=Path, required=True)
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--deadline", type=float, required=True)
+    parser.add_argument("--log-level", required=True)
+    parser.add_argument("--log-format", required=True)
+    args = parser.parse_args()
+    logs.configure(args.log_level, args.log_format)
+    channel = socket.socket(fileno=args.channel_fd)
+    Worker(load(args.config, os.environ), args.run_dir, channel, args.deadline).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -113,6 +113,7 @@ class Gateway:
                 stderr=log,
                 text=True,
                 env=self.env,
+                process_group=0,
             )
         self.processes[name] = process
         assert process.stdout is not None
@@ -126,8 +127,9 @@ class Gateway:
         return (self.dir / f"{name}.log").read_text()[-4000:]
 
     def signal_server(self, number: signal.Signals) -> None:
+        """Send a signal to the plugin server, to its workers too."""
         process = self.processes["server"]
-        process.send_signal(number)
+        os.killpg(process.pid, number)
         if number in (signal.SIGKILL, signal.SIGTERM):
             _end(process)
 
@@ -237,7 +239,7 @@ class Gateway:
     def close(self) -> None:
         for process in reversed(list(self.processes.values())):
             if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
+                os.killpg(process.pid, signal.SIGCONT)
                 process.terminate()
             _end(process)
         if self.redis is not None:

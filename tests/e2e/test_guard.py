@@ -20,7 +20,7 @@ def server(gateway: Gateway, client: Client) -> Iterator[Gateway]:
     yield gateway
     process = gateway.processes["server"]
     if process.poll() is None:
-        process.send_signal(signal.SIGCONT)
+        gateway.signal_server(signal.SIGCONT)
     else:
         gateway.start_server()
     wait_until(lambda: client("/secure/echo", token=token()).status == 200, 5, "the server is back")

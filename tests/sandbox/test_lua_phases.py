@@ -172,7 +172,8 @@ def test_sources_in_header_filter_and_log(kong: Any, path: str, source: str, del
     tell = "kong.response.get_source() .. ' ' .. (ngx.ctx.delayed_response and 'set' or 'nil')"
     code = {
         "header_filter": f"ngx.header['X-Last'] = ngx.shared.kong:get('last') ngx.header['X-S'] = {tell}",
-        "log": f"local u = ngx.var.upstream_status or '-' ngx.shared.kong:set('last', {tell} .. ngx.status .. ' ' .. u)",
+        "log": f"local u = ngx.var.upstream_status or '-' "
+        f"ngx.shared.kong:set('last', {tell} .. ngx.status .. ' ' .. u)",
     }
 
     def one(name: str, host: str, to: int, *plugins: Any) -> dict[str, Any]:

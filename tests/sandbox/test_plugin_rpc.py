@@ -206,6 +206,7 @@ def test_after_a_timeout_the_connection_is_used_again(box: Any, ext: PluginServe
     late = msgpack.packb([1, ext.ids[-1], None, RET])
     ext.answer = lambda method, argument: late
     assert box.get("/r").status == 500
+    assert ext.connections == 1
 
 
 def test_no_plugin_instance_starts_again(box: Any, ext: PluginServer) -> None:

@@ -65,6 +65,15 @@ def test_trusted_peer(box: Any, make_service: Any) -> None:
     assert got["X-Forwarded-For"] == "1.2.3.4, 5.6.7.8, 127.0.0.1"
 
 
+@pytest.mark.parametrize(("recursive", "ip"), [("off", "127.0.0.5"), ("on", "1.2.3.4")])
+def test_trusted_hops(box: Any, make_service: Any, recursive: str, ip: str) -> None:
+    _, port = box.upstream()
+    settings = {"KONG_REAL_IP_HEADER": "X-Forwarded-For", "KONG_REAL_IP_RECURSIVE": recursive}
+    box.start(KONG_TRUSTED_IPS="127.0.0.0/8", **settings)
+    box.load(services=[make_service(port)])
+    assert upstream_headers(box.get("/r", {"X-Forwarded-For": "1.2.3.4, 127.0.0.5"}))["X-Real-IP"] == ip
+
+
 def test_any_byte_passes_both_ways(kong: Any, make_service: Any) -> None:
     up, port = kong.upstream()
     up.script = lambda head, writer: b"HTTP/1.1 200 OK\r\nX-Back: \xfe\xff\r\nContent-Length: 0\r\n\r\n"
@@ -221,6 +230,23 @@ def test_a_connection_closed_while_idle_is_no_failure(kong: Any, make_service: A
     assert kong.get("/r").status == 200
     kong.loop.call_soon_threadsafe(writers[0].transport.abort)
     assert kong.get("/r", method="POST").status == 200
+
+
+def test_a_reused_connection_that_closes_at_once_is_replaced(kong: Any, make_service: Any) -> None:
+    up, port = kong.upstream()
+    used: set[Any] = set()
+
+    def script(head: bytes, writer: Any) -> bytes | None:
+        if writer in used:
+            writer.transport.abort()
+            return None
+        used.add(writer)
+        return b""
+
+    up.script = script
+    kong.load(services=[make_service(port, retries=0)])
+    assert [kong.get("/r", method="POST").status for _ in range(2)] == [200, 200]
+    assert (up.connections, len(up.seen)) == (2, 3)
 
 
 def test_weights_preserve_host_and_host_header(kong: Any) -> None:

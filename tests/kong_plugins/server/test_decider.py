@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kong_plugins.server.deadline import Deadline
 from kong_plugins.server.decider import ConfigError, Decider, UnknownConfig, config_id, config_text
 
 Record = Callable[..., list[Any]]
@@ -63,6 +64,28 @@ def test_a_bad_config_names_plugin_and_field(
 def test_an_unknown_id_says_what_kong_looks_for(decider: Decider) -> None:
     with pytest.raises(UnknownConfig, match="no plugin instance 7"):
         decider.config(7)
+
+
+def test_a_decision_that_passes_its_deadline_is_no_verdict(
+    decider: Decider, facts: Record, caplog: Any
+) -> None:
+    deadline = Deadline(0.03)
+    slow = Decider(lambda: 0.0, deadline)
+    slow.state = decider.state
+
+    def endless(*_: Any) -> None:
+        while True:
+            pass
+
+    slow._chains.put("c", ((endless, None),))
+    deadline.install()
+    try:
+        wire = slow.decide_chain("c", facts("r7"))
+        assert slow.decide_chain("c", facts("r8"))["e"] == "deadline", "and the next one too"
+    finally:
+        deadline.uninstall()
+    assert (wire["n"], wire["e"]) == ("r7", "deadline")
+    assert "request r7: the decision passed its deadline" in caplog.text
 
 
 def test_kept_configs_are_bounded(decider: Decider) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from kong_plugins.server.decider import Decider
 from kong_plugins.server.express_lane import ExpressLane, ExpressProtocol, frame
+from kong_plugins.server.frames import Connections
 from kong_plugins.server.outcomes import Outcomes
 
 Record = Callable[..., list[Any]]
@@ -21,7 +22,7 @@ def outcomes() -> Outcomes:
 
 @pytest.fixture
 def lane(decider: Decider, outcomes: Outcomes) -> ExpressLane:
-    return ExpressLane(decider, outcomes)
+    return ExpressLane(decider, outcomes.take)
 
 
 def parts_of(configs: dict[str, str]) -> tuple[str, list[str]]:
@@ -82,7 +83,7 @@ def test_a_bad_config_is_no_verdict(lane: ExpressLane, facts: Record) -> None:
 
 @pytest.mark.parametrize("message", [None, 1, "d", [], [1], {"d": 1}])
 def test_what_is_no_request_closes_the_connection(lane: ExpressLane, message: Any) -> None:
-    assert ExpressProtocol(lane, set()).answer(message) is None
+    assert ExpressProtocol(lane, "express", Connections(lambda: 0.0)).answer(message) is None
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kong_plugins.server import frames
-from kong_plugins.server.frames import FrameProtocol, pack
+from kong_plugins.server.frames import LATER, Connections, FrameProtocol, pack
 
 
 class Echo(FrameProtocol):
@@ -39,8 +39,12 @@ class Transport(asyncio.Transport):
         return self.closed
 
 
+def home() -> Connections:
+    return Connections(lambda: 0.0)
+
+
 def connect() -> tuple[Echo, Transport]:
-    echo, transport = Echo(set()), Transport()
+    echo, transport = Echo("express", home()), Transport()
     echo.connection_made(transport)
     return echo, transport
 
@@ -98,18 +102,74 @@ def test_any_bytes_are_answered_or_end_the_connection(pieces: list[bytes]) -> No
 
 
 def test_connections_are_known_while_they_live() -> None:
-    known: set[FrameProtocol] = set()
-    echo = Echo(known)
+    lost: list[str] = []
+    known = Connections(lambda: 0.0, lost.append)
+    echo = Echo("passport", known)
     echo.connection_made(Transport())
-    assert known == {echo}
+    assert known.live == {echo}
     echo.connection_lost(None)
-    assert known == set()
+    assert (known.live, lost) == (set(), ["passport"])
+
+
+def test_after_standing_still_nothing_is_answered_and_all_connections_close() -> None:
+    now = [10.0]
+    known = Connections(lambda: now[0])
+    pairs = [(Echo("express", known), Transport()) for _ in range(3)]
+    for echo, transport in pairs:
+        echo.connection_made(transport)
+    now[0] += 0.1
+    pairs[0][0].data_received(msgpack.packb("in time"))
+    now[0] += 0.1
+    pairs[1][0].data_received(msgpack.packb("too late"))
+    assert [bool(transport.sent) for _, transport in pairs] == [True, False, False]
+    assert all(transport.closed for _, transport in pairs)
+    assert known.stall.count == 1
+
+
+def test_a_decision_that_took_too_long_is_not_answered() -> None:
+    now = [10.0]
+
+    class Slow(Echo):
+        def answer(self, message: Any) -> bytes | None:
+            now[0] += 0.4
+            return super().answer(message)
+
+    known = Connections(lambda: now[0])
+    slow, transport = Slow("express", known), Transport()
+    slow.connection_made(transport)
+    slow.data_received(msgpack.packb("x"))
+    assert (transport.sent, transport.closed) == (b"", True)
+
+
+def test_a_tick_of_the_loop_says_that_it_runs() -> None:
+    now = [10.0]
+    known = Connections(lambda: now[0])
+    for _ in range(20):
+        now[0] += 0.1
+        known.stall.tick()
+    assert not known.stall.happened()
+
+
+def test_an_answer_may_come_later_and_nothing_overtakes_it() -> None:
+    class Later(Echo):
+        def answer(self, message: Any) -> bytes | None:
+            return LATER
+
+    later, transport = Later("pdk", home()), Transport()
+    later.connection_made(transport)
+    later.data_received(msgpack.packb("one"))
+    assert (later.waiting, transport.sent) == (True, b"")
+    later.reply(b"now")
+    assert (later.waiting, transport.sent) == (False, b"now")
+    later.data_received(msgpack.packb("one"))
+    later.data_received(msgpack.packb("two, though one is not answered"))
+    assert transport.closed
 
 
 def test_over_a_real_socket(tmp_path: Path) -> None:
     async def talk() -> bytes:
         loop = asyncio.get_running_loop()
-        server = await loop.create_unix_server(lambda: Echo(set()), str(tmp_path / "s"))
+        server = await loop.create_unix_server(lambda: Echo("express", home()), str(tmp_path / "s"))
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
         writer.write(msgpack.packb("hello") + msgpack.packb("close"))
         got = await reader.read()

@@ -7,6 +7,7 @@ import msgpack
 import pytest
 
 from kong_plugins.server.decider import Decider
+from kong_plugins.server.frames import LATER, Connections
 from kong_plugins.server.pdk_lane import PdkLane, PdkProtocol, RpcError, header_map
 
 Record = Callable[..., list[Any]]
@@ -158,7 +159,7 @@ def test_plugin_info_over_rpc(lane: PdkLane) -> None:
     [None, 1, [], [0, 1, "plugin.GetStatus"], [2, 1, "plugin.GetStatus", []], [0, 1, 7, []], [0, 1, "m", {}]],
 )
 def test_what_is_no_call_closes_the_connection(lane: PdkLane, message: Any) -> None:
-    assert PdkProtocol(lane, set()).answer(message) is None
+    assert PdkProtocol(lane, "pdk", Connections(lambda: 0.0)).answer(message) is None
 
 
 @pytest.mark.parametrize(
@@ -174,7 +175,7 @@ def test_what_is_no_call_closes_the_connection(lane: PdkLane, message: Any) -> N
     ],
 )
 def test_a_malformed_call_gets_an_error_text(lane: PdkLane, method: str, args: list[Any]) -> None:
-    reply = PdkProtocol(lane, set()).answer([0, 9, method, args])
+    reply = PdkProtocol(lane, "pdk", Connections(lambda: 0.0)).answer([0, 9, method, args])
     assert reply is not None
     kind, message_id, error, result = msgpack.unpackb(reply)
     assert (kind, message_id, result) == (1, 9, None)
@@ -189,9 +190,27 @@ def test_bytes_that_are_not_utf8_reach_the_filters(
     frame = msgpack.packb([0, 1, "plugin.Step", [{"EventId": ids["passport"], "Data": {
         "v": 1, "f": record, "g": ["passport"], "ids": []}}]], unicode_errors="surrogateescape")  # fmt: skip
     message = msgpack.unpackb(frame, unicode_errors="surrogateescape")
-    reply = PdkProtocol(lane, set()).answer(message)
+    reply = PdkProtocol(lane, "pdk", Connections(lambda: 0.0)).answer(message)
     assert reply is not None
     assert msgpack.unpackb(reply)[3]["Data"]["Args"][0] == 401
+
+
+def test_a_start_is_answered_when_all_processes_know_the_config(
+    decider: Decider, configs: dict[str, str]
+) -> None:
+    asked: list[tuple[str, str, Callable[[], None]]] = []
+    protocol = PdkProtocol(
+        PdkLane(decider, lambda *told: asked.append(told)), "passport", Connections(lambda: 0.0)
+    )
+    written: list[bytes] = []
+    protocol.reply = written.append  # type: ignore[method-assign]
+    call = [0, 1, "plugin.StartInstance", [{"Name": "passport", "Config": configs["passport"]}]]
+    assert protocol.answer(call) is LATER
+    assert asked[0][:2] == ("passport", configs["passport"])
+    assert written == []
+    asked[0][2]()
+    assert msgpack.unpackb(written[0])[3]["Name"] == "passport"
+    assert protocol.answer(call) is not LATER, "they know it now"
 
 
 def test_headers_as_kong_wants_them() -> None:

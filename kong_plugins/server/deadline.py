@@ -1,0 +1,47 @@
+"""A deadline for decisions: an interval timer raises in the code that takes too long.
+
+Only Python code can be stopped this way. For C code that never returns (a catastrophic regular expression) the
+supervisor's watchdog kills the worker.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from types import FrameType
+
+TICKS = 4
+"""Looks at the clock within one deadline: a decision is stopped between 1 and 1 + 1/TICKS of it."""
+
+
+class DeadlinePassed(BaseException):
+    """The decision took too long. Not an Exception: no filter shall catch it by accident."""
+
+
+class Deadline:
+    """Marks the time a decision runs: `with deadline: ...`. One per process, in its main thread."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._started = 0.0
+
+    def install(self) -> None:
+        """Start the timer. In the main thread."""
+        signal.signal(signal.SIGALRM, self._tick)
+        signal.setitimer(signal.ITIMER_REAL, self.seconds / TICKS, self.seconds / TICKS)
+
+    def uninstall(self) -> None:
+        """Stop the timer."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+    def _tick(self, _signal: int, _frame: FrameType | None) -> None:
+        if self._started and time.monotonic() - self._started > self.seconds:
+            self._started = 0.0
+            raise DeadlinePassed
+
+    def __enter__(self) -> None:
+        self._started = time.monotonic()
+
+    def __exit__(self, *_error: object) -> None:
+        self._started = 0.0

@@ -1,0 +1,39 @@
+"""Forms of Kong's error tables: as text, and as the flat rows of `flattened_errors`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def lua_literal(value: Any) -> str:
+    """A value as Kong prints error tables."""
+    if isinstance(value, Mapping):
+        parts = [
+            f"{key if str(key).isidentifier() else '[' + json.dumps(key) + ']'}={lua_literal(v)}"
+            for key, v in sorted(value.items())
+        ]
+        return "{" + ",".join(parts) + "}"
+    if isinstance(value, list):
+        holes = None in value
+        parts = [
+            (f"[{i}]=" if holes else "") + lua_literal(v) for i, v in enumerate(value, 1) if v is not None
+        ]
+        return "{" + ",".join(parts) + "}"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def rows(path: str, error: Any) -> list[dict[str, Any]]:
+    """One row for each text in the errors of a field."""
+    if isinstance(error, Mapping):
+        return [
+            row
+            for key, value in error.items()
+            for row in rows(path if key == "@entity" else f"{path}.{key}", value)
+        ]
+    if isinstance(error, list):
+        return [
+            row for i, value in enumerate(error, 1) if value is not None for row in rows(f"{path}.{i}", value)
+        ]
+    return [{"type": "field", "field": path, "message": error}]

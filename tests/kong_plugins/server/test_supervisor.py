@@ -1,0 +1,294 @@
+"""The supervisor with real worker processes: balance, death, reload, strangers, configs for all."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+
+KGATE = [sys.executable, "-m", "cli.main"]
+DENY = json.dumps({"deny": ["203.0.113.0/24"]})
+
+
+class Server:
+    """`kgate serve` with its workers, in a process group of its own."""
+
+    def __init__(self, folder: Path, *args: str, workers: int = 2) -> None:
+        self.run_dir = folder / "run"
+        self.config = folder / "server.yaml"
+        self.config.write_text("issuers: []\n")
+        self.log = folder / "log"
+        env = {key: value for key, value in os.environ.items() if key != "REDIS_URL"}
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [*KGATE, "serve", "--run-dir", str(self.run_dir), "--workers", str(workers), "--output", "json",
+                 "--config", str(self.config), *args],
+                stdout=subprocess.PIPE, stderr=log, text=True, env=env, process_group=0,
+            )  # fmt: skip
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline(), self.log.read_text()
+
+    def workers(self) -> list[int]:
+        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in listed.split()]
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGCONT)
+            self.process.terminate()
+            self.process.wait(10)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+class Caller:
+    """One connection of Kong to a plugin's socket."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(5)
+        self._socket.connect(str(path))
+        self._unpacker = msgpack.Unpacker()
+        self._number = 0
+
+    def call(self, method: str, argument: Any) -> Any:
+        """The result; ConnectionError when the connection ends, RuntimeError for an error answer."""
+        self._number += 1
+        self._socket.sendall(msgpack.packb([0, self._number, method, [argument]]))
+        while True:
+            for _, number, error, result in self._unpacker:
+                assert number == self._number
+                if error is not None:
+                    raise RuntimeError(error)
+                return result
+            data = self._socket.recv(65536)
+            if not data:
+                raise ConnectionError
+            self._unpacker.feed(data)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def __enter__(self) -> "Caller":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@pytest.fixture
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    made: list[Server] = []
+
+    def start(*args: str, workers: int = 2) -> Server:
+        made.append(Server(tmp_path_factory.mktemp("s"), *args, workers=workers))
+        return made[-1]
+
+    yield start
+    for server in made:
+        server.end()
+
+
+def wait_until(true: Callable[[], bool], seconds: float) -> float:
+    started = time.monotonic()
+    while not true():
+        assert time.monotonic() - started < seconds
+        time.sleep(0.01)
+    return time.monotonic() - started
+
+
+def start_instance(server: Server, config: str = DENY) -> int:
+    with Caller(server.run_dir / "abuse-guard.sock") as caller:
+        return int(caller.call("plugin.StartInstance", {"Name": "abuse-guard", "Config": config})["Id"])
+
+
+def event(instance: int) -> dict[str, Any]:
+    return {"InstanceId": instance, "EventName": "access"}
+
+
+def test_every_worker_knows_an_instance_before_its_start_is_answered(serve: Callable[..., Server]) -> None:
+    server = serve(workers=3)
+    instance = start_instance(server)
+    callers = [Caller(server.run_dir / "abuse-guard.sock") for _ in range(9)]
+    for caller in callers:
+        assert caller.call("plugin.HandleEvent", event(instance))["EventId"] == instance
+        caller.close()
+
+
+def test_connections_are_balanced_also_after_a_worker_died(serve: Callable[..., Server]) -> None:
+    server = serve(workers=4)
+
+    def spread(callers: list[Caller]) -> Counter[int]:
+        return Counter(caller.call("plugin.GetStatus", {})["Pid"] for caller in callers)
+
+    callers = [Caller(server.run_dir / "passport.sock") for _ in range(32)]
+    assert set(spread(callers).values()) == {8}
+    victim = server.workers()[0]
+    os.kill(victim, signal.SIGKILL)
+    took = wait_until(lambda: len(server.workers()) == 4 and victim not in server.workers(), 3)
+    again = []
+    for caller in callers:
+        try:
+            caller.call("plugin.GetStatus", {})
+            again.append(caller)
+        except (ConnectionError, OSError):
+            caller.close()
+    assert len(again) == 24, "only the dead worker's connections are lost"
+    time.sleep(max(0.0, 1.0 - took))  # the new worker is ready within a second of the death
+    again += [Caller(server.run_dir / "passport.sock") for _ in range(8)]
+    assert max(spread(again).values()) <= 1.3 * 8
+    for caller in again:
+        caller.close()
+
+
+def test_a_new_worker_knows_the_configs_of_before(serve: Callable[..., Server]) -> None:
+    server = serve(workers=1)
+    instance = start_instance(server)
+    (worker,) = server.workers()
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: worker not in server.workers() and len(server.workers()) == 1, 3)
+    with Caller(server.run_dir / "abuse-guard.sock") as caller:  # waits in the kernel until one is ready
+        assert caller.call("plugin.HandleEvent", event(instance))["EventId"] == instance
+
+
+def test_a_reload_loses_no_connection_and_no_call(serve: Callable[..., Server]) -> None:
+    server = serve(workers=2)
+    instance = start_instance(server)
+    stop, failures, calls = threading.Event(), [], Counter[int]()
+
+    def load(number: int) -> None:
+        with Caller(server.run_dir / "abuse-guard.sock") as caller:
+            while not stop.is_set():
+                try:
+                    caller.call("plugin.HandleEvent", event(instance))
+                    calls[number] += 1
+                except (OSError, RuntimeError) as error:
+                    failures.append(repr(error))
+                    return
+
+    threads = [threading.Thread(target=load, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    before = set(server.workers())
+    for _ in range(3):
+        generation = set(server.workers())
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda old=generation: len(server.workers()) == 2 and not old & set(server.workers()), 15)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert min(calls.values()) > 50
+    assert not before & set(server.workers())
+
+
+def test_a_reload_with_a_bad_config_changes_nothing(serve: Callable[..., Server]) -> None:
+    server = serve()
+    before = server.workers()
+    server.config.write_text("isuers: []\n")
+    server.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "not reloaded" in server.log.read_text(), 5)
+    assert "unknown field 'isuers'" in server.log.read_text()
+    assert server.workers() == before
+    assert start_instance(server)
+
+
+def test_a_worker_that_hangs_is_killed_and_replaced(serve: Callable[..., Server]) -> None:
+    server = serve(workers=2)
+    victim = server.workers()[0]
+    os.kill(victim, signal.SIGSTOP)
+    wait_until(lambda: victim not in server.workers() and len(server.workers()) == 2, 5)
+    assert f"worker {victim} does not answer" in server.log.read_text()
+    assert start_instance(server)
+
+
+def test_a_whole_server_that_stood_still_goes_on_and_answers_nothing_late(
+    serve: Callable[..., Server],
+) -> None:
+    server = serve(workers=1)
+    instance = start_instance(server)
+    with Caller(server.run_dir / "abuse-guard.sock") as caller:
+        caller.call("plugin.HandleEvent", event(instance))
+        os.killpg(server.process.pid, signal.SIGSTOP)
+        threading.Timer(0.45, os.killpg, (server.process.pid, signal.SIGCONT)).start()
+        with pytest.raises((ConnectionError, OSError)):
+            caller.call("plugin.HandleEvent", event(instance))
+    assert start_instance(server) == instance
+
+
+def test_workers_end_with_their_supervisor(serve: Callable[..., Server]) -> None:
+    server = serve()
+    workers = server.workers()
+    server.process.kill()
+    server.process.wait()
+    wait_until(lambda: not [pid for pid in workers if Path(f"/proc/{pid}").exists()], 2)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_is_refused_and_told_how_to_be_let_in(serve: Callable[..., Server]) -> None:
+    server = serve()
+    path = server.run_dir / "express.sock"
+    for folder in (server.run_dir, *server.run_dir.parents):
+        if folder != Path("/") and folder != Path("/tmp"):
+            folder.chmod(folder.stat().st_mode | 0o011)
+    path.chmod(0o666)
+
+    def connect_as(user: int) -> int:
+        """In a child: 1 when the connection is closed at once, 2 when it stays open, 3 when there is none."""
+        child = os.fork()
+        if child:
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        answer = 3
+        try:
+            os.setgroups([])
+            os.setgid(user)
+            os.setuid(user)
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.settimeout(1)
+                sock.connect(str(path))
+                answer = 2 if sock.recv(1) else 1
+        except TimeoutError:
+            answer = 2
+        finally:
+            os._exit(answer)
+
+    assert connect_as(65534) == 1
+    wait_until(lambda: "refused a connection of uid 65534" in server.log.read_text(), 2)
+    assert "--allow-uid 65534" in server.log.read_text()
+    assert start_instance(server), "root is served"
+
+
+def test_garbage_on_a_socket_harms_nobody_else(serve: Callable[..., Server]) -> None:
+    server = serve(workers=1)
+    instance = start_instance(server)
+    noise = random.Random(7)
+    for lane in ("express", "abuse-guard"):
+        for _ in range(30):
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.connect(str(server.run_dir / f"{lane}.sock"))
+                sock.sendall(noise.randbytes(noise.randint(1, 2000)))
+    with Caller(server.run_dir / "abuse-guard.sock") as caller:
+        assert caller.call("plugin.HandleEvent", event(instance))["EventId"] == instance
+
+
+def test_a_batch_of_outcomes_may_reach_two_workers_and_counts_once(serve: Callable[..., Server]) -> None:
+    server = serve("--log-level", "debug", workers=2)
+    row = ["r1"] + [""] * 12
+    for _ in range(4):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(server.run_dir / "express.sock"))
+            sock.sendall(msgpack.packb(["o", "w-1", 0, [row]]))
+            assert msgpack.unpackb(sock.recv(100)[8:]) == {"k": "ok"}
+    wait_until(lambda: "outcomes of batch w-1: 1 rows" in server.log.read_text(), 2)
+    assert server.log.read_text().count("outcomes of batch w-1") == 1
