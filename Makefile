@@ -38,7 +38,7 @@ e2e: $(READY)    ## the end-to-end tests alone, on the sandbox
 lint: $(READY)   ## format and lint
 	$(BIN)/ruff format --check -q .
 	$(BIN)/ruff check -q .
-	@if command -v luacheck >/dev/null; then luacheck -q kong_plugins/adapter sandbox/lua; fi
+	@if command -v luacheck >/dev/null; then luacheck -q kong_plugins/adapter; fi
 
 types: $(READY)  ## mypy --strict
 	$(BIN)/mypy

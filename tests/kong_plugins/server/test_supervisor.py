@@ -108,6 +108,14 @@ def wait_until(true: Callable[[], bool], seconds: float) -> float:
     return time.monotonic() - started
 
 
+def running(pid: int) -> bool:
+    """Whether a process runs; one that has ended may wait for its new parent to take note."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def start_instance(server: Server, config: str = DENY) -> int:
     with Caller(server.run_dir / "abuse-guard.sock") as caller:
         return int(caller.call("plugin.StartInstance", {"Name": "abuse-guard", "Config": config})["Id"])
@@ -232,7 +240,7 @@ def test_workers_end_with_their_supervisor(serve: Callable[..., Server]) -> None
     workers = server.workers()
     server.process.kill()
     server.process.wait()
-    wait_until(lambda: not [pid for pid in workers if Path(f"/proc/{pid}").exists()], 2)
+    wait_until(lambda: not any(map(running, workers)), 2)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
