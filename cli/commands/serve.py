@@ -12,6 +12,14 @@ from cli import exit_codes
 from cli.report.lines import emit
 
 
+def parse_listen(text: str) -> tuple[str, int]:
+    """HOST:PORT; an IPv6 host stands in brackets. Raises click.BadParameter."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise click.BadParameter(f"{text!r} is not HOST:PORT", param_hint="--metrics-listen")
+    return host.strip("[]"), int(port)
+
+
 @click.command(name="serve")
 @click.option(
     "--run-dir",
@@ -51,6 +59,11 @@ from cli.report.lines import emit
 )
 @click.option("--allow-gid", type=int, multiple=True, help="A group whose members may connect.")
 @click.option(
+    "--metrics-listen",
+    metavar="HOST:PORT",
+    help="Serve /healthz, /readyz and /metrics there, for example 127.0.0.1:9542. Default: nowhere.",
+)
+@click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
 @click.option("--log-format", type=click.Choice(["human", "json"]), default="human", show_default=True)
@@ -63,6 +76,7 @@ def command(
     deadline: float,
     allow_uid: tuple[int, ...],
     allow_gid: tuple[int, ...],
+    metrics_listen: str | None,
     log_level: str,
     log_format: str,
     output: str,
@@ -87,13 +101,18 @@ def command(
 
     logs.configure(log_level, log_format)
     allowed = default_allowed(allow_uid, allow_gid)
-    options = Options(run_dir, config_path, workers, deadline, log_level, log_format, allowed)
+    metrics = parse_listen(metrics_listen) if metrics_listen else None
+    options = Options(run_dir, config_path, workers, deadline, log_level, log_format, allowed, metrics)
     told = {"ready": True, "run_dir": str(run_dir), "lane": lane, "workers": workers, "pid": os.getpid()}
     line = f"serving lane {lane} in {run_dir} with {workers} workers (pid {os.getpid()})"
     try:
         serve(options, lane, lambda: emit(output, told, line))  # type: ignore[arg-type] # a click.Choice
     except (ServerConfigError, RunDirError) as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:  # the run dir's errors are RunDirErrors
+        raise click.ClickException(
+            f"{metrics_listen}: {error.strerror or error}; choose another port"
+        ) from error
     except ValueError as error:
         raise click.ClickException(f"{config_path or 'server config'}: {error}") from error
     sys.exit(exit_codes.OK)

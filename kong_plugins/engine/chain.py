@@ -42,13 +42,13 @@ ORDER: tuple[Step, ...] = (
     Step("static-fallback", static_fallback.decide),
 )
 
-Chain = tuple[tuple[Filter, Any], ...]
-"""The steps of one route with their parsed configs, in order."""
+Chain = tuple[tuple[Filter, Any, str], ...]
+"""The steps of one route in order: the filter, its plugin's parsed config, the plugin's name."""
 
 
 def build(configs: Mapping[str, Any]) -> Chain:
     """The chain of a route from its gate plugins' parsed configs, by plugin name."""
-    return tuple((step.decide, configs[step.plugin]) for step in ORDER if step.plugin in configs)
+    return tuple((step.decide, configs[step.plugin], step.plugin) for step in ORDER if step.plugin in configs)
 
 
 def run(facts: Facts, chain: Chain, state: State, now: float) -> Verdict | tuple[Ask, ...]:
@@ -59,16 +59,17 @@ def run(facts: Facts, chain: Chain, state: State, now: float) -> Verdict | tuple
     """
     verdict = PASS
     asks: list[Ask] = []
-    for decide, config in chain:
+    for decide, config, plugin in chain:
         found = decide(facts, config, state, now)
         if found is None:
             continue
         if isinstance(found, Ask):
             asks.append(found)
             continue
-        verdict = merge(verdict, found)
         if found.is_exit:
+            verdict = found._replace(plugin=plugin)
             break
+        verdict = merge(verdict, found)
         if found.identity is not None:
             facts = facts._replace(identity=found.identity)
     return tuple(asks) if asks else verdict

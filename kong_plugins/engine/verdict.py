@@ -24,7 +24,8 @@ class Verdict(NamedTuple):
     status are marks on the service's response. service_headers: set on the request to the front server.
     upstream: name of the Kong upstream to use. prepared: content hash of the prepared answers of the
     route (static-fallback). memo: text that comes back with the outcome. reason: stable id of the rule
-    that decided. arm: canary arm. identity: who the token says the client is (passport only).
+    that decided. arm: canary arm. identity: who the token says the client is (passport only). plugin: the gate
+    plugin that answered the client; the chain fills it in.
     """
 
     status: int | None = None
@@ -37,6 +38,7 @@ class Verdict(NamedTuple):
     reason: str = ""
     arm: str = ""
     identity: Identity | None = None
+    plugin: str = ""
 
     @property
     def is_exit(self) -> bool:

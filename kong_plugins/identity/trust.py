@@ -64,6 +64,11 @@ class Trust:
         """Whether the server's config has an issuer of this name."""
         return issuer_name in self._issuers
 
+    def missing_keys(self) -> tuple[str, ...]:
+        """Issuers of which no key is known: their tokens cannot be verified now."""
+        sets = self._keys.snapshot().sets
+        return tuple(sorted(name for name in self._issuers if name not in sets))
+
     def verify(self, token: str, issuer_names: tuple[str, ...], now: float) -> Identity:
         """Who the token says the client is, if one of the named issuers signed it. now is Unix time.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from kong_plugins.engine.registry import field_names, parse_config
 from kong_plugins.engine.verdict import Verdict, to_wire
 from kong_plugins.server.bounded import Bounded
 from kong_plugins.server.deadline import Deadline, DeadlinePassed
+from kong_plugins.server.tally import Tally
 from kong_plugins.state.base import State
 from kong_plugins.static_fallback.prepared import to_wire as plan_to_wire
 
@@ -70,8 +72,7 @@ class Decider:
         self._chains = Bounded(limit)
         self._by_ids = Bounded(limit)
         self._plans = Bounded(limit)
-        self.decisions = 0
-        self.failures = 0
+        self.tally = Tally()
 
     def register(self, plugin: str, config_json: str | bytes) -> Registered:
         """Parse and keep one config (Kong's JSON text). Raises ConfigError."""
@@ -144,26 +145,31 @@ class Decider:
     def _decide(
         self, record: Sequence[Any], chain: engine_chain.Chain
     ) -> tuple[Verdict | None, dict[str, Any]]:
-        self.decisions += 1
         facts: Facts | None = None
+        started = time.perf_counter()
         try:
             facts = parse_facts(record)
             if self.state is None:
-                return None, {"v": PROTOCOL, "n": facts.request_id, "e": "no_state"}
+                return self._no_verdict(facts, "no_state")
             with self._deadline:
                 found = engine_chain.run(facts, chain, self.state, self._clock())
             if isinstance(found, Verdict):
+                self.tally.add(facts, found, time.perf_counter() - started)
                 return found, to_wire(found, facts.request_id, facts.tenant)
-            log.error("request %s: asks are not answered by this server: %s", facts.request_id, found)
-            reason = "unanswered"
+            return self._no_verdict(facts, "unanswered", f"asks are not answered by this server: {found}")
         except FactsError as error:
-            log.error("%s", error)
-            reason = "bad_facts"
+            return self._no_verdict(facts, "bad_facts", str(error))
         except DeadlinePassed:
-            log.error("request %s: the decision passed its deadline", facts.request_id if facts else "?")
-            reason = "deadline"
-        except Exception:  # the one guard of this boundary: a filter's error is the route's fail answer
-            log.exception("request %s: a filter failed", facts.request_id if facts else "?")
-            reason = "filter_error"
-        self.failures += 1
-        return None, {"v": PROTOCOL, "n": facts.request_id if facts else "", "e": reason}
+            return self._no_verdict(facts, "deadline", "the decision passed its deadline")
+        except Exception:  # noqa: BLE001 - the one guard: a filter's error is the route's fail answer
+            return self._no_verdict(facts, "filter_error", "a filter failed", trace=True)
+
+    def _no_verdict(
+        self, facts: Facts | None, reason: str, why: str = "", trace: bool = False
+    ) -> tuple[None, dict[str, Any]]:
+        request_id = facts.request_id if facts else ""
+        self.tally.fail(reason)
+        if why:
+            extra = {"request_id": request_id, "reason": reason}
+            log.error("request %s: %s", request_id or "?", why, exc_info=trace, extra=extra)
+        return None, {"v": PROTOCOL, "n": request_id, "e": reason}

@@ -11,7 +11,7 @@ from typing import Literal
 Format = Literal["human", "json"]
 HUMAN = "%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s"
 
-_JWS = re.compile(r"eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*(\.[A-Za-z0-9_-]*)?")
+_JWS = re.compile(r"eyJ[A-Za-z0-9_-]{5,}(\.[A-Za-z0-9_-]*){0,4}")
 _LINE_BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r", "\x00": "\\0"})
 
 

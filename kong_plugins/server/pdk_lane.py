@@ -100,7 +100,7 @@ class PdkLane:
         if method == "plugin.GetPluginInfo" and args and args[0] in PLUGINS:
             return plugin_info(args[0])
         if method == "plugin.GetStatus":
-            return {"Pid": os.getpid(), "Plugins": list(PLUGINS), "Decisions": self._decider.decisions}
+            return {"Pid": os.getpid(), "Plugins": list(PLUGINS), "Decisions": self._decider.tally.decisions}
         raise RpcError(f"unknown method {method[:80]}")
 
     def _start_instance(self, request: dict[str, Any]) -> dict[str, Any]:

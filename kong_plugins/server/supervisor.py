@@ -23,6 +23,8 @@ from typing import Any, NamedTuple
 from kong_plugins.server.bounded import Bounded
 from kong_plugins.server.channel import CONNECTION, Channel
 from kong_plugins.server.config import ServerConfigError
+from kong_plugins.server.health import Answer, Health, json_answer
+from kong_plugins.server.metrics import Metrics
 from kong_plugins.server.outcomes import Outcomes
 from kong_plugins.server.peers import Allowed, peer_of
 
@@ -47,6 +49,7 @@ class Options(NamedTuple):
     log_level: str
     log_format: str
     allowed: Allowed
+    metrics: tuple[str, int] | None = None
 
 
 class Handle:
@@ -87,7 +90,8 @@ class Supervisor:
         self._sockets = sockets
         self._validate = validate
         self._on_ready: Callable[[], None] | None = ready
-        self.outcomes = Outcomes()
+        self.metrics = Metrics()
+        self.outcomes = Outcomes(self.metrics.outcome)
         self._workers: list[Handle] = []
         self._generation = 0
         self._configs = Bounded(KEPT_CONFIGS)
@@ -106,6 +110,9 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopped.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._start(self.reload()))
+        health = Health({"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics})
+        if self._options.metrics is not None:
+            await health.start(*self._options.metrics)
         for _ in range(self._options.workers):
             self._spawn()
         self._start(self._watch())
@@ -115,11 +122,50 @@ class Supervisor:
         for worker in self._workers:
             worker.send("stop")
         await self._gone(list(self._workers), DRAIN_SECONDS)
+        health.close()
 
     def _start(self, work: Any) -> None:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    # health
+
+    def _serving(self) -> list[Handle]:
+        return [worker for worker in self._workers if worker.ready and not worker.leaving]
+
+    def _healthz(self) -> Answer:
+        serving = len(self._serving())
+        return json_answer(serving > 0, {"workers": serving, "wanted": self._options.workers})
+
+    def _readyz(self) -> Answer:
+        stats = [worker.stats for worker in self._serving()]
+        problems = []
+        if len(stats) < self._options.workers:
+            problems.append(f"{len(stats)} of {self._options.workers} workers serve")
+        if not all(each.get("state") for each in stats):
+            problems.append("the control state was never read: protected routes are closed (no_state)")
+        elif any(each.get("degraded") for each in stats):
+            problems.append("the control state may be old: its store is away")
+        problems += [f"no key of issuer {name}" for name in self._without_keys()]
+        return json_answer(not problems, {"ready": not problems, "problems": problems})
+
+    def _without_keys(self) -> list[str]:
+        return sorted({name for worker in self._serving() for name in worker.stats.get("without_keys", [])})
+
+    def _metrics(self) -> Answer:
+        serving = self._serving()
+        connections = Counter(dict.fromkeys(self._sockets, 0))
+        for worker in serving:
+            connections.update(worker.connections)
+        self.metrics.node(
+            workers=len(serving),
+            connections=dict(connections),
+            degraded=any(worker.stats.get("degraded", True) for worker in serving),
+            age=max((worker.stats.get("age", 0.0) for worker in serving), default=0.0),
+            without_keys=len(self._without_keys()),
+        )
+        return 200, "text/plain; version=0.0.4; charset=utf-8", self.metrics.text()
 
     # workers
 
@@ -152,6 +198,7 @@ class Supervisor:
             self._hand_out(message[1], fd)
         elif kind == "outcomes":
             if self.outcomes.take(*message[1:4]):
+                self.metrics.lost(message[2])
                 log.debug(
                     "outcomes of batch %s: %d rows, %d dropped", message[1], len(message[3]), message[2]
                 )
@@ -161,6 +208,8 @@ class Supervisor:
             self._known(worker, message[1])
         elif kind == "stats":
             worker.stats = message[1]
+            self.metrics.worker(message[1])
+            self.metrics.stood_still(message[1]["stalls"])
         elif kind == "ready":
             worker.ready = True
             log.info("worker %d is ready", worker.pid)
@@ -195,6 +244,7 @@ class Supervisor:
         if worker.leaving or self._stopping:
             return
         log.error("worker %d has ended (%s)", worker.pid, worker.process.returncode)
+        self.metrics.died()
         if worker.generation != self._generation or self._reloading:
             return
         quick = time.monotonic() - worker.started < 5
@@ -323,6 +373,7 @@ class Supervisor:
                 except OSError:
                     continue
                 if not self._options.allowed.admits(peer):
+                    self.metrics.refused()
                     log.error(
                         "refused a connection of uid %d (pid %d): add --allow-uid %d to admit it",
                         *(peer.uid, peer.pid, peer.uid),

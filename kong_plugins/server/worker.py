@@ -18,7 +18,7 @@ from typing import Any
 
 import uvloop
 
-from kong_plugins.identity.trust import build_trust
+from kong_plugins.identity.trust import Trust, build_trust
 from kong_plugins.server import logs
 from kong_plugins.server.channel import CONNECTION, Channel
 from kong_plugins.server.config import ServerConfig, load
@@ -71,20 +71,20 @@ class Worker:
         try:
             if not follower.start():
                 log.warning("control state is away: protected routes are closed until it is read once")
-            uvloop.run(self._serve(follower))
+            uvloop.run(self._serve(follower, trust))
         finally:
             follower.stop()
             trust.stop()
             store.close()
 
-    async def _serve(self, follower: Follower) -> None:
+    async def _serve(self, follower: Follower, trust: Trust) -> None:
         loop = asyncio.get_running_loop()
         self._stopped = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # the supervisor gets them and tells us
         self._channel = Channel(self._channel_socket, self._handle, self._stopped.set)
         self._deadline.install()
-        tasks = [loop.create_task(self._tick()), loop.create_task(self._tell(follower))]
+        tasks = [loop.create_task(self._tick()), loop.create_task(self._tell(follower, trust))]
         self._channel.send("ready", os.getpid())
         await self._stopped.wait()
         self._deadline.uninstall()
@@ -97,19 +97,24 @@ class Worker:
             await asyncio.sleep(TICK_SECONDS)
             self._connections.stall.tick()
 
-    async def _tell(self, follower: Follower) -> None:
+    async def _tell(self, follower: Follower, trust: Trust) -> None:
+        confirmed = time.monotonic()
         while True:
             await asyncio.sleep(STATS_SECONDS)
+            now = time.monotonic()
+            confirmed = confirmed if follower.degraded else now
             self._channel.send(
                 "stats",
                 {
-                    "decisions": self.decider.decisions,
-                    "failures": self.decider.failures,
+                    **self.decider.tally.report(),
                     "stalls": self._connections.stall.count,
                     "state": self.decider.state is not None,
                     "degraded": follower.degraded,
+                    "age": now - confirmed,
+                    "without_keys": list(trust.missing_keys()),
                 },
             )
+            self._connections.stall.count = 0
 
     def _lost(self, lane: str) -> None:
         self._channel.send("closed", lane)

@@ -77,7 +77,7 @@ def test_a_decision_that_passes_its_deadline_is_no_verdict(
         while True:
             pass
 
-    slow._chains.put("c", ((endless, None),))
+    slow._chains.put("c", ((endless, None, "passport"),))
     deadline.install()
     try:
         wire = slow.decide_chain("c", facts("r7"))
@@ -139,5 +139,5 @@ def test_a_filter_that_raises_is_no_verdict(decider: Decider, facts: Record, cap
     verdict, wire = decider.decide_ids([known.id], facts("r9"))
     assert verdict is None
     assert (wire["n"], wire["e"]) == ("r9", "filter_error")
-    assert decider.failures == 1
+    assert decider.tally.failures == {"filter_error": 1}
     assert "request r9" in caplog.text

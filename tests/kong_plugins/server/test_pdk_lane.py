@@ -69,7 +69,7 @@ def test_four_plugins_make_one_verdict_with_all_ids(
     assert verdict["u"] == "order-v2"
     assert verdict["p"]
     assert messages == 12
-    assert decider.decisions == 1, "the chain runs once a request"
+    assert decider.tally.decisions == 1, "the chain runs once a request"
 
 
 def test_the_last_plugin_answers_the_client_itself(

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgpack
 import pytest
+import requests
 
 KGATE = [sys.executable, "-m", "cli.main"]
 DENY = json.dumps({"deny": ["203.0.113.0/24"]})
@@ -24,10 +25,10 @@ DENY = json.dumps({"deny": ["203.0.113.0/24"]})
 class Server:
     """`kgate serve` with its workers, in a process group of its own."""
 
-    def __init__(self, folder: Path, *args: str, workers: int = 2) -> None:
+    def __init__(self, folder: Path, *args: str, workers: int = 2, redis: str = "") -> None:
         self.run_dir = folder / "run"
         self.config = folder / "server.yaml"
-        self.config.write_text("issuers: []\n")
+        self.config.write_text(f"issuers: []\nredis: {{url: '{redis}'}}\n" if redis else "issuers: []\n")
         self.log = folder / "log"
         env = {key: value for key, value in os.environ.items() if key != "REDIS_URL"}
         with self.log.open("w") as log:
@@ -91,8 +92,8 @@ class Caller:
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
     made: list[Server] = []
 
-    def start(*args: str, workers: int = 2) -> Server:
-        made.append(Server(tmp_path_factory.mktemp("s"), *args, workers=workers))
+    def start(*args: str, workers: int = 2, redis: str = "") -> Server:
+        made.append(Server(tmp_path_factory.mktemp("s"), *args, workers=workers, redis=redis))
         return made[-1]
 
     yield start
@@ -300,3 +301,44 @@ def test_a_batch_of_outcomes_may_reach_two_workers_and_counts_once(serve: Callab
             assert msgpack.unpackb(sock.recv(100)[8:]) == {"k": "ok"}
     wait_until(lambda: "outcomes of batch w-1: 1 rows" in server.log.read_text(), 2)
     assert server.log.read_text().count("outcomes of batch w-1") == 1
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def test_probes_and_metrics_of_a_whole_server(serve: Callable[..., Server]) -> None:
+    port = free_port()
+    server = serve("--metrics-listen", f"127.0.0.1:{port}", workers=2)
+
+    def get(path: str) -> requests.Response:
+        return requests.get(f"http://127.0.0.1:{port}{path}", timeout=5)
+
+    assert get("/healthz").json() == {"workers": 2, "wanted": 2}
+    wait_until(lambda: get("/readyz").status_code == 200, 3)
+    instance = start_instance(server)
+    record = [1, "r1", "203.0.113.9", "http", "GET", "h", "/", "/", "orders", "order", "food", "", ""]
+    with Caller(server.run_dir / "abuse-guard.sock") as caller:
+        step = {"EventId": instance, "Data": {"v": 1, "f": record, "g": ["abuse-guard"], "ids": []}}
+        assert caller.call("plugin.Step", step)["Data"]["Method"] == "kong.response.exit"
+    labels = 'plugin="abuse-guard",reason="ip_denied",route="orders",tenant="food",verdict="exit"'
+    line = f"kgate_requests_total{{{labels}}} 1.0"
+    wait_until(lambda: line in get("/metrics").text, 3)
+    assert "203.0.113.9" not in get("/metrics").text
+    os.kill(server.workers()[0], signal.SIGKILL)
+    wait_until(lambda: "kgate_worker_deaths_total 1.0" in get("/metrics").text, 3)
+
+
+def test_without_control_state_it_is_alive_but_not_ready(serve: Callable[..., Server]) -> None:
+    port, nobody = free_port(), free_port()
+    server = serve("--metrics-listen", f"127.0.0.1:{port}", workers=1, redis=f"redis://127.0.0.1:{nobody}/0")
+    assert requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5).status_code == 200
+    wait_until(lambda: "no_state" in requests.get(f"http://127.0.0.1:{port}/readyz", timeout=5).text, 3)
+    instance = start_instance(server)
+    record = [1, "r1", "198.51.100.7", "http", "GET", "h", "/", "/", "orders", "order", "food", "", ""]
+    with Caller(server.run_dir / "abuse-guard.sock") as caller:
+        step = {"EventId": instance, "Data": {"v": 1, "f": record, "g": ["abuse-guard"], "ids": []}}
+        set_ = caller.call("plugin.Step", step)["Data"]
+    assert set_["Args"][1] == {"v": 1, "n": "r1", "e": "no_state"}, "closed: no ids, no verdict"

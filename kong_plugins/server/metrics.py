@@ -1,0 +1,142 @@
+"""What the node tells Prometheus: the workers' tallies and the outcomes, added up by the supervisor.
+
+Labels are names of the configuration (tenant, route, plugin) and ids of rules; never users, addresses or paths. At
+most MAX_SERIES label sets of requests are kept, the rest counts as route "other".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from kong_plugins.server.outcomes import Outcome
+from kong_plugins.server.tally import BUCKETS
+
+MAX_SERIES = 20_000
+
+
+class _Decisions(Collector):
+    """The histogram of decision seconds: the workers send buckets, not single values."""
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(BUCKETS) + 1)
+        self.seconds = 0.0
+
+    def collect(self) -> Iterable[Metric]:
+        rows, total = [], 0
+        for bound, count in zip([*map(str, BUCKETS), "+Inf"], self.buckets, strict=True):
+            total += count
+            rows.append((bound, total))
+        family = HistogramMetricFamily(
+            "kgate_decision_seconds", "Seconds that a decision of the whole chain took."
+        )
+        family.add_metric([], rows, self.seconds)
+        yield family
+
+
+class Metrics:
+    """All metrics of one node."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        labels = ["tenant", "route", "plugin", "verdict", "reason"]
+        self._requests = Counter(
+            "kgate_requests",
+            "Decided requests; plugin and reason say who answered.",
+            labels,
+            registry=registry,
+        )
+        self._fails = Counter(
+            "kgate_fail_answers", "Requests without a verdict, by reason.", ["reason"], registry=registry
+        )
+        self._outcomes = Counter(
+            "kgate_outcomes",
+            "Answered requests by who made the answer (service, error, exit, kgate).",
+            ["tenant", "route", "status", "source"],
+            registry=registry,
+        )
+        self._lost = Counter(
+            "kgate_outcomes_lost", "Outcomes that Kong's workers dropped.", registry=registry
+        )
+        self._refused = Counter("kgate_refused_peers", "Connections of users not allowed.", registry=registry)
+        self._restarts = Counter("kgate_worker_deaths", "Workers that ended unasked.", registry=registry)
+        self._stalls = Counter("kgate_stalls", "Times that a worker stood still.", registry=registry)
+        self._workers = Gauge("kgate_workers", "Workers that serve.", registry=registry)
+        self._connections = Gauge("kgate_connections", "Connections by lane.", ["lane"], registry=registry)
+        self._degraded = Gauge("kgate_degraded", "1: the control state may be old.", registry=registry)
+        self._age = Gauge(
+            "kgate_state_age_seconds", "Since the control state was last confirmed.", registry=registry
+        )
+        self._no_keys = Gauge(
+            "kgate_issuers_without_keys", "Issuers of which no key is known.", registry=registry
+        )
+        self._decisions = _Decisions()
+        registry.register(self._decisions)
+        self._series: set[tuple[str, ...]] = set()
+
+    def _bounded(self, kind: str, tenant: str, route: str, *more: str) -> tuple[str, ...]:
+        found = (kind, tenant, route, *more)
+        if found in self._series or len(self._series) < MAX_SERIES:
+            self._series.add(found)
+            return found[1:]
+        return (tenant, "other", *more)
+
+    def worker(self, report: dict[str, Any]) -> None:
+        """Add a worker's report (Tally.report)."""
+        for tenant, route, plugin, reason, count in report["verdicts"]:
+            verdict = "exit" if plugin else "pass"
+            labels = self._bounded("r", tenant, route, plugin, verdict, reason)
+            self._requests.labels(*labels).inc(count)
+        for reason, count in report["failures"].items():
+            self._fails.labels(reason).inc(count)
+        mine = self._decisions
+        mine.buckets = [a + b for a, b in zip(mine.buckets, report["buckets"], strict=True)]
+        mine.seconds += report["seconds"]
+
+    def outcome(self, row: Outcome) -> None:
+        """Count what became of one request. A fail answer of the guard is seen here alone: no server knew of it."""
+        status = f"{row.status[:1]}xx" if row.status[:1] in "12345" and row.status else "none"
+        source = row.source if row.source in ("service", "error", "exit", "kgate") else "none"
+        labels = self._bounded("o", row.tenant, row.route, status, source)
+        self._outcomes.labels(*labels).inc()
+        if source == "kgate" and row.reason in GUARD_REASONS:
+            self._fails.labels(row.reason).inc()
+
+    def lost(self, rows: int) -> None:
+        """Rows that a worker of Kong had to drop."""
+        self._lost.inc(max(0, rows))
+
+    def refused(self) -> None:
+        """A connection of a user that is not allowed."""
+        self._refused.inc()
+
+    def died(self) -> None:
+        """A worker ended unasked."""
+        self._restarts.inc()
+
+    def stood_still(self, times: int) -> None:
+        """A worker stood still."""
+        self._stalls.inc(times)
+
+    def node(
+        self, workers: int, connections: dict[str, int], degraded: bool, age: float, without_keys: int
+    ) -> None:
+        """The state of now, before a scrape."""
+        self._workers.set(workers)
+        for lane, count in connections.items():
+            self._connections.labels(lane).set(count)
+        self._degraded.set(degraded)
+        self._age.set(age)
+        self._no_keys.set(without_keys)
+
+    def text(self) -> bytes:
+        """The exposition format of Prometheus."""
+        return generate_latest(self.registry)
+
+
+GUARD_REASONS = frozenset({"server_away", "breaker_open", "unprotected", "unreadable", "adapter_error"})
+"""Fail answers that Kong's worker gives without the server. `no_verdict` is counted where it was made."""

@@ -1,0 +1,102 @@
+"""Metrics: what is counted, and that no client can make them grow."""
+
+import pytest
+
+from kong_plugins.engine.facts import Facts
+from kong_plugins.engine.verdict import Verdict
+from kong_plugins.server import metrics, tally
+from kong_plugins.server.metrics import Metrics
+from kong_plugins.server.outcomes import Outcome
+from kong_plugins.server.tally import BUCKETS, Tally
+
+FACTS = Facts("r1", "203.0.113.9", "http", "GET", "h", "/secret/path", "/secret/path", "orders", "order", "food",
+              "", frozenset(), {})  # fmt: skip
+ROW = Outcome("r1", "orders", "order", "food", "200", "200", "1", "3", "service", "", "", "", "203.0.113.9")
+
+
+def test_a_report_holds_what_came_since_the_last_one() -> None:
+    counted = Tally()
+    counted.add(FACTS, Verdict(), 0.00002)
+    counted.add(FACTS, Verdict(), 0.02)
+    counted.add(FACTS, Verdict(status=403, plugin="abuse-guard", reason="ip_blocked"), 99)
+    counted.fail("deadline")
+    told = counted.report()
+    assert ["food", "orders", "", "", 2] in told["verdicts"]
+    assert ["food", "orders", "abuse-guard", "ip_blocked", 1] in told["verdicts"]
+    assert told["failures"] == {"deadline": 1}
+    assert sum(told["buckets"]) == 3
+    assert told["buckets"][-1] == 1, "slower than every bound"
+    again = counted.report()
+    assert (again["verdicts"], again["failures"], sum(again["buckets"])) == ([], {}, 0)
+    assert counted.decisions == 3
+
+
+def test_reports_of_workers_add_up() -> None:
+    found = Metrics()
+    for _ in range(2):
+        counted = Tally()
+        counted.add(FACTS, Verdict(status=401, plugin="passport", reason="token_missing"), 0.00002)
+        counted.fail("filter_error")
+        found.worker(counted.report())
+    text = found.text().decode()
+    labels = 'plugin="passport",reason="token_missing",route="orders",tenant="food",verdict="exit"'
+    assert f"kgate_requests_total{{{labels}}} 2.0" in text
+    assert 'kgate_fail_answers_total{reason="filter_error"} 2.0' in text
+    assert f'kgate_decision_seconds_bucket{{le="{BUCKETS[1]}"}} 2.0' in text
+    assert "kgate_decision_seconds_count 2.0" in text
+
+
+def test_outcomes_and_the_guards_own_answers() -> None:
+    found = Metrics()
+    found.outcome(ROW)
+    found.outcome(ROW._replace(status="503", source="kgate", reason="server_away"))
+    found.outcome(ROW._replace(status="403", source="kgate", reason="ip_blocked"))
+    found.outcome(ROW._replace(status="", source="<script>"))
+    found.lost(3)
+    found.lost(-1)
+    text = found.text().decode()
+    assert 'kgate_outcomes_total{route="orders",source="service",status="2xx",tenant="food"} 1.0' in text
+    assert 'kgate_outcomes_total{route="orders",source="none",status="none",tenant="food"} 1.0' in text
+    assert 'kgate_fail_answers_total{reason="server_away"} 1.0' in text
+    assert "ip_blocked" not in text.partition("kgate_fail_answers_total")[2].partition("# HELP")[0]
+    assert "kgate_outcomes_lost_total 3.0" in text
+
+
+def test_users_addresses_and_paths_are_no_labels() -> None:
+    counted, found = Tally(), Metrics()
+    counted.add(FACTS, Verdict(memo="alice"), 0.001)
+    found.worker(counted.report())
+    found.outcome(ROW)
+    text = found.text().decode()
+    assert not [word for word in ("alice", "203.0.113.9", "/secret", "r1") if word in text]
+
+
+def test_series_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "MAX_SERIES", 5)
+    monkeypatch.setattr(tally, "MAX_LABELS", 8)
+    counted, found = Tally(), Metrics()
+    for number in range(50):
+        counted.add(FACTS._replace(route=f"route-{number}"), Verdict(), 0.001)
+        found.outcome(ROW._replace(route=f"route-{number}"))
+    told = counted.report()
+    assert len(told["verdicts"]) == 9
+    assert sum(row[-1] for row in told["verdicts"]) == 50, "nothing is lost, only put together"
+    found.worker(told)
+    text = found.text().decode()
+    routes = {line.split('route="')[1].split('"')[0] for line in text.splitlines() if 'route="' in line}
+    assert len(routes) <= 6
+    assert "other" in routes
+
+
+def test_gauges_of_the_node() -> None:
+    found = Metrics()
+    found.node(workers=2, connections={"express": 7}, degraded=True, age=1.5, without_keys=1)
+    text = found.text().decode()
+    for line in (
+        "kgate_workers 2.0",
+        'kgate_connections{lane="express"} 7.0',
+        "kgate_degraded 1.0",
+        "kgate_state_age_seconds 1.5",
+        "kgate_issuers_without_keys 1.0",
+    ):
+        assert line in text
