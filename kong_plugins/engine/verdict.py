@@ -76,12 +76,12 @@ def _flat(pairs: Pairs) -> list[str]:
     return [text for pair in pairs for text in pair]
 
 
-def to_wire(verdict: Verdict, request_id: str, tenant: str) -> dict[str, Any]:
-    """The record that the adapter applies (docs/protocol.md). Empty fields are left out.
+def to_wire(verdict: Verdict, request_id: str, tenant: str, protocol: int = PROTOCOL) -> dict[str, Any]:
+    """The record that an adapter of this protocol applies (docs/protocol.md). Empty fields are left out.
 
     Lists of headers are flat [name, value, ...]: an empty Lua table has no type of its own.
     """
-    wire: dict[str, Any] = {"v": PROTOCOL, "n": request_id}
+    wire: dict[str, Any] = {"v": protocol, "n": request_id}
     if tenant:
         wire["tn"] = tenant
     if verdict.status is not None:

@@ -155,7 +155,7 @@ class Decider:
                 found = engine_chain.run(facts, chain, self.state, self._clock())
             if isinstance(found, Verdict):
                 self.tally.add(facts, found, time.perf_counter() - started)
-                return found, to_wire(found, facts.request_id, facts.tenant)
+                return found, to_wire(found, facts.request_id, facts.tenant, record[0])
             return self._no_verdict(facts, "unanswered", f"asks are not answered by this server: {found}")
         except FactsError as error:
             return self._no_verdict(facts, "bad_facts", str(error))

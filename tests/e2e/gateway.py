@@ -68,7 +68,7 @@ class Gateway:
         self.redis: RedisServer | None = None
         self.processes: dict[str, subprocess.Popen[str]] = {}
         self.upstreams = {name: Upstream(name) for name in ("main", "canary", "test")}
-        self.refused_port = free_port()
+        self.refused_port, self.metrics_port = free_port(), free_port()
         self.env = dict(os.environ, PYTHONUNBUFFERED="1")
         self.env.pop("REDIS_URL", None)
 
@@ -97,8 +97,22 @@ class Gateway:
             self.env["REDIS_URL"] = self.redis.url
 
     def start_server(self) -> None:
-        self._spawn("server", "serve", "--run-dir", str(self.run_dir), "--lane", self.lane,
-                    "--config", str(self.dir / "server.yaml"))  # fmt: skip
+        args = [
+            "--run-dir",
+            str(self.run_dir),
+            "--lane",
+            self.lane,
+            "--config",
+            str(self.dir / "server.yaml"),
+        ]
+        self._spawn("server", "serve", *args, "--metrics-listen", f"127.0.0.1:{self.metrics_port}")
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that have these labels."""
+        text = requests.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5).text
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        rows = [line for line in text.splitlines() if line.startswith((name + "{", name + " "))]
+        return sum(float(row.rpartition(" ")[2]) for row in rows if all(label in row for label in wanted))
 
     def _start_sandbox(self) -> None:
         ready = self._spawn("sandbox", "sandbox", "--run-dir", str(self.run_dir), "--lane", self.lane,

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kong_plugins.engine.facts import PROTOCOL
 from kong_plugins.server.deadline import Deadline
 from kong_plugins.server.decider import ConfigError, Decider, UnknownConfig, config_id, config_text
 
@@ -117,6 +118,16 @@ def test_a_chain_is_kept_under_its_own_hash_only(decider: Decider, facts: Record
 def test_a_chain_of_odd_parts_is_refused(decider: Decider) -> None:
     with pytest.raises(ConfigError, match="pairs"):
         decider.register_chain(chain_of("abuse-guard"), ["abuse-guard"])
+
+
+def test_the_adapter_of_the_version_before_gets_an_answer_of_its_own_version(
+    decider: Decider, facts: Record
+) -> None:
+    known = decider.register("abuse-guard", "{}")
+    before = [PROTOCOL - 1, *facts()[1:]]
+    assert decider.decide_ids([known.id], before)[1]["v"] == PROTOCOL - 1
+    too_old = [PROTOCOL - 2, *facts()[1:]]
+    assert decider.decide_ids([known.id], too_old)[1]["e"] == "bad_facts"
 
 
 def test_without_control_state_there_is_no_verdict(facts: Record) -> None:
