@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 KEEP ?=
 LANE ?= both
 
-.PHONY: demo test check lint types format e2e clean help
+.PHONY: chaos demo test check lint types format e2e clean help
 
 help:            ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -34,6 +34,9 @@ check: test      ## what CI runs
 
 e2e: $(READY)    ## the end-to-end tests alone, on the sandbox
 	$(BIN)/python -m pytest -q tests/e2e
+
+chaos: $(READY)  ## the long tests of failures under load
+	$(BIN)/python -m pytest -q -m chaos tests
 
 lint: $(READY)   ## format and lint
 	$(BIN)/ruff format --check -q .

@@ -93,7 +93,13 @@ def token(secret: str) -> str:
 
 
 def bench(
-    wanted: Sequence[Target], headers: dict[str, str], rounds: int, seconds: float, connections: int, say: Any
+    wanted: Sequence[Target],
+    headers: dict[str, str],
+    rounds: int,
+    seconds: float,
+    connections: int,
+    say: Any,
+    warm_up: float = 1.0,
 ) -> dict[str, Any]:
     """Measure all targets in turn, `rounds` times. Raises BenchError."""
     measured: dict[str, list[dict[str, Any]]] = {target.name: [] for target in wanted}
@@ -103,7 +109,7 @@ def bench(
         return load(target.url, headers, connections=connections, seconds=length, with_wrk=with_wrk)
 
     for target in wanted:
-        once(target, 1.0)
+        once(target, warm_up)
     for number in range(rounds):
         for target in wanted:
             say(f"round {number + 1}/{rounds}: {target.name}")

@@ -147,6 +147,10 @@ class Gateway:
         if number in (signal.SIGKILL, signal.SIGTERM):
             _end(process)
 
+    def server_workers(self) -> list[int]:
+        pid = self.processes["server"].pid
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     def kgate(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run([*KGATE, *args], capture_output=True, text=True, env=self.env, timeout=60)
         if check:

@@ -1,6 +1,8 @@
 """The guard: without a verdict a protected route is closed, whatever happened to the plugin server."""
 
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -82,6 +84,91 @@ def test_many_clients_of_a_hung_server_pass_never(
         answers = list(pool.map(lambda _: client("/secure/echo", token=token()), range(40)))
     assert {answer.status for answer in answers} == {503}
     assert reached() == before
+
+
+class Load:
+    """Clients that ask for one thing again and again, until the block ends; `answers` has what each got."""
+
+    def __init__(self, client: Client, clients: int = 6) -> None:
+        self._client, self._clients = client, clients
+        self._stop = threading.Event()
+        self.answers: list[Answer] = []
+
+    def _ask(self) -> None:
+        while not self._stop.is_set():
+            self.answers.append(self._client("/secure/echo", token=token()))
+
+    def __enter__(self) -> "Load":
+        self._pool = ThreadPoolExecutor(self._clients)
+        self._running = [self._pool.submit(self._ask) for _ in range(self._clients)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for each in self._running:
+            each.result(30)
+        self._pool.shutdown()
+
+    def statuses(self) -> set[int]:
+        return {answer.status for answer in self.answers}
+
+
+def unverified(gateway: Gateway, since: int) -> int:
+    """Requests to the protected routes that reached the upstream without a passport."""
+    seen = gateway.upstreams["main"].seen[since:]
+    return sum(1 for each in seen if not each.values("X-Passport"))
+
+
+CHAOS = pytest.mark.chaos
+
+
+@pytest.mark.parametrize("seconds", [pytest.param(0.1, marks=CHAOS), 0.45, pytest.param(1.2, marks=CHAOS)])
+def test_a_stall_under_load_costs_503_at_most(server: Gateway, client: Client, seconds: float) -> None:
+    """A late answer that reached another request would be Kong's 500, or another user's passport."""
+    since = len(server.upstreams["main"].seen)
+    with Load(client) as load:
+        time.sleep(0.3)
+        server.signal_server(signal.SIGSTOP)
+        time.sleep(seconds)
+        server.signal_server(signal.SIGCONT)
+        time.sleep(1)
+    assert load.statuses() <= {200, 503}
+    assert load.answers[-1].status == 200, "it goes on by itself"
+    assert unverified(server, since) == 0
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "worker killed",
+        "reloaded",
+        pytest.param("server killed", marks=CHAOS),
+        pytest.param("configuration pushed", marks=CHAOS),
+    ],
+)
+def test_under_load_nothing_passes_unverified(server: Gateway, client: Client, what: str) -> None:
+    since = len(server.upstreams["main"].seen)
+    with Load(client) as load:
+        time.sleep(0.3)
+        if what == "worker killed":
+            os.kill(server.server_workers()[0], signal.SIGKILL)
+        elif what == "server killed":
+            server.signal_server(signal.SIGKILL)
+            server.start_server()
+        elif what == "reloaded":
+            server.processes["server"].send_signal(signal.SIGHUP)
+            time.sleep(1.5)
+        elif server.mode == "dbless":
+            config = server.config()
+            config["services"][0]["tags"] = ["changed"]
+            server.push(config)
+            server.push(server.config())
+        time.sleep(0.7)
+    assert load.statuses() <= {200, 503}
+    assert unverified(server, since) == 0
+    # the sandbox is one process: while it takes a configuration it answers nobody in time
+    if what == "reloaded" or (what == "configuration pushed" and server.given):
+        assert [answer.body for answer in load.answers if answer.status != 200] == []
 
 
 def test_after_a_restart_it_works_without_mixing_up_configs(server: Gateway, client: Client) -> None:
