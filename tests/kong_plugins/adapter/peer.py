@@ -16,6 +16,13 @@ def framed(answer: Any) -> bytes:
     return b"%08x" % len(body) + body
 
 
+def flat(message: Any) -> bytes:
+    """What a cosocket sends: text, or the texts of a table and of the tables in it."""
+    if isinstance(message, bytes):
+        return message
+    return b"".join(flat(message[i]) for i in range(1, len(message) + 1))
+
+
 class Scripted:
     """Plays connections in the order in which they are dialled.
 
@@ -48,7 +55,8 @@ class Scripted:
             note("connect", path.decode(), self.world.py(options) if options is not None else None)
             return (None, script["connect"].encode()) if "connect" in script else 1
 
-        def send(_: Any, message: bytes) -> Any:
+        def send(_: Any, message: Any) -> Any:
+            message = flat(message)
             note("send", message)
             return (None, script["send"].encode()) if "send" in script else len(message)
 
@@ -152,7 +160,8 @@ def real_dial(world: Any) -> Callable[[], None]:
                 data += chunk
             return data
 
-        def send(_: Any, message: bytes) -> Any:
+        def send(_: Any, message: Any) -> Any:
+            message = flat(message)
             try:
                 state["sock"].sendall(message)
             except OSError:

@@ -106,6 +106,28 @@ def test_against_a_real_socket(world, tmp_path):
     assert records[0].headers == {"origin": "\udcff"}
 
 
+def test_a_shorter_message_after_a_longer_one_holds_nothing_of_it(world, tmp_path):
+    lengths = []
+
+    def handle(message):
+        lengths.append(len(message[2]))
+        return {"v": 1, "n": "rid", "ch": message[1]}
+
+    hang_up = real_dial(world)
+    path = tmp_path / "express.sock"
+    server = Server(path, handle)
+    express, chain = world.module("kgate.express"), world.module("kgate.chain")
+    plan = world.table({"n": 1, "names": ["passport"], "confs": [{"fail": "closed"}]})
+    try:
+        for n in (15, 13, 15):
+            packed = express.pack_facts(world.table(FACTS), n)
+            express.decide(str(path).encode(), chain.of(plan), packed)
+    finally:
+        hang_up()
+        server.close()
+    assert lengths == [15, 13, 15]
+
+
 def test_a_closed_pooled_connection_is_replaced(world, tmp_path):
     answers = iter([{"v": 1}, None, {"v": 2}])
     real_dial(world)

@@ -42,6 +42,7 @@ def test_configs_travel_once_and_then_the_hash_is_enough(
     assert first == second
     assert (first["ch"], first["n"], first["u"]) == (chain, "r1", "order-v2")
     assert first["s"][0] == "X-Passport"
+    assert list(first)[-1] == "n", "what differs in each answer stands last"
 
 
 def test_a_blocked_address_is_answered_by_the_gateway(

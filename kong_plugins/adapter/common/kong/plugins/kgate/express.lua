@@ -2,7 +2,7 @@
 
 local mp = require "kong.plugins.kgate.mp"
 
-local find, tonumber, type, concat = string.find, tonumber, type, table.concat
+local find, tonumber, type = string.find, tonumber, type
 local ngx = ngx
 
 local M = {}
@@ -70,7 +70,7 @@ local function exchange(path, message, fresh)
   return answer
 end
 
---- Send one packed request and return the answer as a table, or nil and the reason.
+--- Send one packed request (text, or a table of parts) and return the answer as a table, or nil and the reason.
 function M.call(path, message)
   local answer, err, stale = exchange(path, message, false)
   if not answer and stale then
@@ -79,22 +79,48 @@ function M.call(path, message)
   return answer, err
 end
 
--- Used from the start of packing to the end of it, never over a yield.
-local parts = {}
+-- A message goes out as a table of its parts and never becomes one Lua string: LuaJIT hashes only some of a long
+-- string's bytes, so thousands of messages that differ in the request id alone would fall into one bucket of its string
+-- table and be compared with each other. Measured on Kong 3.9.3: half of the worker's time.
+local free, n_free = {}, 0
+local MAX_FREE = 64
 
---- The packed facts: the list with the protocol number first and n entries.
+local function take_parts()
+  if n_free == 0 then
+    return {}
+  end
+  local parts = free[n_free]
+  free[n_free] = nil
+  n_free = n_free - 1
+  return parts
+end
+
+local function give_back(parts)
+  if n_free < MAX_FREE then
+    n_free = n_free + 1
+    free[n_free] = parts
+  end
+end
+
+--- The facts as parts of a message: the list with the protocol number first and n entries. For one `decide`.
 function M.pack_facts(facts, n)
+  local parts = take_parts()
   parts[1] = mp.array(n)
   parts[2] = mp.int(facts[1])
-  return concat(parts, "", 1, mp.put_texts(parts, 2, facts, 2, n))
+  local last = mp.put_texts(parts, 2, facts, 2, n)
+  for i = #parts, last + 1, -1 do
+    parts[i] = nil -- of a longer message before
+  end
+  return parts
 end
 
 --- Ask for the verdict of a chain (of chain.lua) on packed facts; sends the configs when the server does not know it.
 function M.decide(path, chain, packed)
-  local answer, err = M.call(path, "\x93" .. chain.head .. packed)
+  local answer, err = M.call(path, { "\x93", chain.head, packed })
   if answer and answer.e == "config" then
-    answer, err = M.call(path, "\x94" .. chain.head .. packed .. chain.configs)
+    answer, err = M.call(path, { "\x94", chain.head, packed, chain.configs })
   end
+  give_back(packed)
   return answer, err
 end
 
