@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 KEEP ?=
 LANE ?= both
 
-.PHONY: chaos demo test check lint types format e2e clean help
+.PHONY: bench-wire bench-gateway chaos demo test check lint types format e2e clean help
 
 help:            ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -34,6 +34,12 @@ check: test      ## what CI runs
 
 e2e: $(READY)    ## the end-to-end tests alone, on the sandbox
 	$(BIN)/python -m pytest -q tests/e2e
+
+bench-wire: $(READY)  ## the plugin server against kong-python-pluginserver, JSON
+	@$(BIN)/python -m bench.wire --json
+
+bench-gateway: $(READY)  ## load through a running Kong (PROXY="express=URL", see examples/bench)
+	@$(BIN)/python -m bench.gateway $(foreach p,$(PROXY),--proxy $(p)) --routes $(or $(ROUTES),base,lua,express)
 
 chaos: $(READY)  ## the long tests of failures under load
 	$(BIN)/python -m pytest -q -m chaos tests

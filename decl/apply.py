@@ -85,7 +85,11 @@ class _Push(NamedTuple):
 
     def run(self) -> State:
         """Raises AdminError; an uncertain one only when the node's hash could not be read afterwards."""
-        if self.node.config_hash() == self.hash:
+        try:
+            stored = self.node.config_hash()
+        except AdminError as error:  # nothing was sent yet, so nothing is uncertain
+            raise AdminError(error.node, error.reason, error.status) from error
+        if stored == self.hash:
             return "unchanged"
         if not self._post():
             return "unchanged"

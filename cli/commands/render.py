@@ -75,13 +75,17 @@ def _write(
     if out is None:
         click.echo(content.decode("utf-8"), nl=not private)
         return
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    target = out.resolve()  # a link stays a link
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
+        if target.exists() and not target.is_file():
+            target.write_bytes(content)  # a device or a pipe: it must not be replaced
+            return
         # a reader sees the old file or the new one; server.yaml may name secrets
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if private else 0o644)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-        temporary.replace(out)
+        temporary.replace(target)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise FailedError(f"cannot write {out}: {error.strerror}") from error

@@ -72,8 +72,11 @@ def _redis(path: Path | None, raw: Any, env: Mapping[str, str]) -> RedisConfig:
     poll = raw.get("poll_seconds", 1.0)
     if isinstance(poll, bool) or not isinstance(poll, int | float) or not 0.05 <= poll <= 60:
         raise ServerConfigError(f"{path}: redis.poll_seconds: expected 0.05 to 60 seconds")
+    for field in ("url", "namespace"):
+        if not isinstance(raw.get(field, ""), str):
+            raise ServerConfigError(f"{path}: redis.{field}: expected text")
     return RedisConfig(
         url=raw.get("url") or env.get("REDIS_URL"),
-        namespace=str(raw.get("namespace", "default")),
+        namespace=raw.get("namespace", "default"),
         poll_seconds=float(poll),
     )

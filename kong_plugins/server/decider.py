@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from kong_plugins.engine import chain as engine_chain
 from kong_plugins.engine.facts import PROTOCOL, Facts, FactsError, parse_facts
-from kong_plugins.engine.registry import field_names, parse_config
+from kong_plugins.engine.problem import problem
+from kong_plugins.engine.registry import PLUGINS, field_names, parse_config
 from kong_plugins.engine.verdict import Verdict, to_wire
 from kong_plugins.server.bounded import Bounded
 from kong_plugins.server.deadline import Deadline, DeadlinePassed
@@ -28,6 +29,12 @@ MAX_CONFIGS = 20_000
 
 class ConfigError(ValueError):
     """A config that cannot be used: the message names plugin and field."""
+
+
+class Refused(NamedTuple):
+    """Stands for a config that cannot be used, and why."""
+
+    error: str
 
 
 class UnknownConfig(LookupError):
@@ -53,6 +60,12 @@ def config_id(plugin: str, text: str) -> int:
     """A 52-bit content hash of a config's text: exact in a Lua number."""
     digest = hashlib.blake2b(f"{plugin}\0{text}".encode("utf-8", "surrogateescape"), digest_size=8)
     return int.from_bytes(digest.digest(), "big") >> 12
+
+
+def _bad_config(facts: Facts, _config: Any, _state: State, _now: float) -> Verdict:
+    """The filter of a route one of whose configs was refused."""
+    detail = "A configuration of the gateway on this route cannot be used."
+    return problem(503, "bad_config", detail, facts.request_id)
 
 
 class Decider:
@@ -97,6 +110,23 @@ class Decider:
             self._plans.put(plan.hash, plan)
         return known
 
+    def register_any(self, plugin: str, config_json: str | bytes) -> Registered:
+        """As `register`, but a gate plugin's config with a bad value is kept as what it is: it answers 503.
+
+        Refusing its StartInstance would look to Kong's worker like a server that is away, and close other
+        routes with this one. Raises ConfigError for what is no gate plugin's config at all.
+        """
+        try:
+            return self.register(plugin, config_json)
+        except ConfigError as error:
+            if plugin not in PLUGINS:
+                raise
+            log.error("%s: its routes answer 503", error)
+            text = f"refused {plugin} {config_json!r}"
+            known = Registered(config_id(plugin, text), plugin, text, Refused(str(error)))
+            self._configs.put(known.id, known)
+            return known
+
     def config(self, instance_id: int) -> Registered:
         """The config of an id. Raises UnknownConfig."""
         found: Registered | None = self._configs.get(instance_id)
@@ -135,7 +165,9 @@ class Decider:
         key = tuple(ids)
         chain = self._by_ids.get(key)
         if chain is None:
-            chain = engine_chain.build({found.plugin: found.config for found in map(self.config, key)})
+            configs = {found.plugin: found.config for found in map(self.config, key)}
+            refused = any(isinstance(config, Refused) for config in configs.values())
+            chain = ((_bad_config, None, "kgate"),) if refused else engine_chain.build(configs)
             self._by_ids.put(key, chain)
         return self._decide(record, chain)
 

@@ -27,6 +27,8 @@ from kong_plugins.server.frames import LATER, Connections, FrameProtocol, pack
 log = logging.getLogger("kgate.pdk")
 
 RECORD = "kgate"
+REASON_HEADER = "X-Kgate-Reason"
+"""For Kong's log; the adapter takes it away before the client sees it."""
 _GET = {"Method": "kong.ctx.shared.get", "Args": [RECORD]}
 _RET = "ret"
 
@@ -106,7 +108,7 @@ class PdkLane:
     def _start_instance(self, request: dict[str, Any]) -> dict[str, Any]:
         name = request["Name"]
         try:
-            known = self._decider.register(name, request["Config"])
+            known = self._decider.register_any(name, request["Config"])
         except ConfigError as error:
             log.error("config refused: %s", error)
             raise RpcError(str(error)) from error
@@ -145,7 +147,8 @@ class PdkLane:
         except UnknownConfig as error:
             raise RpcError(str(error)) from error
         if verdict is not None and verdict.is_exit:
-            return {"Method": "kong.response.exit", "Args": exit_args(verdict)}
+            told = verdict._replace(headers=(*verdict.headers, (REASON_HEADER, verdict.reason)))
+            return {"Method": "kong.response.exit", "Args": exit_args(told)}
         if verdict is not None:
             wire["ids"] = ids  # without a verdict the guard must miss them
         return _set(wire)

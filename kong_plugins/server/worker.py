@@ -165,7 +165,7 @@ class Worker:
 
     def _register(self, plugin: str, text: str) -> None:
         try:
-            self.decider.register(plugin, text)
+            self.decider.register_any(plugin, text)
         except ConfigError as error:
             # another worker took it a moment ago: a reload with other code
             log.error("config refused: %s", error)

@@ -1,5 +1,8 @@
 import hashlib
 import json
+import os
+import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -85,3 +88,22 @@ def test_a_file_that_cannot_be_written(project_dir: Path) -> None:
     result = RUN.invoke(main, ["render", "-o", "no/such/folder/kong.json"])
     assert result.exit_code == exit_codes.FAILED
     assert result.stderr == "kgate: cannot write no/such/folder/kong.json: No such file or directory\n"
+
+
+def test_a_device_or_a_pipe_is_written_to_and_not_replaced(project_dir: Path) -> None:
+    os.mkfifo("pipe")
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(Path("pipe").read_bytes()))
+    reader.start()
+    assert RUN.invoke(main, ["render", "-o", "pipe"]).exit_code == 0
+    reader.join(5)
+    assert stat.S_ISFIFO(os.stat("pipe").st_mode)
+    assert json.loads(read[0])["_format_version"] == "3.0"
+
+
+def test_a_link_stays_a_link(project_dir: Path) -> None:
+    Path("real.json").write_text("old")
+    Path("link.json").symlink_to("real.json")
+    assert RUN.invoke(main, ["render", "-o", "link.json"]).exit_code == 0
+    assert Path("link.json").is_symlink()
+    assert "_format_version" in Path("real.json").read_text()

@@ -171,6 +171,13 @@ def test_refusals(
     assert reason in results[0].reason
 
 
+def test_a_node_that_fails_before_anything_is_sent_has_failed(
+    stubs: list[AdminStub], rendered: Rendered, project: Project
+) -> None:
+    stubs[0].on_status = lambda: Answer(500, {"message": "An unexpected error occurred"})
+    assert states(run(stubs[:1], rendered, project)) == ["failed"]
+
+
 def test_after_an_unclear_answer_the_hash_decides(
     stubs: list[AdminStub], rendered: Rendered, project: Project
 ) -> None:

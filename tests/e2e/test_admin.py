@@ -75,6 +75,33 @@ def test_the_adapter_is_global_only(gateway: Gateway, name: str, scope: str) -> 
 
 
 @pytest.mark.usefixtures("restored")
+def test_a_gate_route_without_the_guard_is_closed(gateway: Gateway, client: Client) -> None:
+    made = document(gateway, plugins=[{"name": "passport", "config": {"issuers": ["main"]}}])
+    made["plugins"] = [plugin for plugin in made["plugins"] if plugin["name"] != "kgate"]
+    assert gateway.post_raw(made).status_code == 201
+    wait_until(lambda: client("/bare/echo", token=token()).status != 404, 2, "the new configuration")
+    before = gateway.reached()
+    assert client("/bare/echo", token=token()).status == 503
+    assert gateway.reached() == before
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_refused_config_closes_its_own_route_only(gateway: Gateway, client: Client) -> None:
+    made = document(gateway, plugins=[{"name": "abuse-guard", "config": {"deny": ["no address"]}}])
+    good = {
+        "name": "good",
+        "paths": ["/good"],
+        "plugins": [{"name": "passport", "config": {"issuers": ["main"]}}],
+    }
+    made["services"][0]["routes"].append(good)
+    assert gateway.post_raw(made).status_code == 201
+    wait_until(lambda: client("/good/echo", token=token()).status == 200, 2, "the new configuration")
+    for _ in range(8):
+        assert client("/bare/echo").status == 503
+        assert client("/good/echo", token=token()).status == 200
+
+
+@pytest.mark.usefixtures("restored")
 @pytest.mark.parametrize("name", ["kgate", "kgate-facts"])
 def test_a_nested_instance_of_the_adapter_disarms_nothing(
     gateway: Gateway, client: Client, name: str

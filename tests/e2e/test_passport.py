@@ -50,6 +50,7 @@ def test_anything_else_is_refused_and_reaches_nobody(
     assert answer.headers["content-type"].startswith("application/problem+json")
     assert answer.headers["www-authenticate"].startswith("Bearer")
     assert reason is None or answer.reason == reason
+    assert "x-kgate-reason" not in answer.headers, "that is for the log"
     assert reached() == 0
 
 

@@ -133,6 +133,7 @@ kong = {
       header[name] = before and { before, value } or value
     end,
     clear_header = function(name) header[name] = nil end,
+    get_header = function(name) return header[name] end,
   },
 }
 

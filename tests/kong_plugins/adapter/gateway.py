@@ -17,7 +17,8 @@ GATE = """
     local rec = kong.ctx.shared.kgate
     if mode == "silent" then return end
     if mode == "error" then error("starting instance: no data") end
-    if mode == "exit" then return kong.response.exit(401, "theirs", { ["Content-Type"] = "text/plain" }) end
+    if mode == "exit" then return kong.response.exit(401, "theirs", {
+        ["Content-Type"] = "text/plain", ["X-Kgate-Reason"] = "token_missing" }) end
     local ids = { unpack(rec.ids) }
     ids[#ids + 1] = index
     if not last then
@@ -58,11 +59,15 @@ class Gateway:
                 "kgate-facts": {"socket": "/s", "headers": ["authorization"]},
             }
         )
-        self.with_facts = options.get("with_facts", True)
+        self.adapter = ["kgate-facts", "kgate"] if options.get("with_facts", True) else ["kgate"]
         self.route = world.table({"id": "R", "name": "route", "tags": options.get("tags", [])})
         self.service = world.table({"id": "S", "name": "service"})
         # one configuration: the plugin table must stay the same over requests
         self.ctx = world.fake[b"ctx"](self.route, self.service, self.confs, self.own)
+
+    def without_guard(self, with_facts: bool) -> None:
+        """Only kgate-facts of the adapter is enabled, or nothing of it."""
+        self.adapter = ["kgate-facts"] if with_facts else []
 
     def _gate(self, lane: str, modes: dict[str, str], fields: dict[str, Any]) -> list[Any]:
         world, entries = self.world, []
@@ -93,8 +98,9 @@ class Gateway:
         for key, value in self.ctx.items():
             ngx[b"ctx"][key] = value
         plugins = [world.table([name, world.module(f"{name}.handler")._table, self.own[name.encode()]])
-                   for name in (["kgate-facts", "kgate"] if self.with_facts else ["kgate"])]  # fmt: skip
-        plugins[-1:-1] = self._gate(lane, modes or {}, fields or {})
+                   for name in self.adapter]  # fmt: skip
+        at = self.adapter.index("kgate") if "kgate" in self.adapter else len(plugins)
+        plugins[at:at] = self._gate(lane, modes or {}, fields or {})
         if after is not None:
             plugins.append(world.table(["later", after, {}]))
         service = world.run(UPSTREAM, world.table(upstream)) if upstream else None

@@ -150,3 +150,15 @@ def test_priorities(express, name):
     handler = express.module(f"{name}.handler")
     found = (handler.PRIORITY, handler.VERSION, handler.kgate_express)
     assert found == (1905 - FOUR.index(name), b"0.1.0", True)
+
+
+@pytest.mark.parametrize("with_facts", [True, False])
+def test_without_the_guard_a_gate_route_is_closed(express, with_facts):
+    """A configuration that is half applied, or tampered with: the four alone, or with kgate-facts."""
+    gateway = Gateway(express, ["passport"])
+    gateway.ctx[b"plugins"][b"ws"][b"combos"][b"kgate"] = None
+    gateway.without_guard(with_facts)
+    status, body = gateway.request(lane="express")
+    assert status == 503
+    assert '"reason": "unguarded"' in body
+    assert gateway.reached == 0

@@ -115,6 +115,24 @@ def test_a_gate_plugin_may_answer_itself(world):
     assert gateway.row()[8] == "kgate"
 
 
+def test_the_reason_of_a_plugins_own_answer_is_logged_and_not_shown(world):
+    gateway = Gateway(world, FOUR)
+    assert gateway.request(modes={"static-fallback": "exit"}) == (401, "theirs")
+    assert gateway.log["reason"] == "token_missing"
+    assert gateway.row()[9] == "token_missing"
+    assert "x-kgate-reason" not in gateway.response_headers
+
+
+def test_without_the_guard_a_gate_route_is_closed(world):
+    """A configuration that is half applied, or tampered with: kgate-facts alone, or the four alone."""
+    gateway = Gateway(world, ["passport"])
+    combos = gateway.ctx[b"plugins"][b"ws"][b"combos"]
+    combos[b"kgate"] = None
+    status, body = gateway.request()
+    assert (status, reason_of(body)) == (503, "unguarded")
+    assert gateway.reached == 0
+
+
 def test_kongs_500_for_a_cold_plugin_becomes_503(world):
     gateway = Gateway(world, ["passport"])
     status, body = gateway.request(modes={"passport": "error"})

@@ -29,6 +29,8 @@ def test_the_file_wins_over_the_environment(tmp_path: Path) -> None:
         ("redis: {uri: x}", "redis: unknown field 'uri'"),
         ("redis: {poll_seconds: 0}", "redis.poll_seconds"),
         ("redis: {poll_seconds: true}", "redis.poll_seconds"),
+        ("redis: {url: 5}", "redis.url: expected text"),
+        ("redis: {namespace: {a: 1}}", "redis.namespace: expected text"),
         ("a: [", "server.yaml"),
         ("\xff", "server.yaml"),
     ],

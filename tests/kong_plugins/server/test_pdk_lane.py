@@ -81,6 +81,7 @@ def test_the_last_plugin_answers_the_client_itself(
     assert status == 401
     assert '"token_missing"' in body
     assert headers["Content-Type"] == "application/problem+json"
+    assert headers["X-Kgate-Reason"] == "token_missing"
     assert None not in answer, "a nil among the arguments cuts the rest"
     assert messages == 2
 
@@ -101,6 +102,21 @@ def test_a_filter_that_raises_leaves_an_error_and_no_verdict(
     decider.state = "broken"  # type: ignore[assignment]
     record, _ = request(lane, ids, facts(authorization="Bearer a.b.c"))
     assert record == {"v": 1, "n": "r1", "e": "filter_error"}
+
+
+def test_a_config_that_cannot_be_used_closes_its_own_route_with_an_answer(
+    lane: PdkLane, configs: dict[str, str], facts: Record, token: str
+) -> None:
+    """An error here would look to Kong's worker like a server that is away, and open its breaker for all."""
+    bad = {**configs, "abuse-guard": '{"deny": ["bogus"]}'}
+    answer, _ = request(
+        lane, start(lane, bad, ["abuse-guard", "passport"]), facts(authorization=f"Bearer {token}")
+    )
+    assert answer[0] == 503
+    assert answer[2]["X-Kgate-Reason"] == "bad_config"
+    assert "bogus" not in answer[1]
+    verdict, _ = request(lane, start(lane, configs, ["passport"]), facts(authorization=f"Bearer {token}"))
+    assert verdict["n"] == "r1"
 
 
 def test_every_message_can_reach_another_process(
@@ -132,7 +148,6 @@ def test_closing_an_instance_does_not_take_it_from_another_worker(
     [
         ("plugin.HandleEvent", [{"InstanceId": 5, "EventName": "access"}], "no plugin instance 5"),
         ("plugin.HandleEvent", [{"InstanceId": "5", "EventName": "access"}], "no plugin instance '5'"),
-        ("plugin.StartInstance", [{"Name": "passport", "Config": "{}"}], "passport: issuers"),
         ("plugin.StartInstance", [{"Name": "jwt", "Config": "{}"}], "not a gate plugin"),
         ("plugin.Nothing", [], "unknown method"),
         ("other.HandleEvent", [{}], "unknown method"),

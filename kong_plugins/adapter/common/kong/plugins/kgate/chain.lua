@@ -5,11 +5,13 @@
 
 local cjson = require "cjson.safe"
 local mp = require "kong.plugins.kgate.mp"
+local internals = require "kong.plugins.kgate.internals"
+local problem = require "kong.plugins.kgate.problem"
 
 local encode, array_mt, empty_array_mt = cjson.encode, cjson.array_mt, cjson.empty_array_mt
 local type, pairs, getmetatable, rawequal = type, pairs, getmetatable, rawequal
 local sort, concat, sub = table.sort, table.concat, string.sub
-local ngx = ngx
+local ngx, kong = ngx, kong
 
 local M = {}
 
@@ -60,11 +62,15 @@ function M.config_json(conf)
   return object_to_json(conf, KONGS_OWN)
 end
 
---- Called by each express plugin in access: this config runs on this request.
+--- Called by each express plugin in access: this config runs on this request. Where the guard does not run nobody
+-- would ask for a verdict: such a configuration is half applied, and closed.
 function M.add(_, conf)
   local ctx = ngx.ctx
   local rec = ctx.kgate
   if not rec then
+    if not internals.has_guard(ctx) then
+      return kong.response.exit(problem.unavailable("unguarded", ngx.var.kong_request_id))
+    end
     rec = { n = 0 }
     ctx.kgate = rec
   end

@@ -4,6 +4,7 @@
 -- `decide` return nothing (the request goes on) or status, body, headers for kong.response.exit: the
 -- exit itself is the handler's, outside its pcall, because in access it never returns.
 
+local internals = require "kong.plugins.kgate.internals"
 local plans = require "kong.plugins.kgate.plan"
 local facts = require "kong.plugins.kgate.facts"
 local chains = require "kong.plugins.kgate.chain"
@@ -40,7 +41,8 @@ end
 
 -- What must stop a request of a gate route before anything is asked.
 local function standing_denial(ctx, plan)
-  return plan.deny or (ctx.kgate_strip_failed and "adapter_error") or nil
+  return plan.deny or (ctx.kgate_strip_failed and "adapter_error")
+    or (not internals.has_guard(ctx) and "unguarded") or nil
 end
 
 --- access, kgate-facts (1906): default deny; in the pdk lane the breaker, and the record for the gate plugins.

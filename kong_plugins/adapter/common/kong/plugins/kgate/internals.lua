@@ -58,6 +58,24 @@ function M.workspace(ctx, own_name, own_conf, names)
   return ws
 end
 
+local guarded = setmetatable({}, { __mode = "k" }) -- ws table -> whether the guard runs
+
+--- Whether `kgate` runs on all requests: false only where Kong's table can be read and has no global instance.
+function M.has_guard(ctx)
+  local plugins = ctx.plugins
+  local ws = type(plugins) == "table" and plugins.ws
+  if type(ws) ~= "table" then
+    return true
+  end
+  local found = guarded[ws]
+  if found == nil then
+    local combos = ws.combos
+    found = type(combos) ~= "table" or (type(combos.kgate) == "table" and combos.kgate["::"] ~= nil)
+    guarded[ws] = found
+  end
+  return found
+end
+
 --- The config of a plugin in Kong's order: route and service > route > service > global. (No consumer: the gate
 -- plugins' schemas refuse one, and none is known yet.)
 function M.find_conf(ws, name, route_id, service_id)

@@ -9,6 +9,7 @@ local DETAIL = {
   server_away = "The gateway's decision service is away.",
   breaker_open = "The gateway's decision service is away.",
   unprotected = "This route must be protected and is not: it is switched off.",
+  unguarded = "The gateway's guard is not enabled: this route is switched off.",
   unreadable = "The gateway cannot tell how this route is protected: it is switched off.",
   adapter_error = "The gateway failed on this request.",
 }

@@ -12,6 +12,8 @@ local ngx, kong = ngx, kong
 
 local M = {}
 
+local REASON = "X-Kgate-Reason" -- the server's word on an exit that an external plugin makes
+
 -- pdk lane, the guard never ran: a gate plugin answered the client, or Kong answered 500 for a plugin that it could
 -- not start.
 local function undecided(rec, source, delayed)
@@ -25,6 +27,8 @@ local function undecided(rec, source, delayed)
     guard.breaker:good()
     rec.answered = true
     rec.verdict = "exit"
+    rec.reason = kong.response.get_header(REASON) -- for the log, not for the client
+    kong.response.clear_header(REASON)
   end
 end
 
@@ -37,7 +41,7 @@ local function swap_failure(ctx, rec, source, delayed)
   end
   local answer, token = fallback.choose(rec.prepared, status, word)
   if answer then
-    rec.verdict, rec.reason = "fallback", rec.reason or token
+    rec.verdict, rec.reason = "fallback", token
     fallback.swap(answer, token)
   end
 end
