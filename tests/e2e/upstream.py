@@ -44,6 +44,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are written apart: Nagle would hold the body for 40 ms
     server: _Server
 
     def log_message(self, format: str, *args: Any) -> None:
