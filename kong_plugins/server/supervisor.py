@@ -15,7 +15,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,10 +22,11 @@ from typing import Any, NamedTuple
 from kong_plugins.server.bounded import Bounded
 from kong_plugins.server.channel import CONNECTION, Channel
 from kong_plugins.server.config import ServerConfigError
-from kong_plugins.server.health import Answer, Health, json_answer
+from kong_plugins.server.handle import Handle
 from kong_plugins.server.metrics import Metrics
 from kong_plugins.server.outcomes import Outcomes
 from kong_plugins.server.peers import Allowed, peer_of
+from kong_plugins.server.probes import Probes
 
 log = logging.getLogger("kgate.supervisor")
 
@@ -50,30 +50,6 @@ class Options(NamedTuple):
     log_format: str
     allowed: Allowed
     metrics: tuple[str, int] | None = None
-
-
-class Handle:
-    """One worker process as the supervisor sees it."""
-
-    def __init__(self, generation: int, process: subprocess.Popen[bytes]) -> None:
-        self.generation = generation
-        self.process = process
-        self.channel: Channel | None = None
-        self.started = time.monotonic()
-        self.answered = self.started
-        self.ready = False
-        self.leaving = False
-        self.connections: Counter[str] = Counter()
-        self.stats: dict[str, Any] = {}
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def send(self, *message: Any, fd: int | None = None) -> None:
-        """Send a message; to a worker that has gone it is lost, its connections with it."""
-        if self.channel is not None:
-            self.channel.send(*message, fd=fd)
 
 
 class Supervisor:
@@ -110,9 +86,9 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopped.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._start(self.reload()))
-        health = Health({"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics})
+        probes = Probes(self.metrics, self._serving, self._options.workers, self._sockets)
         if self._options.metrics is not None:
-            await health.start(*self._options.metrics)
+            await probes.server.start(*self._options.metrics)
         for _ in range(self._options.workers):
             self._spawn()
         self._start(self._watch())
@@ -122,50 +98,12 @@ class Supervisor:
         for worker in self._workers:
             worker.send("stop")
         await self._gone(list(self._workers), DRAIN_SECONDS)
-        health.close()
+        probes.server.close()
 
     def _start(self, work: Any) -> None:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    # health
-
-    def _serving(self) -> list[Handle]:
-        return [worker for worker in self._workers if worker.ready and not worker.leaving]
-
-    def _healthz(self) -> Answer:
-        serving = len(self._serving())
-        return json_answer(serving > 0, {"workers": serving, "wanted": self._options.workers})
-
-    def _readyz(self) -> Answer:
-        stats = [worker.stats for worker in self._serving()]
-        problems = []
-        if len(stats) < self._options.workers:
-            problems.append(f"{len(stats)} of {self._options.workers} workers serve")
-        if not all(each.get("state") for each in stats):
-            problems.append("the control state was never read: protected routes are closed (no_state)")
-        elif any(each.get("degraded") for each in stats):
-            problems.append("the control state may be old: its store is away")
-        problems += [f"no key of issuer {name}" for name in self._without_keys()]
-        return json_answer(not problems, {"ready": not problems, "problems": problems})
-
-    def _without_keys(self) -> list[str]:
-        return sorted({name for worker in self._serving() for name in worker.stats.get("without_keys", [])})
-
-    def _metrics(self) -> Answer:
-        serving = self._serving()
-        connections = Counter(dict.fromkeys(self._sockets, 0))
-        for worker in serving:
-            connections.update(worker.connections)
-        self.metrics.node(
-            workers=len(serving),
-            connections=dict(connections),
-            degraded=any(worker.stats.get("degraded", True) for worker in serving),
-            age=max((worker.stats.get("age", 0.0) for worker in serving), default=0.0),
-            without_keys=len(self._without_keys()),
-        )
-        return 200, "text/plain; version=0.0.4; charset=utf-8", self.metrics.text()
 
     # workers
 
@@ -219,6 +157,9 @@ class Supervisor:
                 self._on_ready = None
         elif kind == "drained":
             worker.send("stop")
+
+    def _serving(self) -> list[Handle]:
+        return [worker for worker in self._workers if worker.ready and not worker.leaving]
 
     def _all_ready(self) -> bool:
         ready = [w for w in self._workers if w.ready and w.generation == self._generation]
@@ -382,8 +323,8 @@ class Supervisor:
                 self._hand_out(lane, sock.detach())
 
     def _hand_out(self, lane: str, fd: int) -> None:
-        free = [w for w in self._workers if w.ready and not w.leaving and w.generation == self._generation]
-        free = free or [w for w in self._workers if w.ready and not w.leaving]
+        serving = self._serving()
+        free = [w for w in serving if w.generation == self._generation] or serving
         if not free:
             with contextlib.suppress(OSError), socket.socket(fileno=fd):
                 return
