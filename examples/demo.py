@@ -226,11 +226,15 @@ def main() -> int:
     parser.add_argument("--lane", choices=["pdk", "express", "both"], default="both")
     parser.add_argument("--keep", action="store_true", help="leave it running (one lane)")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as with Ctrl-C: nothing is left running
     lanes = ["express", "pdk"] if args.lane == "both" else [args.lane]
     if args.keep:
         lanes = lanes[:1]
     print("kgate demo: a food-delivery shop behind one gateway; the sandbox stands in for Kong")
-    results = [tell(lane, args.keep) for lane in lanes]
+    try:
+        results = [tell(lane, args.keep) for lane in lanes]
+    except KeyboardInterrupt:
+        return 130
     failed, hidden = (sum(column) for column in zip(*results, strict=True))
     print(f"\n{len(STORY) * len(lanes) - failed - hidden} steps as said, {failed} not, {hidden} not shown")
     return 1 if failed or (hidden and os.environ.get("CI")) else 0
