@@ -17,6 +17,8 @@ LANES: tuple[Lane, ...] = get_args(Lane)
 
 ADAPTER_DIR = Path(__file__).parent / "adapter"
 ADAPTER_PLUGINS = ("kgate-facts", "kgate")
+KONG_USER = KONG_GROUP = "kong"
+"""Whom Kong's workers run as in its images and packages (its setting nginx_user); in the images both are 1000."""
 READ_TIMEOUT_MS = 300
 """Bounds a hung plugin server in the pdk lane: Kong's own default is 60 s."""
 
@@ -36,9 +38,13 @@ def plugin_info_file(run_dir: Path, plugin: str) -> Path:
     return run_dir / f"{plugin}.json"
 
 
-def kong_env(run_dir: Path, lane: Lane, adapter_dir: Path = ADAPTER_DIR) -> dict[str, str]:
+def kong_env(
+    run_dir: Path, lane: Lane, adapter_dir: Path = ADAPTER_DIR, group: str = KONG_GROUP
+) -> dict[str, str]:
     """Settings of a stock Kong for one lane.
 
+    group: name of the group that the sockets belong to (`kgate serve --group`), where it is not Kong's own: its
+    workers get it (nginx takes names only; used where Kong is started by root).
     run_dir: folder of the sockets and info files, as Kong sees it. adapter_dir: folder of the adapter's
     Lua, as Kong sees it (in a container: where it is mounted).
     """
@@ -47,6 +53,8 @@ def kong_env(run_dir: Path, lane: Lane, adapter_dir: Path = ADAPTER_DIR) -> dict
         "KONG_PLUGINS": ",".join(["bundled", *ADAPTER_PLUGINS, *PLUGINS]),
         "KONG_LUA_PACKAGE_PATH": "".join(f"{folder}/?.lua;" for folder in folders) + ";",
     }
+    if group != KONG_GROUP:
+        env["KONG_NGINX_USER"] = f"{KONG_USER} {group}"
     if lane == "pdk":
         env["KONG_PLUGINSERVER_NAMES"] = ",".join(PLUGINS)
         for name in PLUGINS:

@@ -7,17 +7,22 @@ name that falls into the canary.
 
 from __future__ import annotations
 
-import hmac
+from hashlib import blake2b
 
 BUCKETS = 10_000
 """Steps of the percent: 0.01 each."""
 
 
+def hash_key(salt: str) -> bytes:
+    """The key of a canary's hash: BLAKE2b-256 of its salt (a key has at most 64 bytes)."""
+    return blake2b(salt.encode("utf-8", "surrogatepass"), digest_size=32).digest()
+
+
 def bucket(key: bytes, user: str) -> int:
-    """The user's bucket, 0 to BUCKETS - 1: the first four bytes of HMAC-SHA256(key, user), big-endian,
-    modulo BUCKETS. `user` is `Identity.key`."""
-    digest = hmac.digest(key, user.encode("utf-8", "surrogatepass"), "sha256")
-    return int.from_bytes(digest[:4], "big") % BUCKETS
+    """The user's bucket, 0 to BUCKETS - 1: 8 bytes of keyed BLAKE2b (RFC 7693) of the user, big-endian,
+    modulo BUCKETS. `user` is `Identity.key`, key is a `hash_key`."""
+    digest = blake2b(user.encode("utf-8", "surrogatepass"), digest_size=8, key=key).digest()
+    return int.from_bytes(digest, "big") % BUCKETS
 
 
 def threshold(percent: float) -> int:

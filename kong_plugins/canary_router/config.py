@@ -3,6 +3,7 @@
 name      the canary's name, as in `kgate canary set NAME`; also its key for the hash
 upstream  Kong upstream of the canary's backend
 users     pinned users: a subject, or "issuer|subject"
+users_list  name of a list of users (`kgate list import`) that are pinned too; one that does not exist is empty
 cidrs     addresses and networks that always see the canary (an office)
 percent   0..100, share of the verified users that sees the canary
 salt      key of the hash in place of the name: canaries with the same salt pick the same users
@@ -16,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kong_plugins.canary_router.bucket import threshold
+from kong_plugins.canary_router.bucket import hash_key, threshold
 from kong_plugins.engine import fields
 from kong_plugins.engine.verdict import Verdict
 from kong_plugins.state.addresses import AddressIndex, network_set
@@ -33,6 +34,7 @@ SCHEMA: list[dict[str, Any]] = [
     {"name": {"type": "string", "required": True}},
     {"upstream": {"type": "string", "required": True}},
     {"users": _TEXTS},
+    {"users_list": {"type": "string"}},
     {"cidrs": _TEXTS},
     {"percent": {"type": "number", "between": [0, 100], "default": 0, "required": True}},
     {"salt": {"type": "string"}},
@@ -50,6 +52,11 @@ def check_name(name: str) -> str:
     return name
 
 
+def _list_name(raw: Mapping[str, Any]) -> str:
+    name = fields.text(raw, "users_list", "")
+    return fields.list_names({"users_list": [name]}, "users_list")[0] if name else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """`canary_verdicts` and `control_verdicts` are the ready verdicts by reason: nothing in them depends
@@ -64,6 +71,11 @@ class Config:
     key: bytes
     canary_verdicts: Mapping[str, Verdict]
     control_verdicts: Mapping[str, Verdict]
+    users_list: str = ""
+
+    @property
+    def list_names(self) -> tuple[str, ...]:
+        return (self.users_list,) if self.users_list else ()
 
 
 def parse(raw: Mapping[str, Any]) -> Config:
@@ -78,7 +90,7 @@ def parse(raw: Mapping[str, Any]) -> Config:
         users=frozenset(fields.texts(raw, "users")),
         cidrs=network_set(fields.texts(raw, "cidrs"), "cidrs"),
         threshold=threshold(fields.number(raw, "percent", 0, 100, 0)),
-        key=(fields.text(raw, "salt", "") or name).encode("utf-8", "surrogatepass"),
+        key=hash_key(fields.text(raw, "salt", "") or name),
         canary_verdicts={
             reason: Verdict(
                 upstream=upstream, service_headers=(("X-Canary", canary),), reason=reason, arm=canary
@@ -87,6 +99,7 @@ def parse(raw: Mapping[str, Any]) -> Config:
         },
         control_verdicts={
             reason: Verdict(service_headers=(("X-Canary", control),), reason=reason, arm=control)
-            for reason in ("", "canary_paused")
+            for reason in ("", "canary_paused", "canary_aborted")
         },
+        users_list=_list_name(raw),
     )

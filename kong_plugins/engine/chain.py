@@ -19,7 +19,7 @@ from kong_plugins.abuse_guard import core as abuse_guard
 from kong_plugins.canary_router import core as canary_router
 from kong_plugins.engine.ask import Ask
 from kong_plugins.engine.facts import Facts
-from kong_plugins.engine.verdict import PASS, Verdict, merge
+from kong_plugins.engine.verdict import Verdict, merge
 from kong_plugins.passport import core as passport
 from kong_plugins.state.base import State
 from kong_plugins.static_fallback import core as static_fallback
@@ -57,7 +57,7 @@ def run(facts: Facts, chain: Chain, state: State, now: float) -> Verdict | tuple
     now is Unix time in seconds. An unanswered ask counts as "goes on" only while the asks are being
     collected: the shell answers them and runs the chain again.
     """
-    verdict = PASS
+    effects: list[Verdict] = []
     asks: list[Ask] = []
     for decide, config, plugin in chain:
         found = decide(facts, config, state, now)
@@ -65,11 +65,10 @@ def run(facts: Facts, chain: Chain, state: State, now: float) -> Verdict | tuple
             continue
         if isinstance(found, Ask):
             asks.append(found)
-            continue
-        if found.is_exit:
-            verdict = found._replace(plugin=plugin)
-            break
-        verdict = merge(verdict, found)
-        if found.identity is not None:
-            facts = facts._replace(identity=found.identity)
-    return tuple(asks) if asks else verdict
+        elif found.status is not None:
+            return tuple(asks) if asks else found._replace(plugin=plugin)
+        else:
+            effects.append(found)
+            if found.identity is not None:
+                facts = facts.of(found.identity)
+    return tuple(asks) if asks else merge(effects)

@@ -32,6 +32,8 @@ class Identity(NamedTuple):
     token_id: str = ""
     scope: str = ""
     claims: Mapping[str, Any] = {}
+    issued_at: float | None = None
+    """The token's `iat` in Unix seconds, where it has one."""
 
     @property
     def key(self) -> str:
@@ -63,6 +65,10 @@ class Facts(NamedTuple):
     headers: Mapping[str, str]
     identity: Identity | None = None
 
+    def of(self, identity: Identity) -> Facts:
+        """The same request, once it is known who makes it."""
+        return Facts._make((*self[:-1], identity))
+
     @property
     def is_preflight(self) -> bool:
         """A CORS preflight, as the Fetch standard defines it: it can carry no credentials."""
@@ -87,9 +93,11 @@ def parse_facts(record: Sequence[Any]) -> Facts:
     protocol = record[0]
     if protocol not in (PROTOCOL, PROTOCOL - 1) or isinstance(protocol, bool):
         raise FactsError(f"facts: protocol {protocol!r} is not served, this server speaks {PROTOCOL}")
-    for value in record[1:]:
-        if not isinstance(value, str):
-            raise FactsError(f"facts: a field is {type(value).__name__}, expected text")
+    try:
+        "".join(record[1:])  # the cheapest look at the type of every field
+    except TypeError:
+        kind = next(type(value).__name__ for value in record[1:] if not isinstance(value, str))
+        raise FactsError(f"facts: a field is {kind}, expected text") from None
     truncated = frozenset(record[12].split(",")) if record[12] else _NOTHING
-    headers = dict(zip(record[13::2], record[14::2], strict=True))
+    headers = dict(zip(record[13::2], record[14::2]))  # noqa: B905 - of one length, see above
     return Facts._make((*record[1:12], truncated, headers, None))

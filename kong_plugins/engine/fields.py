@@ -6,6 +6,7 @@ empty Lua table may arrive as `[]` or as `{}` whatever its type.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -52,6 +53,21 @@ def texts(raw: Mapping[str, Any], field: str) -> tuple[str, ...]:
         if not isinstance(item, str):
             raise ValueError(f"{field}[{number}]: expected text, not {type(item).__name__}")
     return tuple(value)
+
+
+MAX_LISTS = 16
+_LIST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def list_names(raw: Mapping[str, Any], field: str) -> tuple[str, ...]:
+    """Names of lists of the control state, at most MAX_LISTS. Raises ValueError naming the element."""
+    names = texts(raw, field)
+    if len(names) > MAX_LISTS:
+        raise ValueError(f"{field}: {len(names)} lists, {MAX_LISTS} are allowed")
+    for number, name in enumerate(names):
+        if not _LIST_NAME.fullmatch(name):
+            raise ValueError(f"{field}[{number}]: {name!r} is not the name of a list")
+    return names
 
 
 def flag(raw: Mapping[str, Any], field: str, default: bool) -> bool:

@@ -6,6 +6,7 @@ the service, an upstream, marks on the response. Effects of several filters add 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from kong_plugins.engine.facts import PROTOCOL, Identity
@@ -49,27 +50,31 @@ class Verdict(NamedTuple):
 PASS = Verdict()
 
 
-def merge(first: Verdict, second: Verdict) -> Verdict:
-    """Add the effects of a later filter to those of the earlier ones.
+def merge(effects: Sequence[Verdict]) -> Verdict:
+    """The effects of several filters together, in their order.
 
-    An exit wins whole but keeps nothing of the effects that were meant for the service. Where both say
-    something the later one wins; headers and memos add up (memos joined by a space).
+    Headers and memos add up (memos joined by a space); of the rest the later one wins. None of them is an exit.
     """
-    if second is PASS:
-        return first
-    if first is PASS or second.is_exit:
-        return second
-    memo = f"{first.memo} {second.memo}" if first.memo and second.memo else first.memo or second.memo
-    return Verdict(
-        headers=first.headers + second.headers,
-        service_headers=first.service_headers + second.service_headers,
-        upstream=second.upstream or first.upstream,
-        prepared=second.prepared or first.prepared,
-        memo=memo[:MEMO_LIMIT],
-        reason=second.reason or first.reason,
-        arm=second.arm or first.arm,
-        identity=second.identity or first.identity,
-    )
+    if len(effects) < 2:
+        return effects[0] if effects else PASS
+    headers: Pairs = ()
+    service_headers: Pairs = ()
+    upstream = prepared = memo = reason = arm = ""
+    identity: Identity | None = None
+    for one in effects:
+        headers += one.headers
+        service_headers += one.service_headers
+        upstream = one.upstream or upstream
+        prepared = one.prepared or prepared
+        if one.memo:
+            memo = f"{memo} {one.memo}" if memo else one.memo
+        reason = one.reason or reason
+        arm = one.arm or arm
+        identity = one.identity or identity
+    merged = (
+        None, "", headers, service_headers, upstream, prepared, memo[:MEMO_LIMIT], reason, arm, identity, "",
+    )  # fmt: skip
+    return Verdict._make(merged)
 
 
 def _flat(pairs: Pairs) -> list[str]:

@@ -28,6 +28,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from kong_plugins.identity import strict_json
 from kong_plugins.identity.files import read_file
 from kong_plugins.identity.jwks import ALGORITHMS, KeySet, parse_jwks, single_key
 
@@ -89,6 +90,26 @@ def parse_issuers(items: Sequence[Mapping[str, Any]], base_dir: Path) -> dict[st
                 raise IssuerError(f"issuer {name}: iss: is the same as that of {other.name}")
         issuers[name] = issuer
     return issuers
+
+
+def parse_inline(text: str) -> dict[str, Issuer]:
+    """Issuers as JSON in a route's config in Kong: for tests and laptops (`kgate serve --allow-inline-issuers`).
+
+    Their keys can only come from `jwks`: for Kong's config the server neither reads a file nor fetches a URL.
+    Raises IssuerError.
+    """
+    try:
+        items = strict_json.loads(text.encode())
+    except ValueError as error:
+        raise IssuerError(f"inline_issuers: not JSON: {error}") from error
+    if not isinstance(items, list) or not items:
+        raise IssuerError("inline_issuers: expected a list of issuers")
+    for item in items:
+        if isinstance(item, Mapping) and "jwks" not in item:
+            raise IssuerError(
+                "inline_issuers: jwks: is missing; other sources of keys are for the server's config"
+            )
+    return parse_issuers(items, Path())
 
 
 def _parse(name: str, item: Mapping[str, Any], base_dir: Path) -> Issuer:

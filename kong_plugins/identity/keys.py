@@ -59,6 +59,34 @@ class StaticKeys:
         """See KeySource."""
 
 
+class WithKeys:
+    """Keys of another source, and some of one's own that never change."""
+
+    def __init__(self, source: KeySource, own: Mapping[str, KeySet]) -> None:
+        self._source = source
+        self._own = own
+        self._seen = source.snapshot()
+        self._snapshot = KeySnapshot(self._seen.generation, {**self._seen.sets, **own})
+
+    def snapshot(self) -> KeySnapshot:
+        """See KeySource."""
+        seen = self._source.snapshot()
+        if seen is not self._seen:
+            self._seen, self._snapshot = seen, KeySnapshot(seen.generation, {**seen.sets, **self._own})
+        return self._snapshot
+
+    def want(self, issuer: str, kid: str) -> None:
+        """See KeySource."""
+        if issuer not in self._own:
+            self._source.want(issuer, kid)
+
+    def start(self) -> None:
+        """See KeySource."""
+
+    def stop(self) -> None:
+        """See KeySource."""
+
+
 class LiveKeys:
     """The keys from the config, and one fetcher for each issuer with a `jwks_url`.
 

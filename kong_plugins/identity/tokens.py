@@ -160,17 +160,17 @@ def _check_claims(claims: dict[str, Any], issuer: Issuer, now: float) -> Verifie
         raise TokenError("claim_missing", "The token has no exp.")
     if now >= expires + issuer.leeway:
         raise TokenError("token_expired", "The token has expired.")
-    since = max(_date(claims, "nbf") or 0.0, _date(claims, "iat") or 0.0) - issuer.leeway
+    issued_at = _date(claims, "iat")
+    since = max(_date(claims, "nbf") or 0.0, issued_at or 0.0) - issuer.leeway
     if now < since:
         raise TokenError("token_not_yet_valid", "The token is not valid yet.")
     until = expires
     if issuer.max_age is not None:
-        issued = _date(claims, "iat")
-        if issued is None:
+        if issued_at is None:
             raise TokenError("claim_missing", "The token has no iat.")
-        if now >= issued + issuer.max_age + issuer.leeway:
+        if now >= issued_at + issuer.max_age + issuer.leeway:
             raise TokenError("token_too_old", "The token was issued too long ago.")
-        until = min(until, issued + issuer.max_age)
+        until = min(until, issued_at + issuer.max_age)
     if issuer.audiences:
         _check_audience(claims.get("aud"), issuer)
     subject = _text(claims, "sub")
@@ -178,7 +178,7 @@ def _check_claims(claims: dict[str, Any], issuer: Issuer, now: float) -> Verifie
         raise TokenError("claim_missing", "The token has no sub.")
     if len(subject) > MAX_SUBJECT or not subject.isprintable():
         raise TokenError("claim_invalid", "The token's sub is too long or not printable.")
-    identity = Identity(issuer.iss, subject, _text(claims, "jti"), _scope(claims), claims)
+    identity = Identity(issuer.iss, subject, _text(claims, "jti"), _scope(claims), claims, issued_at)
     return Verified(identity, since, until)
 
 

@@ -7,6 +7,7 @@ them, so nobody who writes to Kong or to a socket can bring an own trust anchor.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -17,11 +18,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from kong_plugins.engine.facts import Facts, Identity
 from kong_plugins.identity.cache import BoundedCache
 from kong_plugins.identity.files import write_private
-from kong_plugins.identity.issuers import Issuer, parse_issuers
+from kong_plugins.identity.issuers import Issuer, parse_inline, parse_issuers
 from kong_plugins.identity.keyring import Keyring, parse_keyring
-from kong_plugins.identity.keys import KeySource, LiveKeys, StaticKeys
+from kong_plugins.identity.keys import KeySource, LiveKeys, StaticKeys, WithKeys
 from kong_plugins.identity.passports import PassportOffice, PassportRule
 from kong_plugins.identity.tokens import MAX_TOKEN, TokenError, Verified, check_token
+
+log = logging.getLogger("kgate.identity")
 
 PASSPORT_ISSUER = "kgate"
 PUBLIC_KEYS = "passport-jwks.json"
@@ -29,6 +32,7 @@ KEEP_VERIFIED = 60.0
 """Seconds that a verified token is believed without another check, if its `exp` is not before."""
 KEEP_REFUSED = 5.0
 CACHED = 5_000
+INLINE_CACHED = 100
 
 _CacheKey = tuple[bytes, tuple[str, ...], int]
 
@@ -46,10 +50,15 @@ class Trust:
         keyring: Keyring,
         passport_issuer: str = PASSPORT_ISSUER,
         cached: int = CACHED,
+        inline_issuers: bool = False,
     ) -> None:
+        """inline_issuers: a route's config may bring issuers along (tests, laptops)."""
         self._issuers = dict(issuers)
         self._keys = keys_provider
         self._keyring = keyring
+        self._passport_issuer = passport_issuer
+        self._inline_allowed = inline_issuers
+        self._inline: BoundedCache[str, tuple[Trust | None]] = BoundedCache(INLINE_CACHED)
         self._office = PassportOffice(keyring, passport_issuer, cached)
         self._verified: BoundedCache[_CacheKey, Verified] = BoundedCache(cached)
         # apart from the verified ones: a flood of forged tokens must not push those out
@@ -63,6 +72,36 @@ class Trust:
     def has(self, issuer_name: str) -> bool:
         """Whether the server's config has an issuer of this name."""
         return issuer_name in self._issuers
+
+    def with_inline(self, text: str) -> Trust | None:
+        """This trust and the issuers of a route's own config (JSON text); None when they are not allowed or not
+        usable. Says so in the log once."""
+        kept = self._inline.get(text)
+        if kept is None:
+            kept = (self._add_inline(text),)
+            self._inline.put(text, kept)
+        return kept[0]
+
+    def _add_inline(self, text: str) -> Trust | None:
+        if not self._inline_allowed:
+            log.error(
+                "passport: inline_issuers are refused, their routes answer 503: trust anchors belong into "
+                "server.yaml (for tests there is kgate serve --allow-inline-issuers)"
+            )
+            return None
+        try:
+            inline = parse_inline(text)
+            for issuer in inline.values():
+                own = [known for known in self._issuers.values() if issuer.iss == known.iss]
+                if own or issuer.name in self._issuers or issuer.iss == self._passport_issuer:
+                    raise ValueError(f"issuer {issuer.name}: the server has its own of this name or iss")
+        except ValueError as error:
+            log.error("passport: inline_issuers: %s: its routes answer 503", error)
+            return None
+        keys = WithKeys(
+            self._keys, {name: each.keys for name, each in inline.items() if each.keys is not None}
+        )
+        return Trust({**self._issuers, **inline}, keys, self._keyring, self._passport_issuer)
 
     def missing_keys(self) -> tuple[str, ...]:
         """Issuers of which no key is known: their tokens cannot be verified now."""
@@ -118,12 +157,14 @@ class Trust:
         self._keys.stop()
 
 
-def build_trust(config: Mapping[str, Any], base_dir: Path, state_dir: Path) -> Trust:
+def build_trust(
+    config: Mapping[str, Any], base_dir: Path, state_dir: Path, inline_issuers: bool = False
+) -> Trust:
     """Build from the server's config: `issuers`, a list, and `passport: {issuer: kgate, key: {...}}`.
 
     Paths in the config are relative to base_dir. state_dir keeps fetched keys, the passport key where none is
-    configured, and `passport-jwks.json`, the public keys for the front servers. Raises ValueError naming
-    the field.
+    configured, and `passport-jwks.json`, the public keys for the front servers. inline_issuers: see
+    Trust. Raises ValueError naming the field.
     """
     issuers = parse_issuers(config.get("issuers") or [], base_dir)
     passport = config.get("passport") or {}
@@ -143,10 +184,20 @@ def build_trust(config: Mapping[str, Any], base_dir: Path, state_dir: Path) -> T
     try:
         cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         keyring = parse_keyring(passport.get("key") or made, base_dir)
-        public = state_dir / PUBLIC_KEYS
-        scratch = write_private(public, json.dumps(keyring.public_jwks(), indent=1).encode() + b"\n")
-        scratch.chmod(0o644)
-        scratch.replace(public)
+        _publish(state_dir / PUBLIC_KEYS, json.dumps(keyring.public_jwks(), indent=1).encode() + b"\n")
     except OSError as error:
         raise ValueError(f"cannot write to {state_dir}: {error.strerror}") from error
-    return Trust(issuers, LiveKeys(issuers, cache_dir=cache_dir), keyring, name)
+    keys = LiveKeys(issuers, cache_dir=cache_dir)
+    return Trust(issuers, keys, keyring, name, inline_issuers=inline_issuers)
+
+
+def _publish(path: Path, raw: bytes) -> None:
+    """Write the public keys, unless they are there: a full disk must not keep a worker from coming back."""
+    try:
+        if path.read_bytes() == raw:
+            return
+    except OSError:
+        pass
+    scratch = write_private(path, raw)
+    scratch.chmod(0o644)
+    scratch.replace(path)

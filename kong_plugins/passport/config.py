@@ -4,12 +4,13 @@ Fields (default): `issuers` names of trust anchors of the plugin server (require
 optional | forbidden (required), `audience` of the passport (kgate), `ttl` of the passport in seconds (60),
 `reuse_for` seconds in which one passport serves several requests of the same user and address (10),
 `claims` passport claim -> token claim, `forward_token` whether the service still gets Authorization (true),
-`fail` closed | open (closed).
+`fail` closed | open (closed), `inline_issuers` JSON text, refused by a server without --allow-inline-issuers.
 
     passport: {issuers: [main], claims: {tier: customer_tier}}         good
     passport: {issuers: [main], claims: {sub: email}}                  refused: `sub` is the gateway's own
 
-There are no keys here: whoever may write to Kong must not be able to bring an own trust anchor.
+There are no keys here: whoever may write to Kong must not be able to bring an own trust anchor. `inline_issuers`
+(a list as in server.yaml, with `jwks`) is for tests and laptops; `issuers` names them too.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ SCHEMA: list[dict[str, Any]] = [
     {"reuse_for": {"type": "integer", "default": 10, "between": [0, MAX_TTL], "required": True}},
     {"claims": {"type": "map", "keys": {"type": "string"}, "values": {"type": "string"}}},
     {"forward_token": {"type": "boolean", "default": True, "required": True}},
+    {"inline_issuers": {"type": "string", "len_min": 1}},
 ]
 
 
@@ -58,6 +60,7 @@ class PassportConfig:
     forward_token: bool = True
     fail: str = "closed"
     cache_key: str = ""
+    inline_issuers: str = ""
 
 
 def parse(raw: Mapping[str, Any]) -> PassportConfig:
@@ -81,6 +84,9 @@ def parse(raw: Mapping[str, Any]) -> PassportConfig:
     forward_token = values.get("forward_token", True)
     if not isinstance(forward_token, bool):
         raise ValueError("forward_token: expected true or false")
+    inline_issuers = values.get("inline_issuers", "")
+    if not isinstance(inline_issuers, str):
+        raise ValueError("inline_issuers: expected a list of issuers as JSON text")
     return PassportConfig(
         issuers=issuers,
         mode=_one_of("mode", values.get("mode", "required"), MODES),
@@ -91,6 +97,7 @@ def parse(raw: Mapping[str, Any]) -> PassportConfig:
         forward_token=forward_token,
         fail=_one_of("fail", values.get("fail", "closed"), ("closed", "open")),
         cache_key=json.dumps([audience, ttl, reuse_for, claims]),
+        inline_issuers=inline_issuers,
     )
 
 

@@ -17,12 +17,26 @@ from kong_plugins.state.base import State
 
 HEADER = "X-Passport"
 
+_REVOKED = {
+    "token_revoked": "The token was revoked.",
+    "subject_revoked": "The tokens of this user were revoked.",
+    "issued_before": "The token was issued before a time that the issuer's tokens must not be older than.",
+}
+"""Reasons of the control state's revocations (`kgate passport revoke`)."""
+
 
 def decide(facts: Facts, config: PassportConfig, state: State, now: float) -> Verdict | Ask | None:
     """Verify the token and issue the passport. now is Unix time in seconds.
 
     A CORS preflight can carry no credentials: it passes without a token and gets no passport.
     """
+    trust = state.trust
+    if config.inline_issuers:
+        allowed = trust.with_inline(config.inline_issuers)
+        if allowed is None:
+            detail = "A configuration of the gateway on this route cannot be used."
+            return problem(503, "bad_config", detail, facts.request_id)
+        trust = allowed
     if facts.is_preflight:
         return None
     if "authorization" in facts.truncated:
@@ -34,13 +48,17 @@ def decide(facts: Facts, config: PassportConfig, state: State, now: float) -> Ve
         return None
     if config.mode == "forbidden":
         return problem(403, "token_forbidden", "This resource takes no bearer token.", facts.request_id)
-    trust = state.trust
     for name in config.issuers:
         if not trust.has(name):
             detail = "The gateway does not know an issuer that this route names."
             return problem(503, "unknown_issuer_config", detail, facts.request_id)
     try:
         identity = trust.verify(token, config.issuers, now)
+        revoked = state.snapshot.revocations.reason(
+            identity.issuer, identity.subject, identity.token_id, identity.issued_at, now
+        )
+        if revoked:
+            return _refuse(facts, revoked, _REVOKED[revoked])
         passport = trust.issue(identity, facts, config, now)
     except TokenError as error:
         if error.reason == "keys_unavailable":

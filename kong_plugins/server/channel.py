@@ -27,7 +27,8 @@ Handler = Callable[[list[Any], int | None], None]
 class Channel:
     """One end. Sends never block: what the socket does not take waits in a queue.
 
-    handle: called with each message and, for CONNECTION, the received descriptor (now the handler's own).
+    handle: called with each message and, for CONNECTION, the received descriptor (now the handler's own), or
+    None when this process had no number free for it: the kernel has closed it then.
     closed: called once when the other end is gone.
     """
 
@@ -37,7 +38,7 @@ class Channel:
         self._handle = handle
         self._closed = closed
         self._buffer = bytearray()
-        self._received: deque[int] = deque()
+        self._received: deque[int | None] = deque()
         self._queue: deque[tuple[bytes, int | None]] = deque()
         self._loop = asyncio.get_running_loop()
         self._open = True
@@ -76,13 +77,15 @@ class Channel:
 
     def _readable(self) -> None:
         try:
-            data, ancillary, _flags, _address = self._sock.recvmsg(
+            data, ancillary, flags, _address = self._sock.recvmsg(
                 1 << 20, socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize)
             )
         except BlockingIOError:
             return
         except OSError:
-            data, ancillary = b"", []
+            data, ancillary, flags = b"", [], 0
+        if flags & socket.MSG_CTRUNC and not ancillary:
+            self._received.append(None)  # the kernel ends a read after the frame that had a descriptor
         for level, kind, raw in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 found = array.array("i")
@@ -110,7 +113,8 @@ class Channel:
         self._loop.remove_reader(self._sock.fileno())
         self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
-        for fd in [*self._received, *(fd for _, fd in self._queue if fd is not None)]:
-            with contextlib.suppress(OSError):
-                os.close(fd)
+        for fd in [*self._received, *(fd for _, fd in self._queue)]:
+            if fd is not None:
+                with contextlib.suppress(OSError):
+                    os.close(fd)
         self._closed()

@@ -156,8 +156,6 @@ class Decider:
             return {"e": "config"}
         wire = self._decide(record, chain)[1]
         wire["ch"] = chain_hash
-        # last: LuaJIT always hashes the last bytes of a string, and these differ in each answer (express.lua)
-        wire["n"] = wire.pop("n")
         return wire
 
     def decide_ids(self, ids: Sequence[int], record: Sequence[Any]) -> tuple[Verdict | None, dict[str, Any]]:

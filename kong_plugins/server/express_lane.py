@@ -8,9 +8,10 @@ from typing import Any
 
 from kong_plugins.server.decider import ConfigError, Decider
 from kong_plugins.server.frames import Connections, FrameProtocol, pack
+from kong_plugins.server.outcomes import pack_rows
 
-TakeOutcomes = Callable[[str, int, list[Any]], object]
-"""Takes a batch: its id, the rows dropped before it, the rows."""
+TakeOutcomes = Callable[[str, int, bytes], object]
+"""Takes a batch: its id, the rows dropped before it, the packed rows (outcomes.py)."""
 
 log = logging.getLogger("kgate.express")
 
@@ -21,6 +22,13 @@ def frame(reply: dict[str, Any]) -> bytes:
     return b"%08x" % len(body) + body
 
 
+def numbered_frame(reply: dict[str, Any], number: int) -> bytes:
+    """4 bytes of length and the map with the question's number `q`: on a connection that many requests share."""
+    reply["q"] = number
+    body: bytes = pack(reply)
+    return len(body).to_bytes(4, "big") + body
+
+
 class ExpressLane:
     """Answers the lane's requests; keeps nothing of its own."""
 
@@ -29,8 +37,10 @@ class ExpressLane:
         self._take_outcomes = take_outcomes
         self._operations: dict[str, Callable[[list[Any]], dict[str, Any]]] = {
             "d": self._decide,
+            "m": self._decide_numbered,
             "p": self._prepared,
             "o": self._outcome,
+            "r": self._rows,
         }
 
     def handle(self, message: Any) -> dict[str, Any] | None:
@@ -56,14 +66,27 @@ class ExpressLane:
             except ConfigError as error:
                 log.error("express: %s", error)
                 return {"e": "bad_config"}
+        wire = self._decider.decide_chain(chain_hash, record)
+        # last: LuaJIT always hashes the last bytes of a string, and these differ in each answer
+        if "n" in wire:
+            wire["n"] = wire.pop("n")
+        return wire
+
+    def _decide_numbered(self, message: list[Any]) -> dict[str, Any]:
+        chain_hash, record, _number = message[1:]
+        if not isinstance(chain_hash, str) or not isinstance(record, list):
+            return {"e": "malformed"}
         return self._decider.decide_chain(chain_hash, record)
 
     def _prepared(self, message: list[Any]) -> dict[str, Any]:
         return self._decider.prepared(message[1])
 
     def _outcome(self, message: list[Any]) -> dict[str, Any]:
+        return self._rows([*message[:3], pack_rows(message[3])])
+
+    def _rows(self, message: list[Any]) -> dict[str, Any]:
         batch_id, dropped, rows = message[1:4]
-        if not isinstance(batch_id, str) or not isinstance(dropped, int) or not isinstance(rows, list):
+        if not isinstance(batch_id, str) or not isinstance(dropped, int) or not isinstance(rows, bytes):
             return {"e": "malformed"}
         self._take_outcomes(batch_id, dropped, rows)
         return {"k": "ok"}
@@ -78,4 +101,9 @@ class ExpressProtocol(FrameProtocol):
 
     def answer(self, message: Any) -> bytes | None:
         reply = self._requests.handle(message)
-        return None if reply is None else frame(reply)
+        if reply is None:
+            return None
+        if message[0] != "m":
+            return frame(reply)
+        number = message[-1]
+        return numbered_frame(reply, number) if type(number) is int else None

@@ -10,14 +10,14 @@ from typing import Any, cast
 
 import msgpack
 
-from kong_plugins.server.stall import Stall
+from kong_plugins.server.stall import LIMIT_SECONDS, Stall, waiting
 
 log = logging.getLogger("kgate.server")
 
 MAX_FRAME = 8 * 1024 * 1024
 """Bytes of one message; the connection is closed on more."""
 
-_NOT_MESSAGEPACK = (msgpack.UnpackException, ValueError, TypeError, RecursionError, OverflowError)
+NOT_MESSAGEPACK = (msgpack.UnpackException, ValueError, TypeError, RecursionError, OverflowError)
 """What the reader raises for bad bytes; TypeError is a map whose key is a list."""
 
 LATER = b""
@@ -44,7 +44,7 @@ class Connections:
     """The live connections of one process. lost: called with the lane of each that ends."""
 
     def __init__(self, clock: Callable[[], float], lost: Callable[[str], None] = lambda lane: None) -> None:
-        self.stall = Stall(clock, self.close)
+        self.stall = Stall(clock, self.close_stale)
         self.live: set[FrameProtocol] = set()
         self.lost = lost
 
@@ -52,6 +52,13 @@ class Connections:
         """Close all of them; what was answered is still sent."""
         for connection in list(self.live):
             connection.close()
+
+    def close_stale(self) -> None:
+        """Close those on which something waits, in or out: it may be so old that the other side has given up."""
+        pairs = [(connection.fileno(), connection) for connection in self.live]
+        unread = waiting(fd for fd, _ in pairs if fd >= 0)
+        for fd, connection in pairs:
+            connection.close_if_stale(fd < 0 or fd in unread)
 
 
 class FrameProtocol(asyncio.Protocol):
@@ -66,8 +73,10 @@ class FrameProtocol(asyncio.Protocol):
         self._home = home
         self._stall = home.stall
         self._unpacker = unpacker()
-        self._fed = 0
+        self._fed = self._whole = 0  # bytes; of whole messages
+        self._broken = False
         self.waiting = False
+        self._since = 0.0
         self.transport: asyncio.Transport | None = None
 
     def answer(self, message: Any) -> bytes | None:
@@ -89,22 +98,51 @@ class FrameProtocol(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         if self._stall.happened():
-            return  # it has closed all connections, this one too
+            transport.close()  # this was read already, so close_stale could not see it
+            return
+        replies: list[bytes] = []
+        end = False
         for message in self._messages(data):
             reply = None if self.waiting else self.answer(message)
-            if reply is None or self._stall.happened():
-                transport.close()
-                return
+            if reply is None:
+                end = True
+                break
             if reply is LATER:
                 self.waiting = True
+                self._since = self._stall.clock()
             else:
-                transport.write(reply)
+                replies.append(reply)
+        if self._stall.happened():
+            transport.close()  # these answers took too long
+            return
+        if replies:
+            transport.write(replies[0] if len(replies) == 1 else b"".join(replies))
+        if end or self._broken:
+            transport.close()
 
     def reply(self, data: bytes) -> None:
-        """Write the answer that was LATER."""
+        """Write the answer that was LATER; too late, it closes the connection."""
         self.waiting = False
-        if self.transport is not None:
+        if self.transport is None:
+            return
+        if self._stall.clock() - self._since > LIMIT_SECONDS:
+            self.transport.close()
+        else:
             self.transport.write(data)
+
+    def fileno(self) -> int:
+        """The socket's descriptor, -1 without one."""
+        sock = self.transport.get_extra_info("socket") if self.transport is not None else None
+        return -1 if sock is None else int(sock.fileno())
+
+    def close_if_stale(self, unread: bool) -> None:
+        """After the process stood still: end what the other side may have given up. unread: bytes wait."""
+        if self.transport is None:
+            return
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()  # close would still send it
+        elif unread or self._fed != self._whole:
+            self.transport.close()
 
     def close(self) -> None:
         """Close the connection; what was answered is still sent."""
@@ -117,7 +155,7 @@ class FrameProtocol(asyncio.Protocol):
         transport = self.transport
         if transport is None or transport.is_closing() or self.waiting:
             return None
-        if self._fed != self._unpacker.tell() or transport.get_write_buffer_size():
+        if self._fed != self._whole or transport.get_write_buffer_size():
             return None
         self._home.live.discard(self)  # not lost: it lives on elsewhere
         transport.pause_reading()
@@ -129,7 +167,9 @@ class FrameProtocol(asyncio.Protocol):
         try:
             self._unpacker.feed(data)
             self._fed += len(data)
-            yield from self._unpacker
-        except _NOT_MESSAGEPACK as error:
+            for message in self._unpacker:
+                self._whole = self._unpacker.tell()  # also moves within a message that is not whole
+                yield message
+        except NOT_MESSAGEPACK as error:
             log.warning("a connection is closed: not a message: %s", error or type(error).__name__)
-            self.close()
+            self._broken = True

@@ -6,6 +6,7 @@ most MAX_SERIES label sets of requests are kept, the rest counts as route "other
 
 from __future__ import annotations
 
+from collections import Counter as Tallies
 from collections.abc import Iterable
 from typing import Any
 
@@ -97,14 +98,16 @@ class Metrics:
         mine.buckets = [a + b for a, b in zip(mine.buckets, report["buckets"], strict=True)]
         mine.seconds += report["seconds"]
 
-    def outcome(self, row: Outcome) -> None:
-        """Count what became of one request. A fail answer of the guard is seen here alone: no server knew of it."""
-        status = f"{row.status[:1]}xx" if row.status[:1] in "12345" and row.status else "none"
-        source = row.source if row.source in ("service", "error", "exit", "kgate") else "none"
-        labels = self._bounded("o", row.tenant, row.route, status, source)
-        self._outcomes.labels(*labels).inc()
-        if source == "kgate" and row.reason in GUARD_REASONS:
-            self._fails.labels(row.reason).inc()
+    def outcomes(self, rows: Iterable[Outcome]) -> None:
+        """Count what became of requests. A fail answer of the guard is seen here alone: no server knew of it."""
+        counts = Tallies((row.tenant, row.route, row.status[:1], row.source, row.reason) for row in rows)
+        for (tenant, route, first, source, reason), count in counts.items():
+            status = f"{first}xx" if first and first in "12345" else "none"
+            known = source if source in ("service", "error", "exit", "kgate") else "none"
+            labels = self._bounded("o", tenant, route, status, known)
+            self._outcomes.labels(*labels).inc(count)
+            if known == "kgate" and reason in GUARD_REASONS:
+                self._fails.labels(reason).inc(count)
 
     def lost(self, rows: int) -> None:
         """Rows that a worker of Kong had to drop."""

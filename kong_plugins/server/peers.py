@@ -17,6 +17,7 @@ class Peer(NamedTuple):
 
     pid: int
     uid: int
+    gid: int
     gids: frozenset[int]
 
 
@@ -42,8 +43,8 @@ def peer_of(sock: socket.socket) -> Peer:
     pid, uid, gid = _UCRED.unpack(raw)
     groups = {gid}
     try:
-        more = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4096)
+        more = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)  # the most that Python takes
         groups |= {group for (group,) in struct.iter_unpack("I", more)}
     except OSError:
-        pass  # an older kernel: the primary group is all that can be known
-    return Peer(pid, uid, frozenset(groups))
+        pass  # an older kernel, or more than 256 groups: the primary one is all that can be known
+    return Peer(pid, uid, gid, frozenset(groups))

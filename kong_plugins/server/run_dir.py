@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import os
 import socket
+import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +18,7 @@ from kong_plugins.kong_env import express_socket, plugin_info_file, plugin_socke
 ServedLanes = Literal["pdk", "express", "both"]
 DIR_MODE, SOCKET_MODE = 0o750, 0o660
 BACKLOG = 1024
+MIN_FREE_BYTES = 65_536
 EXPRESS = "express"
 
 
@@ -30,13 +34,53 @@ def write_plugin_info(run_dir: Path) -> list[Path]:
         for name in PLUGINS:
             path = plugin_info_file(run_dir, name)
             # aside and renamed: a Kong that starts now reads the old file or the new one, whole
-            aside = path.with_suffix(".tmp")
-            aside.write_text(plugin_info_json(name), encoding="utf-8")
-            aside.rename(path)
+            text = plugin_info_json(name)
             written.append(path)
+            if _holds(path, text):
+                continue  # a restart must not fail when the disk is full
+            aside = path.with_suffix(".tmp")
+            aside.write_text(text, encoding="utf-8")
+            aside.rename(path)
     except OSError as error:
         raise RunDirError(f"{run_dir}: {error.strerror or error}") from error
     return written
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return path.read_text(encoding="utf-8") == text
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def group_id(name_or_id: str) -> int:
+    """A group's number. Raises RunDirError."""
+    if name_or_id.isdigit():
+        return int(name_or_id)
+    try:
+        return grp.getgrnam(name_or_id).gr_gid
+    except KeyError as error:
+        raise RunDirError(
+            f"group {name_or_id}: there is none of this name here; a number needs no name"
+        ) from error
+
+
+def give_to_group(run_dir: Path, sockets: Iterable[str], gid: int) -> None:
+    """Give the run dir, the sockets and what Kong reads there to the group of Kong's workers.
+
+    New files of the run dir get it too (setgid). Raises RunDirError.
+    """
+    paths = [plugin_info_file(run_dir, name) for name in PLUGINS]
+    paths += [
+        express_socket(run_dir) if name == EXPRESS else plugin_socket(run_dir, name) for name in sockets
+    ]
+    try:
+        for path in [run_dir, *paths]:
+            os.chown(path, -1, gid)
+        run_dir.chmod(DIR_MODE | stat.S_ISGID)
+    except OSError as error:
+        hint = f"start as root or as a member of group {gid}"
+        raise RunDirError(f"{run_dir}: cannot be given to group {gid}: {error.strerror}; {hint}") from error
 
 
 def listen(path: Path) -> socket.socket:
@@ -90,6 +134,15 @@ def open_sockets(run_dir: Path, lanes: ServedLanes) -> dict[str, socket.socket]:
         close_sockets(sockets, run_dir)
         raise
     return sockets
+
+
+def disk_full(run_dir: Path) -> bool:
+    """Whether next to nothing can be written there: fetched keys are not saved then, the rest goes on."""
+    try:
+        found = os.statvfs(run_dir)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < MIN_FREE_BYTES
 
 
 def close_sockets(sockets: dict[str, socket.socket], run_dir: Path) -> None:

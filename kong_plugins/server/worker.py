@@ -28,7 +28,7 @@ from kong_plugins.server.express_lane import ExpressLane, ExpressProtocol
 from kong_plugins.server.frames import Connections, FrameProtocol
 from kong_plugins.server.pdk_lane import PdkLane, PdkProtocol
 from kong_plugins.server.run_dir import EXPRESS
-from kong_plugins.server.stall import TICK_SECONDS
+from kong_plugins.server.stall import LIMIT_SECONDS, TICK_SECONDS, waiting
 from kong_plugins.state.base import Snapshot, State
 from kong_plugins.state.follower import Follower
 from kong_plugins.state.open import open_store
@@ -43,9 +43,17 @@ STATS_SECONDS = 0.5
 class Worker:
     """Serves both lanes in this process until the supervisor ends it."""
 
-    def __init__(self, config: ServerConfig, run_dir: Path, channel: socket.socket, deadline: float) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        run_dir: Path,
+        channel: socket.socket,
+        deadline: float,
+        inline_issuers: bool = False,
+    ) -> None:
         self._config = config
         self._run_dir = run_dir
+        self._inline_issuers = inline_issuers
         self._channel_socket = channel
         self._deadline = Deadline(deadline)
         self.decider = Decider(time.time, self._deadline)
@@ -55,10 +63,11 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._pending: dict[int, Callable[[], None]] = {}
         self._number = 0
+        self._adopting = 0
 
     def run(self) -> None:
         """Serve; returns when the supervisor has told to stop, or is gone."""
-        trust = build_trust(self._config.trust, self._config.base_dir, self._run_dir)
+        trust = build_trust(self._config.trust, self._config.base_dir, self._run_dir, self._inline_issuers)
         redis = self._config.redis
         store = open_store(redis.url, redis.namespace)
 
@@ -132,8 +141,7 @@ class Worker:
     def _handle(self, message: list[Any], fd: int | None) -> None:
         kind = message[0]
         if kind == CONNECTION:
-            assert fd is not None
-            self._start(self._adopt(message[1], socket.socket(fileno=fd)))
+            self._take(message[1], message[2], fd)
         elif kind == "config":
             self._register(message[1], message[2])
             if message[3]:
@@ -154,6 +162,16 @@ class Worker:
         self._tasks.add(task)  # the loop itself keeps no strong reference
         task.add_done_callback(self._tasks.discard)
 
+    def _take(self, lane: str, since: float, fd: int | None) -> None:
+        if fd is None:
+            log.error("no file descriptor for a connection of %s: closed; raise the limit (ulimit -n)", lane)
+        elif time.monotonic() - since > LIMIT_SECONDS and waiting([fd]):
+            os.close(fd)  # what it waits for may be too old, as on our own connections
+        else:
+            self._start(self._adopt(lane, socket.socket(fileno=fd)))
+            return
+        self._channel.send("closed", lane)
+
     async def _adopt(self, lane: str, sock: socket.socket) -> None:
         def make() -> FrameProtocol:
             if lane == EXPRESS:
@@ -161,7 +179,15 @@ class Worker:
             return PdkProtocol(self._pdk, lane, self._connections)
 
         sock.setblocking(False)
-        await asyncio.get_running_loop().connect_accepted_socket(make, sock)
+        self._adopting += 1
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(make, sock)
+        except OSError as error:
+            log.error("a connection of %s cannot be served: %s", lane, error)
+            sock.close()
+            self._channel.send("closed", lane)
+        finally:
+            self._adopting -= 1
 
     def _register(self, plugin: str, text: str) -> None:
         try:
@@ -176,18 +202,22 @@ class Worker:
         self._pending[self._number] = done
         self._channel.send("announce", self._number, plugin, text)
 
-    def _take_outcomes(self, batch_id: str, dropped: int, rows: list[list[str]]) -> None:
+    def _take_outcomes(self, batch_id: str, dropped: int, rows: bytes) -> None:
         # a batch that is sent again may reach another worker: the supervisor knows which are double
         self._channel.send("outcomes", batch_id, dropped, rows)
 
     async def _drain(self) -> None:
         """Give all connections back: a worker of the next generation goes on with them."""
         until = time.monotonic() + DRAIN_SECONDS
-        while self._connections.live and time.monotonic() < until:
+        while (self._connections.live or self._adopting) and time.monotonic() < until:
             for connection in list(self._connections.live):
-                fd = connection.hand_over()
+                try:
+                    fd = connection.hand_over()
+                except OSError as error:
+                    log.error("a connection cannot be handed over: %s", error.strerror)
+                    fd = None
                 if fd is not None:
-                    self._channel.send(CONNECTION, connection.lane, fd=fd)
+                    self._channel.send(CONNECTION, connection.lane, time.monotonic(), fd=fd)
             await asyncio.sleep(0.005)
         self._channel.send("drained")
 
@@ -201,10 +231,12 @@ def main() -> None:
     parser.add_argument("--deadline", type=float, required=True)
     parser.add_argument("--log-level", required=True)
     parser.add_argument("--log-format", required=True)
+    parser.add_argument("--allow-inline-issuers", action="store_true")
     args = parser.parse_args()
     logs.configure(args.log_level, args.log_format)
     channel = socket.socket(fileno=args.channel_fd)
-    Worker(load(args.config, os.environ), args.run_dir, channel, args.deadline).run()
+    config = load(args.config, os.environ)
+    Worker(config, args.run_dir, channel, args.deadline, args.allow_inline_issuers).run()
 
 
 if __name__ == "__main__":

@@ -11,20 +11,11 @@ Redis and the upstreams themselves.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.e2e.client import Client
 from tests.e2e.gateway import Gateway, lane_of
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("kgate end to end")
-    group.addoption("--kong-admin", help="Admin API of a running Kong")
-    group.addoption("--kong-proxy", help="its proxy")
-    group.addoption("--run-dir", type=Path, help="the run dir that its settings name")
-    group.addoption("--kong-mode", choices=["dbless", "db"], default="dbless")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -26,3 +26,8 @@ def test_the_pdk_lane_names_a_socket_and_a_query_command_for_each_plugin() -> No
 def test_both_lanes_enable_the_adapter_and_the_four() -> None:
     plugins = "bundled,kgate-facts,kgate,abuse-guard,passport,canary-router,static-fallback"
     assert {kong_env(RUN, "pdk")["KONG_PLUGINS"], kong_env(RUN, "express")["KONG_PLUGINS"]} == {plugins}
+
+
+def test_kongs_own_group_needs_no_setting_another_one_is_nginxs() -> None:
+    assert "KONG_NGINX_USER" not in kong_env(RUN, "express")
+    assert kong_env(RUN, "express", group="gateway")["KONG_NGINX_USER"] == "kong gateway"

@@ -47,7 +47,7 @@ ngx = {
   null = host.null, var = var, ctx = {}, status = 200, header = header,
   now = function() return fake.now end,
   md5 = host.md5,
-  worker = { pid = function() return 7 end },
+  worker = { pid = function() return 7 end, exiting = function() return false end },
   timer = {
     at = function(delay, f)
       if fake.no_timers then return nil, "too many pending timers" end
@@ -138,6 +138,8 @@ kong = {
 }
 
 package.loaded["cjson.safe"] = { encode = host.encode, decode = host.decode, array_mt = host.array_mt }
+-- one request at a time, no light threads: the adapter asks on a connection of its own (threads.lua has the others)
+package.loaded["ngx.semaphore"] = { new = function() return nil, "no semaphores here" end }
 package.loaded["kong.db.schema.typedefs"] = {
   no_consumer = "no_consumer", no_route = "no_route", no_service = "no_service", protocols_http = "protocols_http",
 }

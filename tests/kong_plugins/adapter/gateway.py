@@ -122,12 +122,15 @@ class Gateway:
         return self.world.py(found[-1]) if found else {}
 
     def row(self) -> list[str]:
-        """Flush the outcomes; the last row."""
+        """Flush the outcomes; the last row, with the request id first as the server turns it."""
         script = Scripted(self.world, [])
         self.world.fake[b"dials"] = 0
         script.connections.append({"answer": framed({"k": "ok"})})
         self.world.module("kgate.outcomes").flush(False)
-        return msgpack.unpackb(script.sent()[-1])[3][-1]
+        rows = msgpack.Unpacker()
+        rows.feed(msgpack.unpackb(script.sent()[-1])[3])
+        *rest, request_id = list(rows)[-1]
+        return [request_id, *rest]
 
     def verdict(self, **fields: Any) -> dict[str, Any]:
         """An express verdict on the request with the id rid1; fields that are None are left out."""

@@ -162,3 +162,61 @@ def test_without_the_guard_a_gate_route_is_closed(express, with_facts):
     assert status == 503
     assert '"reason": "unguarded"' in body
     assert gateway.reached == 0
+
+
+def has_access(world, name="passport"):
+    return world.module(f"{name}.handler")._table[b"access"] is not None
+
+
+def configure(world, *confs):
+    handler = world.module("kgate.handler")._table
+    handler[b"configure"](handler, world.table(list(confs)) if confs else None)
+
+
+def test_plugins_register_until_one_request_has_shown_that_the_guard_reads_them_right(express):
+    gateway = Gateway(express, FOUR)
+    configure(express, {"socket": "/s"})
+    assert ask(gateway, gateway.verdict())[0] == 200
+    assert [has_access(express, name) for name in FOUR] == [False] * 4
+    assert ask(gateway, gateway.verdict(st=403, b="no"))[:2] == (403, "no")
+    status, body, _ = ask(gateway, "timeout")
+    assert (status, reason_of(body)) == (503, "server_away")
+    configure(express, {"socket": "/s"})
+    assert has_access(express)
+
+
+def test_a_wrong_registration_keeps_them_registering(express):
+    gateway = Gateway(express, FOUR[:2])
+    configure(express, {"socket": "/s"})
+    del gateway.names[1]
+    assert reason_of(ask(gateway)[1]) == "no_verdict"
+    assert has_access(express)
+
+
+@pytest.mark.parametrize("confs", [[], [{"route_id": "r"}], [{"service_id": "s"}], [{"consumer_id": "c"}]])
+def test_without_a_global_guard_they_always_register(express, confs):
+    gateway = Gateway(express, ["passport"])
+    configure(express, *confs)
+    assert ask(gateway, gateway.verdict())[0] == 200
+    assert has_access(express)
+
+
+def test_the_guard_goes_away_with_a_new_configuration(express):
+    gateway = Gateway(express, ["passport"])
+    configure(express, {"socket": "/s"})
+    ask(gateway, gateway.verdict())
+    configure(express)
+    gateway.ctx[b"plugins"][b"ws"] = express.table({"combos": {"passport": {"R::": {}}}})
+    gateway.without_guard(True)
+    assert reason_of(gateway.request(lane="express")[1]) == "unguarded"
+
+
+def test_a_table_that_becomes_unreadable_closes_and_makes_them_register(express):
+    gateway = Gateway(express, ["passport"])
+    configure(express, {"socket": "/s"})
+    ask(gateway, gateway.verdict())
+    combos = {"kgate": {"::": gateway.own[b"kgate"]}, "passport": {"of another form": {}}}
+    gateway.ctx[b"plugins"][b"ws"] = express.table({"combos": combos})
+    for _ in range(2):
+        assert reason_of(ask(gateway)[1]) == "unreadable"
+        assert has_access(express)

@@ -29,8 +29,15 @@ def fire(world, index, premature=False):
     world.fake[b"timers"][index][2](premature)
 
 
+def rows_of(packed):
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(packed)
+    return list(unpacker)
+
+
 def batches(script):
-    return [msgpack.unpackb(message) for message in script.sent()]
+    found = [msgpack.unpackb(message) for message in script.sent()]
+    return [[*batch[:3], rows_of(batch[3])] for batch in found]
 
 
 def test_one_timer_and_one_batch(world):
@@ -39,7 +46,7 @@ def test_one_timer_and_one_batch(world):
     assert timers(world) == [0.1]
     fire(world, 1)
     (batch,) = batches(script)
-    assert (batch[0], batch[2], batch[3]) == ("o", 0, [row(0), row(1), row(2)])
+    assert (batch[0], batch[2], batch[3]) == ("r", 0, [row(0), row(1), row(2)])
     add(world)
     assert timers(world) == [0.1, 0.1]
     fire(world, 2)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kong_plugins.canary_router.bucket import BUCKETS, bucket, threshold
+from kong_plugins.canary_router.bucket import BUCKETS, bucket, hash_key, threshold
 from kong_plugins.canary_router.config import parse
 from kong_plugins.canary_router.core import decide
 from kong_plugins.engine.facts import Facts, Identity
 from kong_plugins.engine.verdict import Verdict
 from kong_plugins.state.base import CanaryOverride, State
-from kong_plugins.state.snapshot import build
+from kong_plugins.state.canaries import override_record
+from kong_plugins.state.records import Record, StateDump
+from kong_plugins.state.snapshot import build, snapshot_of_dump
 
 PLAN: dict[str, Any] = {"name": "v2", "upstream": "checkout-v2"}
 KIM = Identity("https://a", "kim")
@@ -98,10 +99,12 @@ keys = st.binary(min_size=1, max_size=20)
 users = st.text(max_size=40)
 
 
-@given(keys, users)
-def test_bucket_is_the_documented_hash(key: bytes, user: str) -> None:
-    digest = hmac.new(key, user.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
-    assert bucket(key, user) == int.from_bytes(digest[:4], "big") % 10_000
+@given(users, users)
+def test_bucket_is_the_documented_hash(salt: str, user: str) -> None:
+    key = hashlib.blake2b(salt.encode(), digest_size=32).digest()
+    digest = hashlib.blake2b(user.encode("utf-8", "surrogatepass"), digest_size=8, key=key).digest()
+    assert hash_key(salt) == key
+    assert bucket(key, user) == int.from_bytes(digest, "big") % 10_000
 
 
 @given(users, users, st.floats(0, 100), st.floats(0, 100))
@@ -176,3 +179,53 @@ def test_a_user_with_bytes_that_are_not_text_gets_a_bucket() -> None:
 def test_bad_config_names_the_field(raw: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         parse(raw)
+
+
+BULK = "0" * 32
+
+
+def with_list(*overrides: CanaryOverride) -> State:
+    """A state with the list of users "staff": kim."""
+    data = {"kind": "users", "count": 1, "bulk": BULK}
+    records = {
+        "lists": [Record("lists", "staff", data)],
+        "canaries": [override_record(override) for override in overrides],
+    }
+    dump = StateDump(1, records, {BULK: {"https://a|kim": ""}})
+    return State(snapshot_of_dump(dump), trust=None)  # type: ignore[arg-type]
+
+
+LEE = Identity("https://a", "lee")
+
+
+@pytest.mark.parametrize(
+    ("plan", "override", "identity", "reason"),
+    [
+        ({"users_list": "staff"}, {}, KIM, "canary_user"),
+        ({"users_list": "staff"}, {}, LEE, ""),
+        ({"users_list": "staff"}, {}, None, ""),
+        ({"users_list": "nobody"}, {}, KIM, ""),
+        ({"users_list": "staff", "users": ["lee"]}, {}, LEE, "canary_user"),
+        ({}, {"users_list": "staff"}, KIM, "canary_user"),
+        ({"users": ["lee"]}, {"users_list": "staff"}, LEE, ""),
+        ({"users_list": "staff"}, {"users": frozenset({"lee"})}, KIM, ""),
+        ({"users_list": "staff"}, {"users": frozenset({"lee"})}, LEE, "canary_user"),
+        ({"users_list": "staff"}, {"aborted": True}, KIM, "canary_aborted"),
+        ({"users_list": "staff"}, {"aborted": True, "expires": 50.0}, KIM, "canary_user"),
+        ({"percent": 100}, {"percent": 0.0, "expires": 50.0}, LEE, "canary_percent"),
+        ({"percent": 100}, {"percent": 0.0, "expires": 51.0}, LEE, ""),
+    ],
+)
+def test_named_lists_and_what_ends(
+    plan: dict[str, Any], override: dict[str, Any], identity: Identity | None, reason: str
+) -> None:
+    overrides = [CanaryOverride("v2", **override)] if override else []
+    config = parse({**PLAN, **plan})
+    verdict = decide(facts(identity), config, with_list(*overrides), 50.0)
+    assert verdict.reason == reason
+    assert config.list_names == ((plan["users_list"],) if "users_list" in plan else ())
+
+
+def test_a_list_needs_a_name() -> None:
+    with pytest.raises(ValueError, match="users_list"):
+        parse({**PLAN, "users_list": "a b"})

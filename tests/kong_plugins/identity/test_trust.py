@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 
+import jwt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -221,3 +222,74 @@ def test_live_keys_start_and_stop(mint, key_server, tmp_path):
 
 def test_want_of_an_issuer_without_url(mint):
     LiveKeys(mint.issuers()).want("main", "kid")
+
+
+INLINE = {
+    "name": "dev",
+    "iss": "https://dev.example",
+    "audiences": [],
+    "algorithms": ["HS256"],
+    "jwks": {"keys": [{"kty": "oct", "kid": "d", "alg": "HS256", "k": "QUFB" * 11}]},
+}
+
+
+def inline_trust(tmp_path, allowed=True):
+    own = {**INLINE, "name": "main", "iss": "https://main.example"}
+    return build_trust({"issuers": [own]}, tmp_path, tmp_path, inline_issuers=allowed)
+
+
+def inline_token(iss="https://dev.example"):
+    claims = {"iss": iss, "sub": "alice", "exp": NOW + 60}
+    return jwt.encode(claims, b"AAA" * 11, algorithm="HS256", headers={"kid": "d"})
+
+
+def test_inline_issuers_are_refused_with_the_option_that_would_take_them(tmp_path, caplog):
+    trust = inline_trust(tmp_path, allowed=False)
+    assert trust.with_inline(json.dumps([INLINE])) is None
+    assert trust.with_inline(json.dumps([INLINE])) is None
+    assert caplog.text.count("--allow-inline-issuers") == 1, "said once"
+
+
+def test_inline_issuers_add_to_those_of_the_server_where_they_are_allowed(tmp_path):
+    trust = inline_trust(tmp_path)
+    both = trust.with_inline(json.dumps([INLINE]))
+    assert both is trust.with_inline(json.dumps([INLINE])), "its caches stay warm"
+    assert both.verify(inline_token(), ("dev",), NOW).subject == "alice"
+    assert both.verify(inline_token("https://main.example"), ("main",), NOW)
+    assert not trust.has("dev"), "on that route only"
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"name": "main"}, "the server has its own"),
+        ({"iss": "https://main.example"}, "the server has its own"),
+        ({"iss": "kgate"}, "the server has its own"),
+        ({"jwks": None, "jwks_url": "http://169.254.169.254/"}, "jwks: is missing"),
+        ({"jwks": None, "key_file": "/etc/shadow"}, "jwks: is missing"),
+        ({"unknown": 1}, "unknown: unknown field"),
+    ],
+)
+def test_an_inline_issuer_that_cannot_be_used_is_refused_by_name(tmp_path, caplog, change, complaint):
+    item = {key: value for key, value in {**INLINE, **change}.items() if value is not None}
+    assert inline_trust(tmp_path).with_inline(json.dumps([item])) is None
+    assert complaint in caplog.text
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "[]", "[1]", "null", "[[]]"])
+def test_inline_issuers_of_another_form_are_refused(tmp_path, text):
+    assert inline_trust(tmp_path).with_inline(text) is None
+
+
+def test_the_public_keys_that_are_there_need_no_disk(tmp_path, monkeypatch):
+    """A worker that comes back on a full disk must come back."""
+    first = build_trust({}, tmp_path, tmp_path).public_jwks()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(trust_module, "write_private", full)
+    assert build_trust({}, tmp_path, tmp_path).public_jwks() == first
+    (tmp_path / PUBLIC_KEYS).unlink()
+    with pytest.raises(ValueError, match="No space left"):
+        build_trust({}, tmp_path, tmp_path)

@@ -20,6 +20,8 @@ from kong_plugins.identity.trust import Trust
 from kong_plugins.passport.config import parse
 from kong_plugins.passport.core import decide
 from kong_plugins.state.base import State
+from kong_plugins.state.records import Record, StateDump
+from kong_plugins.state.snapshot import empty_snapshot, snapshot_of_dump
 
 NOW = 1_800_000_000.0
 KEY = Ed25519PrivateKey.generate()
@@ -41,7 +43,7 @@ def make_state(with_keys=True):
     item = {"name": "main", "iss": "https://a", "audiences": ["shop"], "jwks": {"keys": [jwk]}}
     issuers = parse_issuers([item], Path())
     keys = {"main": issuers["main"].keys} if with_keys else {}
-    return State(None, Trust(issuers, StaticKeys(keys), Keyring(b"s" * 32)))
+    return State(empty_snapshot(), Trust(issuers, StaticKeys(keys), Keyring(b"s" * 32)))
 
 
 STATE = make_state()
@@ -197,3 +199,32 @@ def test_no_header_passes_for_a_user(authorization, mode):
         for name, value in verdict.headers:
             assert (name + value).isascii()
             assert (name + value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("key", "data", "reason"),
+    [
+        ("token https://a|t-1", {}, "token_revoked"),
+        ("token https://b|t-1", {}, ""),
+        ("token https://a|t-2", {}, ""),
+        ("subject https://a|user-1", {}, "subject_revoked"),
+        ("subject https://a|user-2", {}, ""),
+        ("before https://a", {"issued_before": NOW - 9}, "issued_before"),
+        ("before https://a", {"issued_before": NOW - 10}, ""),
+    ],
+)
+def test_revocations_count_for_tokens_that_were_verified_before(key, data, reason):
+    token = request(f"Bearer {make_token(jti='t-1', iat=NOW - 10)}")
+    assert not ask(token).is_exit
+    snapshot = snapshot_of_dump(StateDump(1, {"revocations": [Record("revocations", key, data)]}, {}))
+    found = ask(token, State(snapshot, STATE.trust), mode="optional")
+    assert (found.status, found.reason) == ((401, reason) if reason else (None, ""))
+    if reason:
+        (challenge,) = [value for name, value in found.headers if name == "WWW-Authenticate"]
+        assert CHALLENGE.fullmatch(challenge)
+
+
+def test_a_token_without_a_date_is_refused_while_its_issuer_has_a_before():
+    before = Record("revocations", "before https://a", {"issued_before": 1.0})
+    snapshot = snapshot_of_dump(StateDump(1, {"revocations": [before]}, {}))
+    assert ask(request(f"Bearer {TOKEN}"), State(snapshot, STATE.trust)).reason == "issued_before"

@@ -1,7 +1,7 @@
 """A decider with one issuer, an HS256 key on disk, and control state in memory."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from kong_plugins.identity.trust import Trust, build_trust
 from kong_plugins.server.decider import Decider
 from kong_plugins.state.base import Block, State
 from kong_plugins.state.snapshot import build
+from tests.kong_plugins.server.running import Server
 
 SECRET = b"a secret of at least thirty-two bytes!"
 NOW = 1_800_000_000.0
@@ -71,3 +72,16 @@ def configs() -> dict[str, str]:
     """Each gate plugin's config as Kong sends it, with Kong's own extra keys."""
     extra = {"__plugin_id": "p", "__seq__": 1, "route_id": "r"}
     return {name: json.dumps({**config, **extra}) for name, config in CONFIGS.items()}
+
+
+@pytest.fixture
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    made: list[Server] = []
+
+    def start(*args: str, **more: Any) -> Server:
+        made.append(Server(tmp_path_factory.mktemp("s"), *args, **more))
+        return made[-1]
+
+    yield start
+    for server in made:
+        server.end()

@@ -10,7 +10,7 @@ import pytest
 from kong_plugins.server.decider import Decider
 from kong_plugins.server.express_lane import ExpressLane, ExpressProtocol, frame
 from kong_plugins.server.frames import Connections
-from kong_plugins.server.outcomes import Outcomes
+from kong_plugins.server.outcomes import Outcome, Outcomes
 
 Record = Callable[..., list[Any]]
 
@@ -76,13 +76,54 @@ def test_outcomes_are_taken_once(lane: ExpressLane, outcomes: Outcomes) -> None:
     assert (outcomes.rows, outcomes.dropped) == (1, 2)
 
 
+def test_the_id_of_a_row_comes_last_and_adapters_of_before_send_it_first(
+    decider: Decider,
+) -> None:
+    seen: list[Outcome] = []
+    lane = ExpressLane(decider, Outcomes(seen.extend).take)
+    fields = [str(number) for number in range(12)]
+    assert lane.handle(["r", "w-1", 0, msgpack.packb([*fields, "r1"])]) == {"k": "ok"}
+    assert lane.handle(["o", "w-2", 0, [["r1", *fields]]]) == {"k": "ok"}
+    assert seen == [Outcome("r1", *fields)] * 2
+
+
+def test_numbered_questions_are_answered_in_one_go_and_by_their_numbers(
+    lane: ExpressLane, configs: dict[str, str], facts: Record, token: str
+) -> None:
+    chain, parts = parts_of(configs)
+    record = facts(authorization=f"Bearer {token}")
+    lane.handle(["d", chain, record, parts])
+    written: list[bytes] = []
+
+    class Transport:
+        write = staticmethod(written.append)
+        is_closing = staticmethod(lambda: False)
+
+    protocol = ExpressProtocol(lane, "express", Connections(lambda: 0.0))
+    protocol.transport = Transport()  # type: ignore[assignment]
+    questions = [["m", chain, record, 7], ["m", "0" * 32, record, 8], ["m", chain, record, 4_000_000_000]]
+    protocol.data_received(b"".join(msgpack.packb(question) for question in questions))
+    assert len(written) == 1
+    answers, data = [], written[0]
+    while data:
+        size = int.from_bytes(data[:4], "big")
+        answers.append(msgpack.unpackb(data[4 : 4 + size]))
+        data = data[4 + size :]
+    assert [answer["q"] for answer in answers] == [7, 8, 4_000_000_000]
+    assert [list(answer)[-1] for answer in answers] == ["q"] * 3, "what differs stands last"
+    assert answers[1] == {"e": "config", "q": 8}
+    assert answers[0]["u"] == "order-v2"
+
+
 def test_a_bad_config_is_no_verdict(lane: ExpressLane, facts: Record) -> None:
     chain, parts = parts_of({"passport": "{}"})
     assert lane.handle(["d", chain, facts(), parts]) == {"e": "bad_config"}
     assert lane.handle(["d", "0" * 32, facts(), parts]) == {"e": "bad_config"}
 
 
-@pytest.mark.parametrize("message", [None, 1, "d", [], [1], {"d": 1}])
+@pytest.mark.parametrize(
+    "message", [None, 1, "d", [], [1], {"d": 1}, ["m", "x", [], "7"], ["m", "x", [], True]]
+)
 def test_what_is_no_request_closes_the_connection(lane: ExpressLane, message: Any) -> None:
     assert ExpressProtocol(lane, "express", Connections(lambda: 0.0)).answer(message) is None
 
@@ -97,6 +138,13 @@ def test_what_is_no_request_closes_the_connection(lane: ExpressLane, message: An
         ["o", "b"],
         ["o", "b", 0, 5],
         ["o", [], 0, []],
+        ["r", "b", 0, 5],
+        ["r", "b", 0],
+        ["r", "b", 0, []],
+        ["r", 5, 0, b""],
+        ["m", "x"],
+        ["m", 1, [], 1],
+        ["m", "x", None, 1],
         ["zzz"],
         ["p", []],
     ],

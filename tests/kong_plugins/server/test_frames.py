@@ -1,6 +1,8 @@
 """The stream: partial, huge, malformed and odd bytes never kill the process or skip a message."""
 
 import asyncio
+import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,9 @@ class Transport(asyncio.Transport):
 
     def is_closing(self) -> bool:
         return self.closed
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
 
 def home() -> Connections:
@@ -126,6 +131,86 @@ def test_after_standing_still_nothing_is_answered_and_all_connections_close() ->
     assert known.stall.count == 1
 
 
+@pytest.mark.parametrize("sent", range(1, 11))
+def test_a_connection_is_given_away_between_two_messages_only(sent: int) -> None:
+    message = msgpack.packb(["d", "text", [1]])
+
+    async def talk() -> bool:
+        echo, theirs = await connect_pair(home())
+        theirs.sendall((message + message)[: len(message) + sent])
+        await asyncio.sleep(0.01)
+        fd = echo.hand_over()
+        if fd is not None:
+            os.close(fd)
+        theirs.close()
+        await asyncio.sleep(0.01)
+        return fd is not None
+
+    assert uvloop.run(talk()) is (sent == len(message))
+
+
+async def connect_pair(known: Connections) -> tuple[Echo, socket.socket]:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    _, echo = await asyncio.get_running_loop().connect_accepted_socket(lambda: Echo("express", known), ours)
+    return echo, theirs
+
+
+def test_after_standing_still_only_connections_with_something_waiting_close() -> None:
+    """An idle connection cannot have an old request: what comes on it later is new."""
+    now = [10.0]
+    known = Connections(lambda: now[0])
+
+    async def talk() -> tuple[bytes, bytes, bytes]:
+        loop = asyncio.get_running_loop()
+        pairs = [await connect_pair(known) for _ in range(3)]
+        _, partly = pairs[1]
+        partly.sendall(b"\x92\x01")  # read before, but not whole
+        await asyncio.sleep(0.02)
+        pairs[2][1].sendall(msgpack.packb("old"))  # still in the kernel when the loop goes on
+        now[0] += 0.2
+        known.stall.tick()
+        pairs[0][1].sendall(msgpack.packb("new"))
+        got = []
+        for _, theirs in pairs:
+            try:
+                got.append(await asyncio.wait_for(loop.sock_recv(theirs, 100), 2))
+            except (ConnectionResetError, TimeoutError) as error:
+                got.append(b"" if isinstance(error, ConnectionResetError) else b"nothing")
+        known.close()
+        for _, theirs in pairs:
+            theirs.close()
+        await asyncio.sleep(0.02)
+        return got[0], got[1], got[2]
+
+    assert uvloop.run(talk()) == (msgpack.packb("new"), b"", b"")
+    assert known.stall.count == 1
+
+
+def test_an_answer_that_was_not_sent_before_standing_still_is_never_sent() -> None:
+    now = [10.0]
+    known = Connections(lambda: now[0])
+
+    async def talk() -> int:
+        echo, theirs = await connect_pair(known)
+        assert echo.transport is not None
+        echo.transport.write(b"x" * 50_000_000)  # more than the kernel takes
+        now[0] += 0.2
+        known.stall.tick()
+        await asyncio.sleep(0.02)
+        got = 0
+        try:
+            while data := theirs.recv(1 << 20):
+                got += len(data)
+        except ConnectionResetError:
+            pass
+        theirs.close()
+        return got
+
+    assert uvloop.run(talk()) < 50_000_000
+
+
 def test_a_decision_that_took_too_long_is_not_answered() -> None:
     now = [10.0]
 
@@ -164,6 +249,21 @@ def test_an_answer_may_come_later_and_nothing_overtakes_it() -> None:
     later.data_received(msgpack.packb("one"))
     later.data_received(msgpack.packb("two, though one is not answered"))
     assert transport.closed
+
+
+def test_an_answer_that_comes_too_late_closes_the_connection_instead() -> None:
+    now = [10.0]
+
+    class Later(Echo):
+        def answer(self, message: Any) -> bytes | None:
+            return LATER
+
+    later, transport = Later("pdk", Connections(lambda: now[0])), Transport()
+    later.connection_made(transport)
+    later.data_received(msgpack.packb("one"))
+    now[0] += 0.2
+    later.reply(b"too late")
+    assert (transport.sent, transport.closed) == (b"", True)
 
 
 def test_over_a_real_socket(tmp_path: Path) -> None:

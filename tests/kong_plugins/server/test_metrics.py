@@ -48,10 +48,10 @@ def test_reports_of_workers_add_up() -> None:
 
 def test_outcomes_and_the_guards_own_answers() -> None:
     found = Metrics()
-    found.outcome(ROW)
-    found.outcome(ROW._replace(status="503", source="kgate", reason="server_away"))
-    found.outcome(ROW._replace(status="403", source="kgate", reason="ip_blocked"))
-    found.outcome(ROW._replace(status="", source="<script>"))
+    found.outcomes([ROW])
+    found.outcomes([ROW._replace(status="503", source="kgate", reason="server_away")])
+    found.outcomes([ROW._replace(status="403", source="kgate", reason="ip_blocked")])
+    found.outcomes([ROW._replace(status="", source="<script>")])
     found.lost(3)
     found.lost(-1)
     text = found.text().decode()
@@ -66,7 +66,7 @@ def test_users_addresses_and_paths_are_no_labels() -> None:
     counted, found = Tally(), Metrics()
     counted.add(FACTS, Verdict(memo="alice"), 0.001)
     found.worker(counted.report())
-    found.outcome(ROW)
+    found.outcomes([ROW])
     text = found.text().decode()
     assert not [word for word in ("alice", "203.0.113.9", "/secret", "r1") if word in text]
 
@@ -77,7 +77,7 @@ def test_series_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     counted, found = Tally(), Metrics()
     for number in range(50):
         counted.add(FACTS._replace(route=f"route-{number}"), Verdict(), 0.001)
-        found.outcome(ROW._replace(route=f"route-{number}"))
+        found.outcomes([ROW._replace(route=f"route-{number}")])
     told = counted.report()
     assert len(told["verdicts"]) == 9
     assert sum(row[-1] for row in told["verdicts"]) == 50, "nothing is lost, only put together"

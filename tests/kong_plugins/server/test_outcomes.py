@@ -1,6 +1,9 @@
 """Outcomes: each batch once, losses counted."""
 
-from kong_plugins.server.outcomes import REMEMBERED_BATCHES, Outcome, Outcomes
+import msgpack
+import pytest
+
+from kong_plugins.server.outcomes import REMEMBERED_BATCHES, Outcome, Outcomes, pack_rows
 
 ROW = [
     "r1",
@@ -21,8 +24,8 @@ ROW = [
 
 def test_rows_reach_the_sink_with_their_names() -> None:
     seen: list[Outcome] = []
-    outcomes = Outcomes(seen.append)
-    assert outcomes.take("w1-1", 0, [ROW, ROW])
+    outcomes = Outcomes(seen.extend)
+    assert outcomes.take("w1-1", 0, pack_rows([ROW, ROW]))
     assert outcomes.rows == 2
     assert seen[0].upstream_status == "502, 200"
     assert seen[0].ip == "203.0.113.9"
@@ -30,20 +33,37 @@ def test_rows_reach_the_sink_with_their_names() -> None:
 
 def test_a_batch_that_is_sent_again_counts_once() -> None:
     outcomes = Outcomes()
-    assert outcomes.take("w1-1", 3, [ROW])
-    assert not outcomes.take("w1-1", 3, [ROW])
+    assert outcomes.take("w1-1", 3, pack_rows([ROW]))
+    assert not outcomes.take("w1-1", 3, pack_rows([ROW]))
     assert (outcomes.rows, outcomes.dropped) == (1, 3)
 
 
-def test_a_row_of_another_shape_is_counted_and_left_out() -> None:
+@pytest.mark.parametrize(
+    "bad", [ROW[:-1], [*ROW, ""], [*ROW[:-1], 5], "row", None, {}, [], [[]] * 13], ids=repr
+)
+def test_a_row_of_another_shape_is_counted_and_left_out(bad: object) -> None:
     seen: list[Outcome] = []
-    outcomes = Outcomes(seen.append)
-    outcomes.take("w1-1", 0, [ROW[:-1], ROW])
+    outcomes = Outcomes(seen.extend)
+    outcomes.take("w1-1", 0, msgpack.packb(bad) + pack_rows([ROW]))
     assert (outcomes.rows, outcomes.malformed, len(seen)) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("end", [b"\xc1", b"\x9d\xd9\xff", b"\xdd\xff\xff\xff\xff"])
+def test_bytes_that_are_no_rows_end_the_batch(end: bytes) -> None:
+    outcomes = Outcomes()
+    assert outcomes.take("w1-1", 0, pack_rows([ROW]) + end + pack_rows([ROW]))
+    assert outcomes.rows == 1
+
+
+def test_bytes_that_are_not_utf8_are_kept() -> None:
+    seen: list[Outcome] = []
+    row = [b"r1", b"caf\xe9", *[b""] * 11]
+    Outcomes(seen.extend).take("w1-1", 0, msgpack.packb([*row[1:], row[0]], use_bin_type=False))
+    assert seen[0].route == "caf\udce9"
 
 
 def test_remembered_batches_are_bounded() -> None:
     outcomes = Outcomes()
     for number in range(REMEMBERED_BATCHES + 10):
-        outcomes.take(f"b{number}", 0, [])
+        outcomes.take(f"b{number}", 0, b"")
     assert len(outcomes._seen) == REMEMBERED_BATCHES

@@ -79,6 +79,28 @@ function M.add(_, conf)
   rec[n] = conf
 end
 
+local gates = {} -- the handlers of the gate plugins
+local registering = true
+
+--- Give the handler of a gate plugin its access phase. (Express lane.)
+function M.gate(handler)
+  handler.access = M.add
+  gates[#gates + 1] = handler
+end
+
+--- Whether the gate plugins register with each request, and setting it. They need not once it is known that the guard
+-- runs and reads Kong's table right; a handler without the phase is a coroutine less for Kong to make and run.
+function M.is_registering()
+  return registering
+end
+
+function M.register(on)
+  registering = on
+  for i = 1, #gates do
+    gates[i].access = on and M.add or nil
+  end
+end
+
 --- Whether the registered configs are exactly those of the plan, in its order.
 function M.is_complete(rec, plan)
   if rec.n ~= plan.n then
@@ -92,8 +114,8 @@ function M.is_complete(rec, plan)
   return true
 end
 
---- The chain of a plan: { hash, head, configs }, ready to be sent. Kept in the plan, which lives as long as the
--- configs it was made of; where Kong may change a config in place (vault references) it is made anew.
+--- The chain of a plan: { hash, head, mux_head, configs }, ready to be sent. Kept in the plan, which lives as long as
+-- the configs it was made of; where Kong may change a config in place (vault references) it is made anew.
 function M.of(plan)
   local found = plan.chain
   if found then
@@ -108,7 +130,8 @@ function M.of(plan)
     keep = keep and conf["$refs"] == nil
   end
   local hash = ngx.md5(concat(material))
-  found = { hash = hash, head = mp.text("d") .. mp.text(hash), configs = mp.pack(items) }
+  found = { hash = hash, head = mp.text("d") .. mp.text(hash), configs = mp.pack(items),
+    mux_head = "\x94" .. mp.text("m") .. mp.text(hash) }
   if keep then
     plan.chain = found
   end

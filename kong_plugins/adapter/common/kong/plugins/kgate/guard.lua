@@ -9,6 +9,7 @@ local plans = require "kong.plugins.kgate.plan"
 local facts = require "kong.plugins.kgate.facts"
 local chains = require "kong.plugins.kgate.chain"
 local express = require "kong.plugins.kgate.express"
+local mux = require "kong.plugins.kgate.mux"
 local breakers = require "kong.plugins.kgate.breaker"
 local verdicts = require "kong.plugins.kgate.verdict"
 local prepared = require "kong.plugins.kgate.prepared"
@@ -17,7 +18,7 @@ local apply = require "kong.plugins.kgate.apply"
 local lane = require "kong.plugins.kgate.lane"
 local const = require "kong.plugins.kgate.const"
 
-local ngx, kong, tostring = ngx, kong, tostring
+local ngx, kong, tostring, ipairs = ngx, kong, tostring, ipairs
 
 local M = {}
 
@@ -45,7 +46,7 @@ local function standing_denial(ctx, plan)
     or (not internals.has_guard(ctx) and "unguarded") or nil
 end
 
---- access, kgate-facts (1906): default deny; in the pdk lane the breaker, and the record for the gate plugins.
+--- access, kgate-facts (1906), pdk lane: default deny, the breaker, and the record for the gate plugins.
 function M.collect(conf)
   local ctx = ngx.ctx
   local plan = plans.of(ctx, "kgate-facts", conf)
@@ -53,13 +54,9 @@ function M.collect(conf)
     return
   end
   local rec = open(ctx, plan)
-  rec.headers = conf.headers
   local reason = standing_denial(ctx, plan)
   if reason then
     return deny(rec, reason)
-  end
-  if lane.is_express() then
-    return
   end
   -- With fail: open the request goes on: Kong calls its external plugins whatever we know.
   local now = ngx.now()
@@ -74,21 +71,42 @@ function M.collect(conf)
 end
 
 local scratch = {} -- filled and packed without a yield between
+local AGAIN_SECONDS = 0.15 -- a question that failed later than this is not asked again: the client waits
+
+local configured = false -- whether Kong's newest configuration has the guard as a global plugin
+
+--- configure, kgate: Kong is about to use another configuration. The gate plugins register again until one request has
+-- shown that their list is read right in it. (Kong 3.4 has no such phase: there they always do.)
+function M.configure(confs)
+  configured = false
+  for _, conf in ipairs(confs or {}) do
+    if not (conf.route_id or conf.service_id or conf.consumer_id) then
+      configured = true
+    end
+  end
+  chains.register(true)
+end
 
 -- Express lane: the verdict, or nil and the reason id.
 local function ask(ctx, rec, plan, socket)
-  if not chains.is_complete(rec, plan) then
-    return nil, "no_verdict"
+  if chains.is_registering() then
+    if not chains.is_complete(rec, plan) then
+      return nil, "no_verdict"
+    end
+    chains.register(not configured)
   end
   local now = ngx.now()
   if not breaker:allow(now) then
     return nil, "breaker_open"
   end
-  local n = facts.fill(scratch, ctx, plan, rec.headers or const.HEADERS)
+  local chain, headers = chains.of(plan), plan.headers
+  local n = facts.fill(scratch, ctx, plan, headers)
   rec.ip = scratch[3]
-  local packed = express.pack_facts(scratch, n)
-  local chain = chains.of(plan)
-  local verdict, err = express.decide(socket, chain, packed)
+  local verdict, err, again = mux.ask(socket, chain, scratch, n)
+  if (again and ngx.now() - now < AGAIN_SECONDS) or (verdict and verdict.e == "config") then
+    n = facts.fill(scratch, ctx, plan, headers) -- another request has filled it in between
+    verdict, err = express.decide(socket, chain, express.pack_facts(scratch, n))
+  end
   if not verdict then
     breaker:miss(ngx.now(), now)
     kong.log.err("kgate: no answer of the plugin server: ", err)
@@ -152,8 +170,12 @@ function M.decide(conf)
   local ctx = ngx.ctx
   local rec = ctx.kgate
   local plan = rec and rec.plan
-  if not plan then -- a route without gate plugins, or kgate-facts is not there
+  if not plan then -- the express lane, or a route without gate plugins, or kgate-facts is not there
     plan = plans.of(ctx, "kgate", conf)
+    if plan.unreadable and not chains.is_registering() then -- this request may have gate plugins: nobody knows
+      chains.register(true)
+      return deny(open(ctx, plan), "unreadable")
+    end
     if plan.n == 0 and not plan.protected and not rec then
       return
     end

@@ -11,6 +11,10 @@ local ngx, kong = ngx, kong
 
 local Kgate = { PRIORITY = 1900, VERSION = const.VERSION }
 
+function Kgate:configure(confs)
+  guard.configure(confs)
+end
+
 function Kgate:rewrite(conf)
   local ok, err = pcall(strip.run, conf.strip)
   if not ok then

@@ -76,6 +76,13 @@ function M.has_guard(ctx)
   return found
 end
 
+--- The header names of kgate-facts' config, or nil.
+function M.facts_headers(ws)
+  local by_scope = ws.combos["kgate-facts"]
+  local conf = type(by_scope) == "table" and by_scope["::"]
+  return type(conf) == "table" and conf.headers or nil
+end
+
 --- The config of a plugin in Kong's order: route and service > route > service > global. (No consumer: the gate
 -- plugins' schemas refuse one, and none is known yet.)
 function M.find_conf(ws, name, route_id, service_id)

@@ -59,6 +59,11 @@ function M.text(s)
   return text_prefix(#s) .. s
 end
 
+--- The header of n bytes that are not text.
+function M.bytes(n)
+  return "\xc6" .. be32(n)
+end
+
 --- One integer (exact up to 2^53).
 function M.int(n)
   if n >= 0 then
@@ -243,14 +248,14 @@ function read(s, i, size, depth)
   return read_long(s, i, size, tag, depth + 1)
 end
 
---- Decode one value that fills the whole string.
+--- Decode one value that fills the whole string, or its bytes from first to last.
 -- Returns the value (nil for MessagePack's nil), or nil and the reason.
-function M.decode(s)
+function M.decode(s, first, last)
   if type(s) ~= "string" then
     return nil, "not a string"
   end
-  local size = #s
-  local value, after, err = read(s, 1, size, 0)
+  local size = last or #s
+  local value, after, err = read(s, first or 1, size, 0)
   if not after then
     return nil, err
   end

@@ -45,6 +45,7 @@ local function make(ws, route, service, why)
     of_service = service,
     unreadable = ws == nil,
     deny = nil, -- reason id: the route must not be served at all
+    headers = ws and internals.facts_headers(ws) or const.HEADERS, -- names of those that the filters may see
   }
   read_tags(plan, route and route.tags)
   local has_passport = false

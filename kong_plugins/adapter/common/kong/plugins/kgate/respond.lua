@@ -89,19 +89,19 @@ function M.log(conf)
     tenant = tenant, verdict = rec.verdict or "none", reason = rec.reason, arm = rec.arm,
   })
   local var = ngx.var
-  row[1] = rec.id or ""
-  row[2] = plan.route
-  row[3] = plan.service
-  row[4] = tenant
-  row[5] = tostring(ngx.status)
-  row[6] = var.upstream_status or ""
-  row[7] = tostring(internals.tries(ctx))
-  row[8] = tostring(floor((var.request_time or 0) * 1000 + 0.5))
-  row[9] = rec.answered and "kgate" or rec.source or ""
-  row[10] = rec.reason or ""
-  row[11] = rec.arm or ""
-  row[12] = rec.memo or ""
-  row[13] = rec.ip or ""
+  row[1] = plan.route
+  row[2] = plan.service
+  row[3] = tenant
+  row[4] = tostring(ngx.status)
+  row[5] = var.upstream_status or ""
+  row[6] = tostring(internals.tries(ctx))
+  row[7] = tostring(floor((var.request_time or 0) * 1000 + 0.5))
+  row[8] = rec.answered and "kgate" or rec.source or ""
+  row[9] = rec.reason or ""
+  row[10] = rec.arm or ""
+  row[11] = rec.memo or ""
+  row[12] = rec.ip or ""
+  row[13] = rec.id or "" -- last: see outcomes.lua
   outcomes.add(conf.socket, row)
 end
 

@@ -1,4 +1,4 @@
 local chain = require "kong.plugins.kgate.chain"
 local Plugin = { PRIORITY = 1903, VERSION = "0.1.0", kgate_express = true }
-Plugin.access = chain.add
+chain.gate(Plugin)
 return Plugin

@@ -1,0 +1,272 @@
+--- Decisions of many requests at a time: a few connections of the worker to the plugin server, each kept by two light
+-- threads of a timer. One sends what requests have queued since it last ran, the other hands the answers out.
+--
+-- A request that asks alone pays for a send, a wake-up of the server and a receive; here all requests of one turn of
+-- the event loop share them. An answer names the number of its question, so one that comes late finds nobody
+-- waiting and reaches no other request.
+
+local mp = require "kong.plugins.kgate.mp"
+local semaphore = require "ngx.semaphore"
+
+local byte, sub, char, floor, type = string.byte, string.sub, string.char, math.floor, type
+local concat, pairs, pcall = table.concat, pairs, pcall
+local ngx, kong = ngx, kong
+local worker_exiting = ngx.worker.exiting
+
+local M = {}
+
+local CONNECT_MS, SEND_MS, POLL_MS = 50, 50, 1000
+local WAIT_SECONDS = 0.35 -- for a connection and the answer
+local MAX_LINKS = 4
+local CROWD = 8 -- questions under way on a link before another one is used
+local MAX_ANSWER = 16 * 1024 * 1024
+local CHUNK = 65536
+local MAX_FREE = 256
+local LAST_NUMBER = 2 ^ 31
+local POOL = { pool = "kgate-mux" } -- never filled: each link has a connection of its own
+
+local by_path = {} -- socket path -> its links, those that are open or opening
+
+-- waiting requests: { semaphore, answer, err }; used again after an answer came
+
+local free, n_free = {}, 0
+
+local function take_waiter()
+  if n_free > 0 then
+    local waiter = free[n_free]
+    n_free = n_free - 1
+    return waiter
+  end
+  local sema, err = semaphore.new(0)
+  return sema and { sema = sema, answer = nil, err = nil }, err
+end
+
+local function give_back(waiter)
+  if n_free < MAX_FREE then
+    waiter.answer, waiter.err = nil, nil
+    n_free = n_free + 1
+    free[n_free] = waiter
+  end
+end
+
+-- links: { waiting = { [number] = waiter }, busy = their count, queue = messages, n = their count, awake }
+
+local function forget(link)
+  link.closed = true
+  local links = by_path[link.path]
+  for i = #links, 1, -1 do
+    if links[i] == link then
+      links[i] = links[#links]
+      links[#links] = nil
+    end
+  end
+  link.wake:post(1)
+end
+
+local function fail(link, err)
+  forget(link)
+  local waiting = link.waiting
+  link.waiting, link.busy, link.n = {}, 0, 0
+  for _, waiter in pairs(waiting) do
+    waiter.err = err
+    waiter.sema:post(1)
+  end
+end
+
+local function write_all(link)
+  local spare = {}
+  while not (link.closed and link.busy == 0) do
+    local queue, n = link.queue, link.n
+    if n == 0 then
+      link.awake = false
+      link.wake:wait(POLL_MS * 60) -- the reader wakes us when there is something to end
+    else
+      link.queue, link.n = spare, 0
+      local sent, err = link.sock:send(queue)
+      if not sent then
+        return err or "send failed"
+      end
+      for i = n, 1, -1 do
+        queue[i] = nil
+      end
+      spare = queue
+    end
+  end
+end
+
+-- Hand out the whole answers in data; returns what is left of it, or nil and what is wrong.
+local function hand_out(link, data)
+  local at, size = 1, #data
+  while size - at >= 3 do
+    local a, b, c, d = byte(data, at, at + 3)
+    local length = ((a * 256 + b) * 256 + c) * 256 + d
+    if length > MAX_ANSWER then
+      return nil, "bad answer: length"
+    end
+    local last = at + 3 + length
+    if last > size then
+      break
+    end
+    local answer, why = mp.decode(data, at + 4, last)
+    if type(answer) ~= "table" then
+      return nil, "bad answer: " .. (why or "not a map")
+    end
+    local number = answer.q
+    local waiter = number and link.waiting[number]
+    if waiter then
+      link.waiting[number] = nil
+      link.busy = link.busy - 1
+      waiter.answer = answer
+      waiter.sema:post(1)
+      if link.closed and link.busy == 0 then
+        link.wake:post(1)
+      end
+    end
+    at = last + 1
+  end
+  return at > size and "" or sub(data, at)
+end
+
+local function read_all(link)
+  local rest = ""
+  while true do
+    local data, err = link.sock:receiveany(CHUNK)
+    if data then
+      rest, err = hand_out(link, rest == "" and data or rest .. data)
+      if not rest then
+        return err
+      end
+    elseif err ~= "timeout" then
+      return err or "closed"
+    elseif link.closed or (worker_exiting() and link.busy == 0) then
+      return "ended"
+    end
+  end
+end
+
+local function keep(link)
+  local sock, err = ngx.socket.tcp()
+  if not sock then
+    return fail(link, err)
+  end
+  sock:settimeouts(CONNECT_MS, SEND_MS, POLL_MS)
+  local ok
+  ok, err = sock:connect("unix:" .. link.path, POOL)
+  if not ok then
+    return fail(link, err or "connect failed")
+  end
+  link.sock = sock
+  local reader, writer = ngx.thread.spawn(read_all, link), ngx.thread.spawn(write_all, link)
+  ok, err = ngx.thread.wait(reader, writer)
+  fail(link, ok and err or "failed")
+  ngx.thread.kill(reader)
+  ngx.thread.kill(writer)
+  sock:close()
+  if not ok then
+    kong.log.err("kgate: a connection to the plugin server: ", err)
+  end
+end
+
+local function run(premature, link)
+  if premature then
+    return fail(link, "exiting")
+  end
+  local ok, err = pcall(keep, link)
+  if not ok then
+    fail(link, "failed")
+    kong.log.err("kgate: a connection to the plugin server: ", err)
+  end
+end
+
+local function start(path, links)
+  local wake, err = semaphore.new(0)
+  if not wake then
+    return nil, err
+  end
+  local link = { path = path, waiting = {}, busy = 0, queue = {}, n = 0, wake = wake, awake = true, number = 0 }
+  local ok
+  ok, err = ngx.timer.at(0, run, link)
+  if not ok then
+    return nil, err
+  end
+  links[#links + 1] = link
+  return link
+end
+
+-- The first link with room; else a new one; else the one with the fewest questions under way.
+local function choose(path)
+  local links = by_path[path]
+  if not links then
+    links = {}
+    by_path[path] = links
+  end
+  local best
+  for i = 1, #links do
+    local link = links[i]
+    if link.busy < CROWD then
+      return link
+    end
+    if not best or link.busy < best.busy then
+      best = link
+    end
+  end
+  if #links == MAX_LINKS then
+    return best
+  end
+  local link, err = start(path, links)
+  return link or best, err
+end
+
+local parts = {} -- of one message; no yield between filling and joining them
+
+-- ["m", chain hash, facts, number]. What differs from message to message comes last: see outcomes.lua.
+local function pack(chain, facts, n, number)
+  parts[1] = chain.mux_head
+  parts[2] = mp.array(n)
+  parts[3] = mp.int(facts[1])
+  local last = mp.put_texts(parts, 3, facts, 2, n)
+  parts[last + 1] = char(0xce, floor(number / 16777216), floor(number / 65536) % 256, floor(number / 256) % 256,
+    number % 256)
+  return concat(parts, "", 1, last + 1)
+end
+
+--- Ask for the verdict of a chain (of chain.lua) on facts, the list with the protocol number first and n entries.
+-- Returns the answer; or nil, the reason, and whether it may be asked again on a connection of its own: there is no
+-- link, or the server has ended it.
+function M.ask(path, chain, facts, n)
+  if worker_exiting() then
+    return nil, "exiting", true -- no timer starts any more
+  end
+  local link, err = choose(path)
+  local waiter = link and take_waiter()
+  if not waiter then
+    return nil, err or "no semaphore", true
+  end
+  local number = link.number + 1
+  if number == LAST_NUMBER then
+    number = 1
+  end
+  link.number = number
+  link.waiting[number] = waiter
+  link.busy = link.busy + 1
+  link.n = link.n + 1
+  link.queue[link.n] = pack(chain, facts, n, number)
+  if not link.awake then
+    link.awake = true
+    link.wake:post(1)
+  end
+  local ok
+  ok, err = waiter.sema:wait(WAIT_SECONDS)
+  if not ok then -- the others on this link may get their answers yet, nobody new joins them
+    link.waiting[number] = nil
+    link.busy = link.busy - 1
+    forget(link)
+    return nil, err
+  end
+  local answer
+  answer, err = waiter.answer, waiter.err
+  give_back(waiter)
+  return answer, err, not answer
+end
+
+return M

@@ -1,0 +1,34 @@
+"""What the supervisor and its workers are started with."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from kong_plugins.server.peers import Allowed
+
+
+class Options(NamedTuple):
+    """deadline is seconds. inline_issuers: a passport config in Kong may bring trust anchors (tests, laptops)."""
+
+    run_dir: Path
+    config: Path | None
+    workers: int
+    deadline: float
+    log_level: str
+    log_format: str
+    allowed: Allowed
+    metrics: tuple[str, int] | None = None
+    gid: int | None = None
+    inline_issuers: bool = False
+
+
+def worker_command(options: Options, channel_fd: int) -> list[str]:
+    """How a worker process is started; it inherits its end of the channel under this number."""
+    command = [sys.executable, "-m", "kong_plugins.server.worker", "--channel-fd", str(channel_fd)]
+    command += ["--run-dir", str(options.run_dir), "--deadline", str(options.deadline)]
+    command += ["--log-level", options.log_level, "--log-format", options.log_format]
+    command += ["--config", str(options.config)] if options.config else []
+    command += ["--allow-inline-issuers"] if options.inline_issuers else []
+    return command

@@ -1,0 +1,191 @@
+"""Many requests on one connection: who gets which answer, and what happens when none comes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+
+THREADS = (Path(__file__).parent / "threads.lua").read_bytes()
+FACTS = [1, "rid", "192.0.2.1", "http", "GET", "h", "/", "/", "r", "s", "", "", ""]
+ASK = """
+  local threads, mux, chain, facts, n, done = ...
+  threads.go(function() done(mux.ask("/s", chain, facts, n)) end)
+"""
+
+
+def answer(number: int, **fields: Any) -> bytes:
+    body: bytes = msgpack.packb({"v": 1, **fields, "q": number})
+    return len(body).to_bytes(4, "big") + body
+
+
+class Mux:
+    """The module with light threads. `serve(connection, messages)` gives the bytes of the answer, or None; a tuple
+    of these and True hangs up after them."""
+
+    def __init__(self, world: Any) -> None:
+        self.world = world
+        self.fake = world.fake
+        self.threads = world.lua.execute(THREADS, world.fake)
+        self.threads[b"serve"] = self._serve
+        self.module = world.run('return (require("kong.plugins.kgate.mux"))')
+        self.chain = world.table({"mux_head": ""})
+        self.chain[b"mux_head"] = b"\x94" + msgpack.packb("m") + msgpack.packb("hash")
+        self.facts = world.table(FACTS)
+        self.sent: list[list[Any]] = []  # per send: the messages
+        self.by_connection: dict[int, list[Any]] = {}
+        self.serve: Any = lambda connection, messages: b"".join(answer(m[3], n=m[2][1]) for m in messages)
+        self.results: list[Any] = []
+
+    def _serve(self, connection: int, data: bytes) -> Any:
+        unpacker = msgpack.Unpacker()
+        unpacker.feed(data)
+        messages = list(unpacker)
+        self.sent.append(messages)
+        self.by_connection.setdefault(connection, []).extend(messages)
+        return self.serve(connection, messages)
+
+    def ask(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.world.run(ASK, self.threads, self.module, self.chain, self.facts, len(FACTS), self._done)
+
+    def _done(self, found: Any, err: Any = None, again: Any = None) -> None:
+        self.results.append((self.world.py(found), err and err.decode(), bool(again)))
+
+    def run(self, seconds: float = 0) -> None:
+        self.threads[b"run"](seconds)
+
+
+@pytest.fixture
+def mux(make_world: Any) -> Mux:
+    return Mux(make_world("express"))
+
+
+def test_one_question_and_its_answer(mux: Mux) -> None:
+    mux.ask()
+    mux.run()
+    assert mux.results == [({"v": 1, "n": "rid", "q": 1}, None, False)]
+    assert mux.sent == [[["m", "hash", FACTS, 1]]]
+    assert mux.threads[b"last"][b"pool"] == b"kgate-mux"  # a pooled connection might carry another's answer
+
+
+def test_questions_of_one_turn_go_out_together(mux: Mux) -> None:
+    mux.ask()
+    mux.run()
+    mux.ask(5)
+    mux.run()
+    assert [len(messages) for messages in mux.sent] == [1, 5]
+    assert len(mux.results) == 6
+    assert mux.threads[b"connects"] == 1
+
+
+def test_a_crowd_opens_more_connections_up_to_a_limit(mux: Mux) -> None:
+    mux.ask(100)
+    mux.run()
+    assert len(mux.results) == 100
+    assert mux.threads[b"connects"] == 4
+    counts = [len(messages) for messages in mux.by_connection.values()]
+    assert max(counts) <= 1.3 * 25
+
+
+@pytest.mark.parametrize("piece", [1, 3, 7, 1000])
+def test_answers_may_come_in_any_order_and_in_pieces(mux: Mux, piece: int) -> None:
+    mux.threads[b"piece"] = piece
+    mux.serve = lambda _, messages: b"".join(answer(m[3], a=str(m[3])) for m in reversed(messages))
+    mux.ask(7)
+    mux.run()
+    assert sorted(found["a"] for found, _, _ in mux.results) == [str(n) for n in range(1, 8)]
+
+
+def test_an_answer_that_comes_too_late_reaches_nobody(mux: Mux) -> None:
+    mux.serve = lambda _, messages: None
+    mux.ask(2)
+    mux.run(0.34)
+    assert mux.results == []
+    mux.run(0.02)
+    assert mux.results == [(None, "timeout", False)] * 2
+    late = mux.threads[b"last"]
+    mux.serve = lambda _, messages: b"".join(answer(m[3], a="new") for m in messages)
+    mux.ask(2)
+    late[b"push"](answer(1, a="old") + answer(2, a="old"))
+    mux.run()
+    assert [found["a"] for found, _, _ in mux.results[2:]] == ["new", "new"]
+    assert mux.threads[b"connects"] == 2  # nobody joins the link that did not answer
+    mux.run(3)
+    assert mux.threads[b"open"] == 1  # and it is closed
+
+
+def test_those_who_wait_on_a_slow_link_get_their_answers(mux: Mux) -> None:
+    mux.serve = lambda _, messages: None
+    mux.ask()
+    mux.run(0.2)
+    mux.ask()
+    mux.run(0.16)
+    assert mux.results == [(None, "timeout", False)]
+    mux.threads[b"last"][b"push"](answer(2, a="yet"))
+    mux.run()
+    assert mux.results[1][0]["a"] == "yet"
+
+
+@pytest.mark.parametrize(
+    ("serve", "err"),
+    [
+        (lambda _, messages: (None, True), "closed"),
+        (lambda _, messages: (answer(1)[:9], True), "closed"),
+        (lambda _, messages: b"\xff\xff\xff\xff....", "bad answer: length"),
+        (lambda _, messages: b"\0\0\0\1\xc1", "bad answer: unsupported type 193"),
+        (lambda _, messages: b"\0\0\0\1\x01", "bad answer: not a map"),
+        (lambda _, messages: b"\0\0\0\0", "bad answer: truncated"),
+    ],
+)
+def test_a_connection_that_ends_fails_all_who_wait_there_and_they_may_ask_again(
+    mux: Mux, serve: Any, err: str
+) -> None:
+    mux.serve = serve
+    mux.ask(3)
+    mux.run()
+    assert mux.results == [(None, err, True)] * 3
+    mux.serve = lambda _, messages: b"".join(answer(m[3]) for m in messages)
+    mux.ask()
+    mux.run()
+    assert mux.results[3][0] is not None
+    mux.run(3)
+    assert mux.threads[b"open"] == 1
+
+
+def test_no_connection(mux: Mux) -> None:
+    mux.threads[b"refuse"] = b"connection refused"
+    mux.ask(2)
+    mux.run()
+    assert mux.results == [(None, "connection refused", True)] * 2
+    assert mux.threads[b"alive"]() == 0
+
+
+def test_no_timer_and_an_ending_worker_ask_alone(mux: Mux) -> None:
+    mux.fake[b"no_timers"] = True
+    mux.ask()
+    mux.fake[b"no_timers"] = False
+    mux.fake[b"exiting"] = True
+    mux.ask()
+    mux.run()
+    assert mux.results == [(None, "too many pending timers", True), (None, "exiting", True)]
+    assert mux.sent == []
+
+
+def test_a_worker_that_ends_is_not_held_up(mux: Mux) -> None:
+    mux.ask(30)
+    mux.run()
+    assert mux.threads[b"open"] == 4
+    mux.fake[b"exiting"] = True
+    mux.run(1.1)
+    assert mux.threads[b"open"] == 0
+    assert mux.threads[b"alive"]() == 0
+
+
+def test_answers_to_unknown_questions_are_dropped(mux: Mux) -> None:
+    mux.serve = lambda _, messages: answer(99) + answer(0) + answer(messages[0][3], a="mine")
+    mux.ask()
+    mux.run()
+    assert mux.results[0][0]["a"] == "mine"
