@@ -22,9 +22,13 @@ def redis_executable() -> str | None:
 
 
 class RedisServer:
-    """One redis-server on a loopback port, without persistence. It can be killed and started again there."""
+    """One redis-server on a loopback port, without persistence. It can be killed and started again there.
 
-    def __init__(self, executable: str, folder: Path) -> None:
+    options: more of redis-server's command line.
+    """
+
+    def __init__(self, executable: str, folder: Path, *options: str) -> None:
+        self._options = options
         self._executable = executable
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -43,7 +47,7 @@ class RedisServer:
 
     def start(self) -> None:
         options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(self._folder)]
-        command = [self._executable, "--port", str(self.port), *options]
+        command = [self._executable, "--port", str(self.port), *options, *self._options]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:

@@ -4,6 +4,7 @@
     passport      who it is
     abuse-guard   what we know of who it is
     canary-router which backend
+    passport      with a canary: the passport is issued here, because it says which arm was chosen
     static-fallback  what to answer when the backend cannot
 
 A filter is a pure function `(facts, config, state, now) -> Verdict | Ask | None`. The first that answers the
@@ -42,13 +43,23 @@ ORDER: tuple[Step, ...] = (
     Step("static-fallback", static_fallback.decide),
 )
 
+WITH_CANARY: tuple[Step, ...] = (
+    Step("abuse-guard", abuse_guard.decide_stranger),
+    Step("passport", passport.identify),
+    Step("abuse-guard", abuse_guard.decide_identified),
+    Step("canary-router", canary_router.decide),
+    Step("passport", passport.issue),
+    Step("static-fallback", static_fallback.decide),
+)
+
 Chain = tuple[tuple[Filter, Any, str], ...]
 """The steps of one route in order: the filter, its plugin's parsed config, the plugin's name."""
 
 
 def build(configs: Mapping[str, Any]) -> Chain:
     """The chain of a route from its gate plugins' parsed configs, by plugin name."""
-    return tuple((step.decide, configs[step.plugin], step.plugin) for step in ORDER if step.plugin in configs)
+    order = WITH_CANARY if "canary-router" in configs else ORDER
+    return tuple((step.decide, configs[step.plugin], step.plugin) for step in order if step.plugin in configs)
 
 
 def run(facts: Facts, chain: Chain, state: State, now: float) -> Verdict | tuple[Ask, ...]:
@@ -69,6 +80,8 @@ def run(facts: Facts, chain: Chain, state: State, now: float) -> Verdict | tuple
             return tuple(asks) if asks else found._replace(plugin=plugin)
         else:
             effects.append(found)
-            if found.identity is not None:
+            if found.identity is not None and facts.identity is None:
                 facts = facts.of(found.identity)
+            if found.arm:
+                facts = facts.on(found.arm)
     return tuple(asks) if asks else merge(effects)

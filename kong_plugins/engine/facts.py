@@ -34,6 +34,10 @@ class Identity(NamedTuple):
     claims: Mapping[str, Any] = {}
     issued_at: float | None = None
     """The token's `iat` in Unix seconds, where it has one."""
+    level: str = "full"
+    """full | token_only | stale: how much of what is known of a user could be asked for (passport)."""
+    token: bytes = b""
+    """A digest of the token."""
 
     @property
     def key(self) -> str:
@@ -47,7 +51,7 @@ class Facts(NamedTuple):
     `ip` is canonical text (v4-mapped addresses unfolded); `path` is normalised and the only path that
     filters match; `raw_path` is for logs. `headers` holds lower-case names, and only those that the
     cluster's filters asked for. Strings may hold surrogates where the client sent bytes that are not
-    UTF-8. `identity` is None until passport has verified a token.
+    UTF-8. `identity` is None until passport has verified a token, `arm` is "" until canary-router has decided.
     """
 
     request_id: str
@@ -64,10 +68,15 @@ class Facts(NamedTuple):
     truncated: frozenset[str]
     headers: Mapping[str, str]
     identity: Identity | None = None
+    arm: str = ""
 
     def of(self, identity: Identity) -> Facts:
         """The same request, once it is known who makes it."""
-        return Facts._make((*self[:-1], identity))
+        return Facts._make((*self[:-2], identity, self.arm))
+
+    def on(self, arm: str) -> Facts:
+        """The same request, once its canary arm is known."""
+        return Facts._make((*self[:-1], arm))
 
     @property
     def is_preflight(self) -> bool:
@@ -100,4 +109,4 @@ def parse_facts(record: Sequence[Any]) -> Facts:
         raise FactsError(f"facts: a field is {kind}, expected text") from None
     truncated = frozenset(record[12].split(",")) if record[12] else _NOTHING
     headers = dict(zip(record[13::2], record[14::2]))  # noqa: B905 - of one length, see above
-    return Facts._make((*record[1:12], truncated, headers, None))
+    return Facts._make((*record[1:12], truncated, headers, None, ""))

@@ -11,6 +11,7 @@ _TITLES = {
     401: "Unauthorized",
     403: "Forbidden",
     404: "Not Found",
+    405: "Method Not Allowed",
     429: "Too Many Requests",
     503: "Service Unavailable",
 }

@@ -1,7 +1,8 @@
 """Messages and file descriptors between the supervisor and a worker, over a stream socket pair.
 
-A frame is 4 bytes of length (big endian) and a MessagePack array whose first element is the kind. A connection
-travels as the frame's ancillary data (SCM_RIGHTS) and belongs to the frame whose kind is CONNECTION.
+A frame is 4 bytes of length (big endian) and a MessagePack array whose first element is the kind. A connection, or
+the memory of an image of the control state, travels as the frame's ancillary data (SCM_RIGHTS) and belongs to the
+frame whose kind is CONNECTION or IMAGE.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 import msgpack
 
 CONNECTION = "connection"
+IMAGE = "image"
 _LENGTH = struct.Struct(">I")
 _MAX_FDS = 64
 Handler = Callable[[list[Any], int | None], None]
@@ -27,8 +29,8 @@ Handler = Callable[[list[Any], int | None], None]
 class Channel:
     """One end. Sends never block: what the socket does not take waits in a queue.
 
-    handle: called with each message and, for CONNECTION, the received descriptor (now the handler's own), or
-    None when this process had no number free for it: the kernel has closed it then.
+    handle: called with each message and, for CONNECTION and IMAGE, the received descriptor (now the handler's own),
+    or None when this process had no number free for it: the kernel has closed it then.
     closed: called once when the other end is gone.
     """
 
@@ -102,7 +104,7 @@ class Channel:
             body = bytes(self._buffer[_LENGTH.size : _LENGTH.size + size])
             del self._buffer[: _LENGTH.size + size]
             message = msgpack.unpackb(body, unicode_errors="surrogateescape", strict_map_key=False)
-            fd = self._received.popleft() if message[0] == CONNECTION else None
+            fd = self._received.popleft() if message[0] in (CONNECTION, IMAGE) else None
             self._handle(message, fd)
 
     def close(self) -> None:

@@ -169,6 +169,10 @@ class Decider:
             self._by_ids.put(key, chain)
         return self._decide(record, chain)
 
+    def list_names(self) -> set[str]:
+        """Lists of the control state that the kept configs name."""
+        return {name for known in self._configs.values() for name in getattr(known.config, "list_names", ())}
+
     def prepared(self, plan_hash: str) -> dict[str, Any]:
         """The prepared answers with this content hash, as the wire map."""
         plan = self._plans.get(plan_hash)

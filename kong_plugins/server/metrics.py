@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from kong_plugins.server.outcomes import Outcome
+from kong_plugins.engine.outcome import Outcome
 from kong_plugins.server.tally import BUCKETS
 
 MAX_SERIES = 20_000
@@ -72,6 +72,21 @@ class Metrics:
         self._age = Gauge(
             "kgate_state_age_seconds", "Since the control state was last confirmed.", registry=registry
         )
+        self._version = Gauge(
+            "kgate_state_version",
+            "Version of the control state that every worker has at least.",
+            registry=registry,
+        )
+        self._blocks = Gauge("kgate_blocks", "Blocks of the control state.", registry=registry)
+        self._keepers = Counter(
+            "kgate_keeper_restarts", "Times that the keeper of the control state ended.", registry=registry
+        )
+        self._evicted = Counter(
+            "kgate_cells_evicted", "Live counters and limits that made room for others.", registry=registry
+        )
+        self._missed = Counter(
+            "kgate_cells_lock_misses", "Decisions about limits without their lock.", registry=registry
+        )
         self._no_keys = Gauge(
             "kgate_issuers_without_keys", "Issuers of which no key is known.", registry=registry
         )
@@ -125,15 +140,27 @@ class Metrics:
         """A worker stood still."""
         self._stalls.inc(times)
 
-    def node(
-        self, workers: int, connections: dict[str, int], degraded: bool, age: float, without_keys: int
-    ) -> None:
+    def keeper_died(self) -> None:
+        """The keeper ended unasked."""
+        self._keepers.inc()
+
+    def cells(self, evicted: int, missed: int) -> None:
+        """What a worker met since its last report."""
+        self._evicted.inc(evicted)
+        self._missed.inc(missed)
+
+    def state(self, degraded: bool, age: float, version: int, blocks: int) -> None:
+        """The control state of now, before a scrape. age: seconds."""
+        self._degraded.set(degraded)
+        self._age.set(age)
+        self._version.set(version)
+        self._blocks.set(blocks)
+
+    def node(self, workers: int, connections: dict[str, int], without_keys: int) -> None:
         """The state of now, before a scrape."""
         self._workers.set(workers)
         for lane, count in connections.items():
             self._connections.labels(lane).set(count)
-        self._degraded.set(degraded)
-        self._age.set(age)
         self._no_keys.set(without_keys)
 
     def text(self) -> bytes:

@@ -4,29 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from kong_plugins.engine.outcome import Outcome
 from kong_plugins.server.frames import NOT_MESSAGEPACK, pack, unpacker
 
 REMEMBERED_BATCHES = 4096
-
-
-class Outcome(NamedTuple):
-    """One row of a batch (docs/protocol.md); all text, as nginx wrote it."""
-
-    request_id: str
-    route: str
-    service: str
-    tenant: str
-    status: str
-    upstream_status: str
-    tries: str
-    milliseconds: str
-    source: str
-    reason: str
-    arm: str
-    memo: str
-    ip: str
 
 
 def pack_rows(rows: Iterable[Sequence[Any]]) -> bytes:

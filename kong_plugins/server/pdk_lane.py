@@ -5,12 +5,16 @@
     Step(record)            -> "set kong.ctx.shared.kgate" (+ id, or the verdict), or "exit"
     Step()                  -> "ret"
 
+The last of a route's plugins has the ids of all and decides. From then on the adapter knows them and puts them into the
+record (`k`): the first plugin decides, and for the others it is "get", then "ret".
+
 Kong echoes the EventId of the first reply in every step of the event, so each message tells all that is
 needed to answer it, and any process can.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -133,19 +137,30 @@ class PdkLane:
 
     def _next(self, event_id: int, record: Any) -> Any:
         if not isinstance(record, dict) or "f" not in record:
+            if isinstance(record, dict) and "ids" in record and event_id not in map(_identifier, record["ids"]):
+                # decided with another config of this plugin: no verdict
+                return _set({"v": PROTOCOL, "n": record.get("n", ""), "e": "other_config"})
             return _RET  # the verdict was set; or there is no adapter, and so nothing to fill
-        names, ids = list(record["g"]), [_identifier(value) for value in record["ids"]]
+        names = list(record["g"])
         try:
             plugin = self._decider.config(event_id).plugin
-            ids.append(event_id)
+            known = [_identifier(value) for value in record.get("k") or ()]
+            if len(known) == len(names) and plugin in names and known[names.index(plugin)] == event_id:
+                with contextlib.suppress(UnknownConfig):  # a new server, and Kong has not started all there yet
+                    return self._verdict(known, record["f"])
+            ids = [*map(_identifier, record["ids"]), event_id]
             if names[: len(ids)][-1:] != [plugin]:
                 # a plugin before this one failed: no verdict, the guard gives the route's fail answer
                 return _RET
             if len(ids) < len(names):
                 return _set({"v": PROTOCOL, "f": record["f"], "g": names, "ids": ids})
-            verdict, wire = self._decider.decide_ids(ids, record["f"])
+            return self._verdict(ids, record["f"])
         except UnknownConfig as error:
             raise RpcError(str(error)) from error
+
+    def _verdict(self, ids: list[int], facts: list[Any]) -> Any:
+        """The message that brings the verdict of these configs. Raises UnknownConfig."""
+        verdict, wire = self._decider.decide_ids(ids, facts)
         if verdict is not None and verdict.is_exit:
             told = verdict._replace(headers=(*verdict.headers, (REASON_HEADER, verdict.reason)))
             return {"Method": "kong.response.exit", "Args": exit_args(told)}

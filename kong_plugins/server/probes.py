@@ -7,18 +7,25 @@ from collections.abc import Callable, Iterable
 
 from kong_plugins.server.handle import Handle
 from kong_plugins.server.health import Answer, Health, json_answer
+from kong_plugins.server.keeping import Health as StateHealth
 from kong_plugins.server.metrics import Metrics
 
 
 class Probes:
-    """Answers from what the workers last told. serving: the workers of now; wanted: how many there should be;
-    lanes: the names of the sockets."""
+    """Answers from what the workers last told. serving: the workers of now; state: how current the control state is;
+    wanted: how many workers there should be; lanes: the names of the sockets."""
 
     def __init__(
-        self, metrics: Metrics, serving: Callable[[], list[Handle]], wanted: int, lanes: Iterable[str]
+        self,
+        metrics: Metrics,
+        serving: Callable[[], list[Handle]],
+        state: Callable[[], StateHealth],
+        wanted: int,
+        lanes: Iterable[str],
     ) -> None:
         self._all = metrics
         self._serving = serving
+        self._state = state
         self._wanted = wanted
         self._lanes = tuple(lanes)
         self.server = Health({"/healthz": self.healthz, "/readyz": self.readyz, "/metrics": self.metrics})
@@ -29,17 +36,25 @@ class Probes:
         return json_answer(serving > 0, {"workers": serving, "wanted": self._wanted})
 
     def readyz(self) -> Answer:
-        """Ready: all workers serve, the control state is fresh, every issuer has keys."""
+        """Ready: all workers serve, each has a control state, every issuer has keys.
+
+        An old control state is a warning: were nodes taken out for it, the end of Redis would be the end of all.
+        """
         stats = [worker.stats for worker in self._serving()]
         problems = []
         if len(stats) < self._wanted:
             problems.append(f"{len(stats)} of {self._wanted} workers serve")
         if not all(each.get("state") for each in stats):
             problems.append("the control state was never read: protected routes are closed (no_state)")
-        elif any(each.get("degraded") for each in stats):
-            problems.append("the control state may be old: its store is away")
-        problems += [f"no key of issuer {name}" for name in self._without_keys()]
-        return json_answer(not problems, {"ready": not problems, "problems": problems})
+        problems += [f"no key of issuer {name}" for name in self._named("without_keys")]
+        warnings = [
+            f"list {name} is named but not there: it counts as empty" for name in self._named("missing_lists")
+        ]
+        state = self._state()
+        if state.degraded:
+            warnings.append(f"the control state may be old: last confirmed {state.age:.0f} s ago")
+        told = {"ready": not problems, "problems": problems, "warnings": warnings}
+        return json_answer(not problems, told)
 
     def metrics(self) -> Answer:
         """The exposition format of Prometheus."""
@@ -50,11 +65,13 @@ class Probes:
         self._all.node(
             workers=len(serving),
             connections=dict(connections),
-            degraded=any(worker.stats.get("degraded", True) for worker in serving),
-            age=max((worker.stats.get("age", 0.0) for worker in serving), default=0.0),
-            without_keys=len(self._without_keys()),
+            without_keys=len(self._named("without_keys")),
         )
+        # what the slowest worker serves with: it is that one that lets a revoked token pass
+        version = min((worker.stats.get("version", 0) for worker in serving), default=0)
+        state = self._state()
+        self._all.state(state.degraded, state.age, version, state.blocks)
         return 200, "text/plain; version=0.0.4; charset=utf-8", self._all.text()
 
-    def _without_keys(self) -> list[str]:
-        return sorted({name for worker in self._serving() for name in worker.stats.get("without_keys", [])})
+    def _named(self, stat: str) -> list[str]:
+        return sorted({name for worker in self._serving() for name in worker.stats.get(stat, [])})

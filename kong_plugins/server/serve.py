@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import resource
 from collections.abc import Callable
+from pathlib import Path
 
 import uvloop
 
 from kong_plugins.identity.trust import build_trust
-from kong_plugins.server.config import load
+from kong_plugins.server.config import RedisConfig, ServerConfig, load
 from kong_plugins.server.options import Options
 from kong_plugins.server.run_dir import (
+    RunDirError,
     ServedLanes,
     close_sockets,
     give_to_group,
@@ -20,6 +23,7 @@ from kong_plugins.server.run_dir import (
     write_plugin_info,
 )
 from kong_plugins.server.supervisor import Supervisor
+from kong_plugins.state.files import make_state_dir, state_key
 from kong_plugins.state.open import open_store
 
 log = logging.getLogger("kgate.server")
@@ -44,11 +48,14 @@ def serve(options: Options, lanes: ServedLanes, ready: Callable[[], None]) -> No
     behind then.
     """
 
-    def validate() -> None:
+    def validate() -> RedisConfig:
         config = load(options.config, os.environ)
         # makes the passport's key before several workers would
         build_trust(config.trust, config.base_dir, options.run_dir, options.inline_issuers)
-        open_store(config.redis.url, config.redis.namespace).close()
+        open_store(config.redis.url, config.redis.namespace, config.redis.ca_file).close()
+        if config.redis.url is not None:
+            _make_state_dir(options.saved_in, config)
+        return config.redis
 
     load(options.config, os.environ)
     write_plugin_info(options.run_dir)
@@ -57,7 +64,19 @@ def serve(options: Options, lanes: ServedLanes, ready: Callable[[], None]) -> No
         if options.gid is not None:
             give_to_group(options.run_dir, sockets, options.gid)
         raise_file_limit()
-        validate()
-        uvloop.run(Supervisor(options, sockets, validate, ready).run())
+        redis = validate()
+        uvloop.run(Supervisor(options, sockets, redis, validate, ready).run())
     finally:
         close_sockets(sockets, options.run_dir)
+
+
+def _make_state_dir(folder: Path, config: ServerConfig) -> None:
+    """Raises RunDirError; a full disk is none: the control state is not saved then, the rest goes on."""
+    try:
+        make_state_dir(folder)
+        state_key(folder, config.state_key_file, config.base_dir)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise RunDirError(f"{folder}: {error.strerror}") from error
+    except ValueError as error:
+        raise RunDirError(str(error)) from error

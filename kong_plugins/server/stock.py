@@ -28,7 +28,8 @@ from kong_plugins.passport import core as passport
 from kong_plugins.server.config import load
 from kong_plugins.server.pdk_lane import exit_args
 from kong_plugins.state.base import Snapshot, State
-from kong_plugins.state.follower import Follower
+from kong_plugins.state.deltas import Delta
+from kong_plugins.state.follower import Built, Follower, build_here
 from kong_plugins.state.open import open_store
 from kong_plugins.static_fallback import core as static_fallback
 
@@ -36,6 +37,8 @@ log = logging.getLogger("kgate.stock")
 
 USER = "kgate_user"
 """Key in kong.ctx.shared under which passport leaves [issuer, subject] for the plugins after it."""
+FIRST_STATE_SECONDS = 3.0
+"""The first instance waits no longer than this for the control state; without one its routes are closed."""
 TENANT_TAG = "kgate-tenant:"
 
 FILTERS: dict[str, Filter] = {
@@ -61,14 +64,24 @@ class _Shared:
             path = os.environ.get("KGATE_SERVER_CONFIG")
             config = load(Path(path) if path else None, os.environ)
             trust = build_trust(config.trust, config.base_dir, Path(os.environ.get("KGATE_RUN_DIR", ".")))
-            store = open_store(config.redis.url, config.redis.namespace)
-
-            def on_snapshot(snapshot: Snapshot) -> None:
-                self.state = State(snapshot, trust)
-
+            redis = config.redis
+            store = open_store(redis.url, redis.namespace, redis.ca_file)
+            self._trust = trust
             trust.start()
-            Follower(store, on_snapshot, poll_seconds=config.redis.poll_seconds).start()
+            follower = Follower(
+                store, self, build_here(store, redis.namespace), poll_seconds=redis.poll_seconds
+            )
+            follower.start()
+            follower.tried.wait(FIRST_STATE_SECONDS)
             self._started = True
+
+    def image(self, _built: Built, _deltas: list[Delta], snapshot: Snapshot, _restarted: bool) -> None:
+        """A new image of the control state, from the follower's thread."""
+        self.state = State(snapshot, self._trust)
+
+    def delta(self, _delta: Delta, snapshot: Snapshot) -> None:
+        """A change of it."""
+        self.state = State(snapshot, self._trust)
 
 
 SHARED = _Shared()

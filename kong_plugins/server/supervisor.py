@@ -1,7 +1,8 @@
 """The supervisor: owns the sockets, hands each connection to the worker with the fewest, keeps workers alive, and
 replaces them without losing a connection (reload.py).
 
-It decides nothing about requests.
+It decides nothing about requests. The control state comes from the keeper (keeping.py) and goes on to the workers as
+it is; the counters and limits that they share are memory which is made here.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from typing import Any
 
 from kong_plugins.server.broadcast import Broadcast
 from kong_plugins.server.channel import CONNECTION, Channel
-from kong_plugins.server.config import ServerConfigError
+from kong_plugins.server.config import RedisConfig, ServerConfigError
 from kong_plugins.server.handle import Handle
+from kong_plugins.server.keeping import Keeping
 from kong_plugins.server.listeners import Listeners
 from kong_plugins.server.metrics import Metrics
 from kong_plugins.server.options import Options, worker_command
@@ -27,6 +29,7 @@ from kong_plugins.server.outcomes import Outcomes
 from kong_plugins.server.probes import Probes
 from kong_plugins.server.reload import DRAIN_SECONDS, READY_SECONDS, gone, replace
 from kong_plugins.server.run_dir import disk_full
+from kong_plugins.state.cells import Cells
 
 log = logging.getLogger("kgate.supervisor")
 
@@ -39,17 +42,20 @@ LAST_BACKOFF_SECONDS = 0.8
 
 
 class Supervisor:
-    """Runs until SIGTERM or SIGINT. validate: reads the config again before a reload, raises ServerConfigError."""
+    """Runs until SIGTERM or SIGINT. redis: where the control state is. validate: reads the config again before a
+    reload and returns where the control state is then, raises ServerConfigError."""
 
     def __init__(
         self,
         options: Options,
         sockets: dict[str, socket.socket],
-        validate: Callable[[], None],
+        redis: RedisConfig,
+        validate: Callable[[], RedisConfig],
         ready: Callable[[], None],
     ) -> None:
         self._options = options
         self._lanes = tuple(sockets)
+        self._redis = redis
         self._validate = validate
         self._on_ready: Callable[[], None] | None = ready
         self.metrics = Metrics()
@@ -57,7 +63,10 @@ class Supervisor:
         self.workers: list[Handle] = []
         self.generation = 0
         self._broadcast = Broadcast()
+        self._cells_fd = Cells.create()
+        self._keeping = Keeping(options, self._cells_fd, lambda: self.workers, self.metrics.keeper_died)
         self._listeners = Listeners(sockets, options.allowed, self._hand_out, self.metrics.refused)
+        self._missing_lists: set[str] = set()
         self._quick_deaths = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = False
@@ -70,9 +79,10 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopped.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._start(self.reload()))
-        probes = Probes(self.metrics, self._serving, self._options.workers, self._lanes)
+        probes = Probes(self.metrics, self._serving, self._keeping.health, self._options.workers, self._lanes)
         if self._options.metrics is not None:
             await probes.server.start(*self._options.metrics)
+        self._keeping.start(self._redis)
         self._fill()
         self._start(self._watch())
         await self._stopped.wait()
@@ -80,6 +90,7 @@ class Supervisor:
         self._listeners.close()
         for worker in self.workers:
             worker.send("stop")
+        await self._keeping.stop()
         await gone(list(self.workers), DRAIN_SECONDS)
         probes.server.close()
 
@@ -96,8 +107,8 @@ class Supervisor:
         try:
             with theirs:
                 process = subprocess.Popen(
-                    worker_command(self._options, theirs.fileno()),
-                    pass_fds=[theirs.fileno()],
+                    worker_command(self._options, theirs.fileno(), self._cells_fd),
+                    pass_fds=[theirs.fileno(), self._cells_fd],
                     stdout=subprocess.DEVNULL,
                 )
         except OSError:
@@ -109,6 +120,7 @@ class Supervisor:
         )
         self.workers.append(worker)
         self._broadcast.greet(worker)
+        self._keeping.feed.greet(worker)
         return worker
 
     def _fill(self) -> bool:
@@ -149,6 +161,8 @@ class Supervisor:
             worker.stats = message[1]
             self.metrics.worker(message[1])
             self.metrics.stood_still(message[1]["stalls"])
+            self.metrics.cells(*message[1]["cells"])
+            self._warn(message[1]["missing_lists"])
         elif kind == "ready":
             worker.ready = True
             log.info("worker %d is ready", worker.pid)
@@ -158,6 +172,11 @@ class Supervisor:
                 self._on_ready = None
         elif kind == "drained":
             worker.send("stop")
+
+    def _warn(self, missing: list[str]) -> None:
+        for name in set(missing) - self._missing_lists:
+            log.warning("list %s is named by a config but is not there: it counts as empty", name)
+        self._missing_lists |= set(missing)
 
     def _serving(self) -> list[Handle]:
         return [worker for worker in self.workers if worker.ready and not worker.leaving]
@@ -214,6 +233,7 @@ class Supervisor:
                     )
                     worker.process.kill()
                 worker.send("ping")
+            self._keeping.watch(now, stood_still)
 
     async def reload(self) -> None:
         """Start a new generation of workers, give them the connections, end the old ones.
@@ -223,12 +243,13 @@ class Supervisor:
         if self._reloading or self._stopping:
             return
         try:
-            self._validate()
+            redis = self._validate()
         except (ServerConfigError, ValueError) as error:
             log.error("not reloaded: %s", error)
             return
         self._reloading = True
         try:
+            await self._keeping.restart(redis)
             await replace(self, self._options.workers)
         finally:
             self._reloading = False

@@ -18,20 +18,19 @@ from typing import Any
 
 import uvloop
 
-from kong_plugins.identity.trust import Trust, build_trust
+from kong_plugins.identity.trust import build_trust
 from kong_plugins.server import logs
-from kong_plugins.server.channel import CONNECTION, Channel
+from kong_plugins.server.channel import CONNECTION, IMAGE, Channel
 from kong_plugins.server.config import ServerConfig, load
 from kong_plugins.server.deadline import Deadline
 from kong_plugins.server.decider import ConfigError, Decider
 from kong_plugins.server.express_lane import ExpressLane, ExpressProtocol
 from kong_plugins.server.frames import Connections, FrameProtocol
+from kong_plugins.server.mirror import Mirror
 from kong_plugins.server.pdk_lane import PdkLane, PdkProtocol
 from kong_plugins.server.run_dir import EXPRESS
 from kong_plugins.server.stall import LIMIT_SECONDS, TICK_SECONDS, waiting
-from kong_plugins.state.base import Snapshot, State
-from kong_plugins.state.follower import Follower
-from kong_plugins.state.open import open_store
+from kong_plugins.state.cells import Cells
 
 log = logging.getLogger("kgate.worker")
 
@@ -49,6 +48,7 @@ class Worker:
         run_dir: Path,
         channel: socket.socket,
         deadline: float,
+        cells: Cells,
         inline_issuers: bool = False,
     ) -> None:
         self._config = config
@@ -64,37 +64,29 @@ class Worker:
         self._pending: dict[int, Callable[[], None]] = {}
         self._number = 0
         self._adopting = 0
+        self._cells = cells
+        self._ready = False
 
     def run(self) -> None:
         """Serve; returns when the supervisor has told to stop, or is gone."""
-        trust = build_trust(self._config.trust, self._config.base_dir, self._run_dir, self._inline_issuers)
-        redis = self._config.redis
-        store = open_store(redis.url, redis.namespace)
-
-        def on_snapshot(snapshot: Snapshot) -> None:
-            # one assignment: a decision sees the old state or the new one, whole
-            self.decider.state = State(snapshot, trust)
-
-        follower = Follower(store, on_snapshot, poll_seconds=redis.poll_seconds)
+        trust = self._trust = build_trust(
+            self._config.trust, self._config.base_dir, self._run_dir, self._inline_issuers
+        )
+        self._mirror = Mirror(self.decider, trust, self._cells)
         trust.start()
         try:
-            if not follower.start():
-                log.warning("control state is away: protected routes are closed until it is read once")
-            uvloop.run(self._serve(follower, trust))
+            uvloop.run(self._serve())
         finally:
-            follower.stop()
             trust.stop()
-            store.close()
 
-    async def _serve(self, follower: Follower, trust: Trust) -> None:
+    async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
         self._stopped = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # the supervisor gets them and tells us
         self._channel = Channel(self._channel_socket, self._handle, self._stopped.set)
         self._deadline.install()
-        tasks = [loop.create_task(self._tick()), loop.create_task(self._tell(follower, trust))]
-        self._channel.send("ready", os.getpid())
+        tasks = [loop.create_task(self._tick()), loop.create_task(self._tell())]
         await self._stopped.wait()
         self._deadline.uninstall()
         for task in tasks:
@@ -106,24 +98,36 @@ class Worker:
             await asyncio.sleep(TICK_SECONDS)
             self._connections.stall.tick()
 
-    async def _tell(self, follower: Follower, trust: Trust) -> None:
-        confirmed = time.monotonic()
+    async def _tell(self) -> None:
         while True:
             await asyncio.sleep(STATS_SECONDS)
-            now = time.monotonic()
-            confirmed = confirmed if follower.degraded else now
-            self._channel.send(
-                "stats",
-                {
-                    **self.decider.tally.report(),
-                    "stalls": self._connections.stall.count,
-                    "state": self.decider.state is not None,
-                    "degraded": follower.degraded,
-                    "age": now - confirmed,
-                    "without_keys": list(trust.missing_keys()),
-                },
-            )
-            self._connections.stall.count = 0
+            self._report()
+
+    def _report(self) -> None:
+        """Tell the supervisor how it is here, and what was counted since the last time."""
+        self._channel.send(
+            "stats",
+            {
+                **self.decider.tally.report(),
+                "stalls": self._connections.stall.count,
+                "state": self.decider.state is not None,
+                **self._mirror.report(),
+                "without_keys": list(self._trust.missing_keys()),
+            },
+        )
+        self._connections.stall.count = 0
+
+    def _go(self, empty: bool) -> None:
+        """The supervisor has sent what there is: this worker may serve."""
+        if empty:
+            self._mirror.empty()
+        if self._ready:
+            return
+        self._ready = True
+        if self._mirror.snapshot is None:
+            log.warning("there is no control state: protected routes are closed until it is read once")
+        self._report()
+        self._channel.send("ready", os.getpid())
 
     def _lost(self, lane: str) -> None:
         self._channel.send("closed", lane)
@@ -150,6 +154,12 @@ class Worker:
             done = self._pending.pop(message[1], None)
             if done is not None:
                 done()
+        elif kind == "delta":
+            self._mirror.delta(message[1])
+        elif kind == IMAGE:
+            self._mirror.image(message[2], fd)
+        elif kind == "go":
+            self._go(message[1])
         elif kind == "ping":
             self._channel.send("pong")
         elif kind == "drain":
@@ -226,6 +236,7 @@ def main() -> None:
     """The worker's own process: arguments from the supervisor, one channel as file descriptor."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--channel-fd", type=int, required=True)
+    parser.add_argument("--cells-fd", type=int, required=True)
     parser.add_argument("--run-dir", type=Path, required=True)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--deadline", type=float, required=True)
@@ -236,7 +247,8 @@ def main() -> None:
     logs.configure(args.log_level, args.log_format)
     channel = socket.socket(fileno=args.channel_fd)
     config = load(args.config, os.environ)
-    Worker(config, args.run_dir, channel, args.deadline, args.allow_inline_issuers).run()
+    cells = Cells.attach(args.cells_fd)
+    Worker(config, args.run_dir, channel, args.deadline, cells, args.allow_inline_issuers).run()
 
 
 if __name__ == "__main__":

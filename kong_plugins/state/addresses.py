@@ -17,6 +17,8 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from struct import Struct
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -34,6 +36,63 @@ def parse_address(text: str) -> Address:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
+
+
+_INET, _INET6 = int(AF_INET), int(AF_INET6)
+_from_bytes = int.from_bytes
+_halves = Struct(">QQ").unpack
+_V4_MAPPED = 0xFFFF
+"""The upper 96 bits of a v4-mapped address (::ffff:0:0/96, RFC 4291 section 2.5.5.2)."""
+
+
+def address_halves(text: str) -> tuple[int, int, int]:
+    """(IP version, upper 64 bits, lower 64 bits) of an address in canonical form: what `parse_address` says,
+    without its objects and without numbers of more than 64 bits. The upper half of an IPv4 address is 0.
+
+    Raises ValueError.
+    """
+    try:
+        if ":" not in text:
+            return 4, 0, _from_bytes(inet_pton(_INET, text))
+        high, low = _halves(inet_pton(_INET6, text))
+    except (OSError, ValueError) as error:
+        host, zone, _ = text.partition("%")
+        if zone:
+            return address_halves(host)
+        raise ValueError(f"{text!r} does not appear to be an IPv4 or IPv6 address") from error
+    if not high and low >> 32 == _V4_MAPPED:
+        return 4, 0, low & 0xFFFFFFFF
+    return 6, high, low
+
+
+def address_number(text: str) -> tuple[int, int]:
+    """(IP version, number) of an address in canonical form. Raises ValueError."""
+    version, high, low = address_halves(text)
+    return version, high << 64 | low
+
+
+def number_address(version: int, number: int) -> str:
+    """The canonical text of an address."""
+    if version == 4:
+        return inet_ntop(_INET, number.to_bytes(4))
+    text = inet_ntop(_INET6, number.to_bytes(16))
+    # the C library writes ::102:304 as ::1.2.3.4
+    return str(IPv6Address(number)) if "." in text else text
+
+
+def network_number(text: str) -> tuple[int, int, int]:
+    """(IP version, number, prefix length) of `ADDRESS` or `ADDRESS/BITS`.
+
+    For texts that were canonical when they were stored: it refuses bits after the prefix with ValueError, but
+    takes an IPv6 address in any spelling.
+    """
+    host, slash, length = text.partition("/")
+    version, number = address_number(host)
+    width = 32 if version == 4 else 128
+    bits = int(length) if slash else width
+    if not 0 <= bits <= width or number & ((1 << (width - bits)) - 1):
+        raise ValueError(f"{text!r} is no network")
+    return version, number, bits
 
 
 def parse_network(text: str) -> Network:

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Condition
 
-from kong_plugins.state.base import (
-    MAX_BLOCKS,
-    MAX_CANARIES,
-    Block,
-    CanaryOverride,
-    Conflict,
-    Snapshot,
-    StoreFull,
+from kong_plugins.state import batch
+from kong_plugins.state.base import Committed, Conflict, RowsGone, StoreError, StoreFull
+from kong_plugins.state.collections import COLLECTIONS, MAX_EVENTS, MAX_LOG, Collection
+from kong_plugins.state.legacy import LegacyCalls
+from kong_plugins.state.records import (
+    Change,
+    Delete,
+    Event,
+    Put,
+    Record,
+    Rows,
+    StateDump,
+    compact,
+    dump_body,
+    is_live,
 )
-from kong_plugins.state.blocks import is_live
-from kong_plugins.state.snapshot import build
 
 
-class MemoryStore:
+class MemoryStore(LegacyCalls):
     """A `ControlStore` without a server. Safe for several threads.
 
-    clock gives Unix seconds; the caps are for tests.
+    clock gives Unix seconds; collections and max_log (changes) are for tests.
     """
 
     address = "memory://"
@@ -30,85 +37,264 @@ class MemoryStore:
     def __init__(
         self,
         clock: Callable[[], float] = time.time,
-        max_blocks: int = MAX_BLOCKS,
-        max_canaries: int = MAX_CANARIES,
+        collections: Mapping[str, Collection] = COLLECTIONS,
+        max_log: int = MAX_LOG,
+        max_events: int = MAX_EVENTS,
     ) -> None:
         self._clock = clock
-        self._max_blocks = max_blocks
-        self._max_canaries = max_canaries
+        self._collections = collections
+        self._max_log = max_log
         self._version = 0
-        self._blocks: dict[tuple[str, str], Block] = {}
-        self._canaries: dict[str, CanaryOverride] = {}
+        self._records: dict[str, dict[str, Record]] = {name: {} for name in COLLECTIONS}
+        self._bulk: dict[str, dict[str, str]] = {}
+        self._staged: dict[str, tuple[dict[str, str], float]] = {}
+        self._log: deque[tuple[int, list[Change]]] = deque()
+        self._logged = 0
+        self._events: deque[Event] = deque(maxlen=max_events)
+        self._event_count = 0
         self._changed = Condition()
 
     def now(self) -> float:
         return self._clock()
 
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    # Reader
+
     def version(self) -> int:
         return self._version
 
-    def load_snapshot(self) -> Snapshot:
+    def load(self) -> StateDump:
+        now = self._clock()
         with self._changed:
-            return build(self._version, self._blocks.values(), self._canaries.values())
+            records = {
+                name: [record for record in held.values() if is_live(record, now)]
+                for name, held in self._records.items()
+            }
+            # rows are never changed in place, only replaced
+            ids = [batch.bulk_of(record) for held in records.values() for record in held]
+            return StateDump(self._version, records, {bulk: self._bulk[bulk] for bulk in ids if bulk})
+
+    def changes_since(self, version: int) -> list[tuple[int, list[Change]]] | None:
+        with self._changed:
+            if version == self._version:
+                return []
+            found = [entry for entry in self._log if entry[0] > version]
+            if version > self._version or not found or found[0][0] != version + 1:
+                return None
+            return found
+
+    def rows(self, bulk: str) -> Rows:
+        with self._changed:
+            return self._rows(bulk)
 
     def subscribe(self) -> _MemoryChanges:
         return _MemoryChanges(self)
 
-    def add_block(self, block: Block) -> int:
-        with self._changed:
-            self._purge()
-            key = (block.kind, block.value)
-            if key not in self._blocks and len(self._blocks) >= self._max_blocks:
-                raise StoreFull(f"{self.address}: holds {self._max_blocks} blocks, no more are allowed")
-            self._blocks[key] = block
-            return self._change()
+    # Writer
 
-    def remove_block(self, kind: str, value: str) -> bool:
+    def get(self, collection: str, key: str) -> Record | None:
         with self._changed:
-            self._purge()
-            if self._blocks.pop((kind, value), None) is None:
-                return False
-            self._change()
-            return True
+            return self._live(collection, key)
 
-    def list_blocks(self) -> list[Block]:
+    def find(self, collection: str, keys: Sequence[str]) -> list[Record]:
+        with self._changed:
+            found = (self._live(collection, key) for key in keys)
+            return [record for record in found if record is not None]
+
+    def find_rows(self, bulk: str, keys: Sequence[str]) -> Rows:
+        with self._changed:
+            held = self._rows(bulk)
+            return {key: held[key] for key in keys if key in held}
+
+    def records(self, collection: str) -> list[Record]:
         now = self._clock()
         with self._changed:
-            live = [block for block in self._blocks.values() if is_live(block, now)]
-        return sorted(live, key=lambda block: (block.kind, block.value))
+            held = self._records[collection]
+            return [held[key] for key in sorted(held) if is_live(held[key], now)]
 
-    def set_canary(self, override: CanaryOverride, if_version: int | None = None) -> CanaryOverride:
+    def apply(self, changes: Sequence[Change], event: Event | None = None) -> int:
+        return self.commit(changes, event).version
+
+    def commit(self, changes: Sequence[Change], event: Event | None = None) -> Committed:
+        batch.check(changes)
+        for change in changes:
+            if isinstance(change, Put):
+                dump_body(change.record)
+        if event is not None:
+            compact(dict(event.data))
         with self._changed:
-            old = self._canaries.get(override.name)
-            version = 0 if old is None else old.version
-            if if_version is not None and if_version != version:
-                raise Conflict(f"canary {override.name}: is at version {version}, not {if_version}")
-            if old is None and len(self._canaries) >= self._max_canaries:
-                raise StoreFull(f"{self.address}: holds {self._max_canaries} canaries, no more are allowed")
-            stored = override._replace(version=version + 1)
-            self._canaries[override.name] = stored
-            self._change()
-            return stored
+            now = self._clock()
+            self._purge(now)
+            self._check_versions(changes)
+            self._check_caps(changes)
+            self._check_rows(changes)
+            done = [made for change in changes if (made := self._make(change, now)) is not None]
+            if done:
+                self._count(done)
+            if event is not None and (done or not changes):
+                self._write(event)
+            self._changed.notify_all()
+            return Committed(self._version, now)
 
-    def get_canary(self, name: str) -> CanaryOverride | None:
-        return self._canaries.get(name)
-
-    def list_canaries(self) -> list[CanaryOverride]:
+    def stage(self, rows: Iterable[tuple[str, str]], ttl: float = 600.0) -> str:
+        limit = max(collection.rows for collection in self._collections.values())
+        held: dict[str, str] = {}
+        for key, text in batch.checked_rows(rows):
+            held[key] = text
+            if len(held) > limit:
+                raise StoreFull(f"{self.address}: more than {limit} rows")
+        if not held:
+            raise ValueError("no rows")
+        bulk = uuid.uuid4().hex
         with self._changed:
-            return [self._canaries[name] for name in sorted(self._canaries)]
+            self._staged[bulk] = (held, self._clock() + ttl)
+        return bulk
 
-    def close(self) -> None:
-        """Nothing to give back."""
+    # EventLog
 
-    def _change(self) -> int:
-        self._version += 1
-        self._changed.notify_all()
-        return self._version
+    def events(self, count: int, after_id: str | None = None) -> list[Event]:
+        with self._changed:
+            if after_id is None:
+                return list(self._events)[-count:] if count > 0 else []
+            return [event for event in self._events if _order(event.id) > _order(after_id)][: max(count, 0)]
 
-    def _purge(self) -> None:
+    def append(self, event: Event) -> str:
+        with self._changed:
+            written = self._write(event)
+            self._changed.notify_all()
+            return written
+
+    def wait(self, after_id: str | None, timeout: float) -> list[Event]:
+        with self._changed:
+            if after_id is None:
+                after_id = self._events[-1].id if self._events else "0-0"
+            seen = _order(after_id)
+            self._changed.wait_for(lambda: bool(self._events) and _order(self._events[-1].id) > seen, timeout)
+            return [event for event in self._events if _order(event.id) > seen]
+
+    # one step of apply; the lock is held
+
+    def _live(self, collection: str, key: str) -> Record | None:
+        record = self._records[collection].get(key)
+        return record if record is not None and is_live(record, self._clock()) else None
+
+    def _rows(self, bulk: str) -> Rows:
+        if bulk not in self._bulk:
+            raise RowsGone(f"{self.address}: the rows {bulk} are not there any more")
+        return self._bulk[bulk]
+
+    def _check_versions(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            collection, key = _name(change)
+            current = self._live(collection, key)
+            version = 0 if current is None else current.version
+            if change.if_version is not None and change.if_version != version:
+                raise Conflict(
+                    f"{collection} {key}: is at version {version}, not {change.if_version}", current
+                )
+
+    def _check_caps(self, changes: Sequence[Change]) -> None:
+        more: dict[str, int] = {}
+        adding = set()
+        for change in changes:
+            collection, key = _name(change)
+            there = key in self._records[collection]
+            if isinstance(change, Put) and not there:
+                more[collection] = more.get(collection, 0) + 1
+                adding.add(collection)
+            elif isinstance(change, Delete) and there:
+                more[collection] = more.get(collection, 0) - 1
+        for collection in sorted(adding):
+            cap = self._collections[collection].cap
+            if len(self._records[collection]) + more[collection] > cap:
+                raise StoreFull(f"{self.address}: holds {cap} {collection}, no more are allowed")
+
+    def _check_rows(self, changes: Sequence[Change]) -> None:
+        for name, limits in self._collections.items():
+            if not limits.rows:
+                continue
+            held = {
+                key: len(self._bulk[batch.bulk_of(record)]) for key, record in self._records[name].items()
+            }
+            linking = False
+            for change in changes:
+                collection, key = _name(change)
+                if collection != name:
+                    continue
+                if isinstance(change, Delete):
+                    held.pop(key, None)
+                    continue
+                bulk, current = batch.bulk_of(change.record), self._records[name].get(key)
+                if current is not None and batch.bulk_of(current) == bulk:
+                    continue
+                if bulk not in self._staged:
+                    raise StoreError(
+                        f"{self.address}: the staged rows of {name} {key} are gone: import again"
+                    )
+                held[key] = len(self._staged[bulk][0])
+                linking = True
+                if held[key] > limits.rows:
+                    raise StoreFull(f"{self.address}: {name} {key}: more than {limits.rows} rows")
+            if linking and sum(held.values()) > limits.all_rows:
+                raise StoreFull(f"{self.address}: {name} hold {limits.all_rows} rows, no more are allowed")
+
+    def _make(self, change: Change, now: float) -> Change | None:
+        """Make one change. Returns it as the log tells it, None when there was nothing to do."""
+        collection, key = _name(change)
+        old = self._records[collection].get(key)
+        if isinstance(change, Delete):
+            if old is None:
+                return None
+            del self._records[collection][key]
+            self._bulk.pop(batch.bulk_of(old), None)
+            return Delete(collection, key)
+        record = change.record._replace(
+            version=1 if old is None else old.version + 1,
+            created=now if old is None else old.created,
+            changed=now,
+        )
+        bulk = batch.bulk_of(record)
+        if bulk and bulk not in self._bulk:
+            if old is not None:
+                self._bulk.pop(batch.bulk_of(old), None)
+            self._bulk[bulk] = self._staged.pop(bulk)[0]
+        self._records[collection][key] = record
+        return Put(record)
+
+    def _count(self, done: list[Change]) -> None:
+        # the first version is the clock in milliseconds, as in Redis
+        self._version = self._version + 1 if self._version else int(self._clock() * 1000)
+        self._log.append((self._version, done))
+        self._logged += len(done)
+        while self._logged > self._max_log and len(self._log) > 1:
+            self._logged -= len(self._log.popleft()[1])
+
+    def _write(self, event: Event) -> str:
+        self._event_count += 1
         now = self._clock()
-        for key in [key for key, block in self._blocks.items() if not is_live(block, now)]:
-            del self._blocks[key]
+        written = event._replace(id=f"{int(now * 1000)}-{self._event_count}", time=int(now * 1000) / 1000)
+        self._events.append(written)
+        return written.id
+
+    def _purge(self, now: float) -> None:
+        for held in self._records.values():
+            for key in [key for key, record in held.items() if not is_live(record, now)]:
+                self._bulk.pop(batch.bulk_of(held.pop(key)), None)
+        for bulk in [bulk for bulk, (_, end) in self._staged.items() if end <= now]:
+            del self._staged[bulk]
+
+
+def _name(change: Change) -> tuple[str, str]:
+    if isinstance(change, Put):
+        return change.record.collection, change.record.key
+    return change.collection, change.key
+
+
+def _order(event_id: str) -> tuple[int, int]:
+    milliseconds, _, number = event_id.partition("-")
+    return int(milliseconds), int(number or 0)
 
 
 class _MemoryChanges:

@@ -7,11 +7,12 @@ from kong_plugins.state.memory import MemoryStore
 from kong_plugins.state.redis import RedisStore
 
 
-def open_store(url: str | None, namespace: str = "default") -> ControlStore:
-    """The store of a URL: None or memory:// (this process alone), redis://, rediss://, unix://.
+def open_store(url: str | None, namespace: str = "default", ca_file: str | None = None) -> ControlStore:
+    """The store of a URL: None or memory:// (this process alone), redis://, rediss:// (TLS, with the
+    authorities of `ca_file` or the system's), unix://.
 
     Connects to nothing yet. Raises ValueError for another URL.
     """
     if url is None or url == "memory://":
         return MemoryStore()
-    return RedisStore(url, namespace)
+    return RedisStore(url, namespace, ca_file)

@@ -1,92 +1,140 @@
-"""Blocks and canary overrides as JSON texts, as Redis holds them.
-
-Unknown fields are ignored, so that a newer kgate may add some; a record without a field that this version
-needs is an error (ValueError).
-"""
+"""The control state's records: what an operator or the gateway set, changes of them, and the audit events."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from kong_plugins.state.base import Block, CanaryOverride
-from kong_plugins.state.blocks import parse_target
-
-
-def _dump(record: dict[str, Any]) -> str:
-    return json.dumps(record, separators=(",", ":"), allow_nan=False)
-
-
-def _cause(error: Exception) -> str:
-    return f"no field {error}" if isinstance(error, KeyError) else str(error)
+MAX_BATCH = 100
+"""Changes of one step: a script of Redis must stay short. More rows than that are staged (`Writer.stage`)."""
+MAX_RECORD_BYTES = 262_144
+"""The longest record as JSON."""
+MAX_KEY = 1_200
 
 
-def block_field(kind: str, value: str) -> str:
-    """A block's name in its hash: kind, space, value."""
-    return f"{kind} {value}"
+class Record(NamedTuple):
+    """One thing that was set. `collection` is one of `collections.COLLECTIONS`, `key` its canonical name there,
+    `data` JSON with the collection's own fields (the facades know them).
+
+    version counts the changes of this record from 1 (0: not stored yet) and is what compare-and-set looks at.
+    source is "cli", "import:NAME", "gateway:NODE" or "". Times are Unix seconds by the store's clock; the store
+    sets `version`, `created` and `changed`, whatever they are in a `Put`. It ends at the second of `expires`.
+    """
+
+    collection: str
+    key: str
+    data: Mapping[str, Any]
+    version: int = 0
+    actor: str = ""
+    reason: str = ""
+    source: str = ""
+    created: float = 0.0
+    changed: float = 0.0
+    expires: float | None = None
 
 
-def dump_block(block: Block) -> str:
-    """The block without its name."""
-    return _dump(
-        {
-            "reason": block.reason,
-            "actor": block.actor,
-            "created": block.created,
-            "expires": block.expires,
-        }
-    )
+class Put(NamedTuple):
+    """Set a record whole. if_version: the version that it must have now, 0 for "must not be there"."""
+
+    record: Record
+    if_version: int | None = None
 
 
-def load_block(field: str, text: str) -> Block:
-    """The block of a field and its record. Raises ValueError."""
-    kind, _, value = field.partition(" ")
-    if kind not in ("ip", "cidr", "user"):
-        raise ValueError(f"block {field!r}: kind {kind!r} is not known")
+class Delete(NamedTuple):
+    """Remove a record; one that is not there is no error without `if_version`."""
+
+    collection: str
+    key: str
+    if_version: int | None = None
+
+
+Change = Put | Delete
+
+
+class Event(NamedTuple):
+    """One entry of the audit log: who changed what, or what the gateway decided by itself.
+
+    kind is OBJECT.VERB ("block.add", "canary.set", "breaker.open", "state.import"), subject the thing's name.
+    The store gives `id` and `time` (Unix seconds). data holds details, as JSON.
+    """
+
+    id: str
+    time: float
+    kind: str
+    actor: str
+    subject: str
+    reason: str = ""
+    data: Mapping[str, Any] = {}
+
+
+Rows = Mapping[str, str]
+"""Imported rows: key -> "" or JSON of what differs from the record that they belong to (reason, expires)."""
+
+
+class StateDump(NamedTuple):
+    """The whole state at one version. records: live ones, by collection (all collections are there).
+    bulk: rows by the `bulk` id that stands in the data of records in `sources` and `lists`."""
+
+    version: int
+    records: Mapping[str, Sequence[Record]]
+    bulk: Mapping[str, Rows]
+
+
+def is_live(record: Record, now: float) -> bool:
+    """Whether the record counts at `now` (Unix seconds). It ends at the very second of `expires`."""
+    return record.expires is None or now < record.expires
+
+
+def compact(value: Any) -> str:
+    """Short JSON. Raises ValueError for numbers that JSON has not, TypeError for what is no JSON."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+# A stored record is VERSION CREATED CHANGED JSON, apart by spaces: scripts must not read the JSON, Lua's numbers
+# lose digits.
+
+
+def dump_body(record: Record) -> str:
+    """The JSON part of a stored record. Raises ValueError when the record cannot be stored."""
+    name = f"{record.collection} {record.key!r}"
     try:
-        if kind != "user" and parse_target(value) != (kind, value):
-            raise ValueError("not in canonical form")
-        record = json.loads(text)
-        expires = record["expires"]
-        return Block(
-            kind,
-            value,
-            str(record["reason"]),
-            str(record["actor"]),
-            float(record["created"]),
+        body = compact(
+            {
+                "data": dict(record.data),
+                "actor": record.actor,
+                "reason": record.reason,
+                "source": record.source,
+                "expires": record.expires,
+            }
+        )
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}") from error
+    if len(body) > MAX_RECORD_BYTES:
+        raise ValueError(f"{name}: {len(body)} bytes are more than {MAX_RECORD_BYTES}")
+    return body
+
+
+def load_record(collection: str, key: str, text: str) -> Record:
+    """The record of its stored text. Raises ValueError naming the record."""
+    try:
+        version, created, changed, body = text.split(" ", 3)
+        content = json.loads(body)
+        expires, data = content["expires"], content["data"]
+        if not isinstance(data, dict):
+            raise TypeError("data is no object")
+        return Record(
+            collection,
+            key,
+            data,
+            int(version),
+            str(content["actor"]),
+            str(content["reason"]),
+            str(content["source"]),
+            float(created),
+            float(changed),
             None if expires is None else float(expires),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"block {field!r}: {_cause(error)}") from error
-
-
-def dump_canary(override: CanaryOverride) -> str:
-    """The override without its name and version."""
-    return _dump(
-        {
-            "percent": override.percent,
-            "users": None if override.users is None else sorted(override.users),
-            "paused": override.paused,
-            "actor": override.actor,
-            "changed": override.changed,
-        }
-    )
-
-
-def load_canary(name: str, text: str) -> CanaryOverride:
-    """The override of a name and its record, VERSION:JSON. Raises ValueError."""
-    version, _, content = text.partition(":")
-    try:
-        record = json.loads(content)
-        percent, users = record["percent"], record["users"]
-        return CanaryOverride(
-            name,
-            None if percent is None else float(percent),
-            None if users is None else frozenset(str(user) for user in users),
-            bool(record["paused"]),
-            int(version),
-            str(record["actor"]),
-            float(record["changed"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"canary {name!r}: {_cause(error)}") from error
+        cause = f"no field {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{collection} {key!r} cannot be read: {cause}") from error

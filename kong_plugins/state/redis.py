@@ -1,204 +1,157 @@
 """The control state in Redis, shared by all nodes.
 
-Keys, all in one slot of a cluster by the hash tag {NAMESPACE}:
+Keys, all in one slot of a cluster by the hash tag {NAMESPACE}; none grows without a bound:
 
-    kgate:v1:{NAMESPACE}:version         number of the last change
-    kgate:v1:{NAMESPACE}:blocks          hash "KIND VALUE" -> JSON, at most MAX_BLOCKS
-    kgate:v1:{NAMESPACE}:blocks:expiry   sorted set of the blocks that end, by their end
-    kgate:v1:{NAMESPACE}:canaries        hash NAME -> VERSION:JSON, at most MAX_CANARIES
-    kgate:v1:{NAMESPACE}:changed         channel, tells the new version
+    kgate:v2:{NAMESPACE}:version         number of the last change
+    kgate:v2:{NAMESPACE}:COLLECTION      hash KEY -> record, at most the collection's cap
+    kgate:v2:{NAMESPACE}:expiry          sorted set "COLLECTION KEY" by end, of the records that end
+    kgate:v2:{NAMESPACE}:links           hash "COLLECTION KEY" -> "ID COUNT" of its rows
+    kgate:v2:{NAMESPACE}:bulk:ID         hash of rows; with a TTL until a record links it, at most the cap
+    kgate:v2:{NAMESPACE}:log             stream of about MAX_LOG changes; ids are VERSION-N
+    kgate:v2:{NAMESPACE}:events          stream of about MAX_EVENTS audit events
+    kgate:v2:{NAMESPACE}:changed         channel, tells the new version
 
-The keys have no TTL: a block without end must not vanish. Ended blocks are removed with every change.
+The records have no TTL in Redis: a block without end must not vanish. Ended ones are removed with every change.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import uuid
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from kong_plugins.state import records, scripts
-from kong_plugins.state.base import (
-    MAX_BLOCKS,
-    MAX_CANARIES,
-    Block,
-    CanaryOverride,
-    Conflict,
-    Snapshot,
-    StoreError,
-    StoreFull,
-)
-from kong_plugins.state.blocks import is_live
-from kong_plugins.state.snapshot import build
-
-TIMEOUT_SECONDS = 1.0
-"""For connecting and for each answer. No request of a client waits for Redis."""
-
-_NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+from kong_plugins.state import batch
+from kong_plugins.state.base import Committed, Conflict, RowsGone, StoreError, StoreFull
+from kong_plugins.state.legacy import LegacyCalls
+from kong_plugins.state.records import Change, Delete, Event, Put, Record, Rows, compact, dump_body, is_live
+from kong_plugins.state.redis_events import RedisEvents, event_texts
+from kong_plugins.state.redis_part import PAGE
+from kong_plugins.state.redis_reader import RedisReader
 
 
-def display_address(url: str) -> str:
-    """The URL without user, password and query, for messages.
-
-    A password with an unescaped "/" or "?" ends up in the wrong part of the URL: then only the scheme is
-    shown.
-    """
-    scheme, _, rest = url.partition("://")
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return f"{scheme}://..."
-    if not rest or "@" in parts.path + parts.query + parts.fragment:
-        return f"{scheme}://..." if rest else "(not a URL)"
-    return f"{scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-class RedisStore:
+class RedisStore(RedisReader, RedisEvents, LegacyCalls):
     """A `ControlStore` in Redis. Safe for several threads.
 
-    url: redis://, rediss:// (TLS) or unix://. namespace separates control states in one Redis. Nothing is
-    connected before the first call. Raises ValueError for a URL or namespace that is none.
+    url, ca_file: see `connect`. namespace separates control states in one Redis; collections, max_log and
+    max_events are for tests. Nothing is connected before the first call. Raises ValueError for a URL or
+    namespace that is none.
     """
 
-    def __init__(
-        self,
-        url: str,
-        namespace: str = "default",
-        max_blocks: int = MAX_BLOCKS,
-        max_canaries: int = MAX_CANARIES,
-    ) -> None:
-        if not _NAMESPACE.fullmatch(namespace):
-            raise ValueError(f"namespace: {namespace!r} is not 1 to 64 letters, digits, '.', '_' or '-'")
-        self.address = display_address(url)
-        try:
-            # Any: redis-py's types do not know that decode_responses makes every answer a str
-            self._client: Any = redis.Redis.from_url(
-                url,
-                socket_connect_timeout=TIMEOUT_SECONDS,
-                socket_timeout=TIMEOUT_SECONDS,
-                # a change must not be made twice, and the caller knows better when to try again
-                retry=Retry(NoBackoff(), 0),
-                protocol=2,
-                decode_responses=True,
-                max_connections=16,
-            )
-        except ValueError as error:
-            raise ValueError(f"redis URL {self.address}: {error}") from error
-        prefix = f"kgate:v1:{{{namespace}}}:"
-        self._version = prefix + "version"
-        self._blocks = prefix + "blocks"
-        self._canaries = prefix + "canaries"
-        self._keys = [self._version, self._blocks, prefix + "blocks:expiry", self._canaries]
-        self._channel = prefix + "changed"
-        self._max_blocks, self._max_canaries = max_blocks, max_canaries
-        self._add_block = self._client.register_script(scripts.source("add_block"))
-        self._remove_block = self._client.register_script(scripts.source("remove_block"))
-        self._set_canary = self._client.register_script(scripts.source("set_canary"))
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Our own errors for Redis's and for records that cannot be read."""
-        try:
-            yield
-        except (redis.RedisError, OSError, ValueError) as error:
-            raise StoreError(f"{self.address}: {error}") from error
-
-    def now(self) -> float:
+    def get(self, collection: str, key: str) -> Record | None:
         with self._errors():
-            seconds, microseconds = self._client.time()
-            return float(seconds) + float(microseconds) / 1e6
+            text = self._client.hget(self._hash[collection], key)
+        if text is None:
+            return None
+        record = self._parsed(collection, key, text)
+        return record if record.expires is None or is_live(record, self.now()) else None
 
-    def version(self) -> int:
+    def find(self, collection: str, keys: Sequence[str]) -> list[Record]:
+        if not keys:
+            return []
         with self._errors():
-            return int(self._client.get(self._version) or 0)
+            texts = self._client.hmget(self._hash[collection], keys)
+        now = self.now()
+        pairs = zip(keys, texts, strict=True)
+        parsed = (self._parsed(collection, key, text) for key, text in pairs if text is not None)
+        return [record for record in parsed if is_live(record, now)]
 
-    def load_snapshot(self) -> Snapshot:
+    def find_rows(self, bulk: str, keys: Sequence[str]) -> Rows:
+        if not keys:
+            return {}
         with self._errors():
-            # MULTI/EXEC: the three belong to one version
-            version, blocks, canaries = (
-                self._client.pipeline(transaction=True)
-                .get(self._version)
-                .hgetall(self._blocks)
-                .hgetall(self._canaries)
+            # an id is never used again: rows that are there afterwards were there
+            texts, there = (
+                self._client.pipeline(transaction=False)
+                .hmget(self._bulk + bulk, keys)
+                .exists(self._bulk + bulk)
                 .execute()
             )
-            return build(
-                int(version or 0),
-                [records.load_block(field, text) for field, text in blocks.items()],
-                [records.load_canary(name, text) for name, text in canaries.items()],
-            )
+        if not there:
+            raise RowsGone(f"{self.address}: the rows {bulk} are not there any more")
+        return {key: text for key, text in zip(keys, texts, strict=True) if text is not None}
 
-    def subscribe(self) -> _RedisChanges:
-        with self._errors():
-            return _RedisChanges(self, self._client.pubsub(ignore_subscribe_messages=True), self._channel)
-
-    def add_block(self, block: Block) -> int:
-        with self._errors():
-            field = records.block_field(block.kind, block.value)
-            expires = "" if block.expires is None else f"{block.expires:.6f}"
-            record = records.dump_block(block)
-            answer = self._add_block(self._keys, [self._channel, field, record, expires, self._max_blocks])
-        if answer[0] == "full":
-            raise StoreFull(f"{self.address}: holds {self._max_blocks} blocks, no more are allowed")
-        return int(answer[1])
-
-    def remove_block(self, kind: str, value: str) -> bool:
-        with self._errors():
-            field = records.block_field(kind, value)
-            return bool(self._remove_block(self._keys, [self._channel, field]))
-
-    def list_blocks(self) -> list[Block]:
+    def records(self, collection: str) -> list[Record]:
         now = self.now()
+        found = self._scan(self._hash[collection])
+        parsed = (self._parsed(collection, key, found[key]) for key in sorted(found))
+        return [record for record in parsed if is_live(record, now)]
+
+    def apply(self, changes: Sequence[Change], event: Event | None = None) -> int:
+        return self.commit(changes, event).version
+
+    def commit(self, changes: Sequence[Change], event: Event | None = None) -> Committed:
+        batch.check(changes)
+        told = [] if event is None else event_texts(event)
+        arguments = compact({**self._settings, "event": told, "changes": [_arguments(c) for c in changes]})
         with self._errors():
-            found = [records.load_block(*item) for item in self._client.hgetall(self._blocks).items()]
-        return sorted(
-            (block for block in found if is_live(block, now)), key=lambda block: (block.kind, block.value)
-        )
+            try:
+                answer = self._apply(self._keys, [arguments])
+            except redis.TimeoutError as error:
+                raise StoreError(
+                    f"{self.address}: {error}; the change may have been made, look before you repeat it"
+                ) from error
+        if answer[0] == "ok":
+            return Committed(int(answer[1]), float(answer[2]))
+        raise self._refusal(changes, *answer)
 
-    def set_canary(self, override: CanaryOverride, if_version: int | None = None) -> CanaryOverride:
-        with self._errors():
-            wanted = "" if if_version is None else if_version
-            record = records.dump_canary(override)
-            answer = self._set_canary(
-                self._keys, [self._channel, override.name, record, wanted, self._max_canaries]
-            )
-        if answer[0] == "conflict":
-            raise Conflict(f"canary {override.name}: is at version {answer[1]}, not {if_version}")
-        if answer[0] == "full":
-            raise StoreFull(f"{self.address}: holds {self._max_canaries} canaries, no more are allowed")
-        return override._replace(version=int(answer[1]))
+    def _refusal(self, changes: Sequence[Change], why: str, what: int | str, stored: str = "") -> StoreError:
+        """The error for an answer of the script."""
+        if isinstance(what, str):
+            limits = self._collections[what]
+            if why == "full":
+                return StoreFull(f"{self.address}: holds {limits.cap} {what}, no more are allowed")
+            return StoreFull(f"{self.address}: {what} hold {limits.all_rows} rows, no more are allowed")
+        collection, key, wanted = _name(changes[what])
+        if why == "gone":
+            return StoreError(f"{self.address}: the staged rows of {collection} {key} are gone: import again")
+        if why == "rows":
+            limit = self._collections[collection].rows
+            return StoreFull(f"{self.address}: {collection} {key}: more than {limit} rows")
+        current = self._parsed(collection, key, stored) if stored else None
+        version = 0 if current is None else current.version
+        return Conflict(f"{collection} {key}: is at version {version}, not {wanted}", current)
 
-    def get_canary(self, name: str) -> CanaryOverride | None:
-        with self._errors():
-            text = self._client.hget(self._canaries, name)
-            return None if text is None else records.load_canary(name, text)
+    def stage(self, rows: Iterable[tuple[str, str]], ttl: float = 600.0) -> str:
+        limit = max(collection.rows for collection in self._collections.values())
+        bulk = uuid.uuid4().hex
+        key, count, left = self._bulk + bulk, 0, batch.checked_rows(rows)
+        try:
+            while page := dict(islice(left, PAGE)):
+                with self._errors():
+                    # MULTI: rows without a TTL that nobody links would stay for ever
+                    added, _ = (
+                        self._client.pipeline(transaction=True)
+                        .hset(key, mapping=page)
+                        .pexpire(key, int(ttl * 1000))
+                        .execute()
+                    )
+                count += added
+                if count > limit:
+                    raise StoreFull(f"{self.address}: more than {limit} rows")
+            if not count:
+                raise ValueError("no rows")
+        except (StoreFull, ValueError):
+            with self._errors():
+                self._client.unlink(key)
+            raise
+        return bulk
 
-    def list_canaries(self) -> list[CanaryOverride]:
-        with self._errors():
-            found = self._client.hgetall(self._canaries)
-            return [records.load_canary(name, found[name]) for name in sorted(found)]
 
-    def close(self) -> None:
-        self._client.close()
+def _name(change: Change) -> tuple[str, str, int | None]:
+    if isinstance(change, Put):
+        return change.record.collection, change.record.key, change.if_version
+    return change.collection, change.key, change.if_version
 
 
-class _RedisChanges:
-    """A subscription to the channel, on a connection of its own."""
-
-    def __init__(self, store: RedisStore, pubsub: Any, channel: str) -> None:
-        self._store = store
-        self._pubsub = pubsub
-        pubsub.subscribe(channel)
-
-    def wait(self, timeout: float) -> bool:
-        with self._store._errors():
-            return self._pubsub.get_message(timeout=timeout) is not None
-
-    def close(self) -> None:
-        self._pubsub.close()
+def _arguments(change: Change) -> list[Any]:
+    """The change as the script takes it."""
+    collection, key, if_version = _name(change)
+    wanted = -1 if if_version is None else if_version
+    if isinstance(change, Delete):
+        return ["delete", collection, key, wanted, "", "", ""]
+    record = change.record
+    expires = "" if record.expires is None else repr(float(record.expires))
+    return ["put", collection, key, wanted, dump_body(record), expires, batch.bulk_of(record)]

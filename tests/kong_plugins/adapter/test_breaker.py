@@ -29,9 +29,16 @@ TABLE = {
         (0.4, "allow", False),
         (0.5, "allow", True),
         (0.6, "allow", False),
-        (0.7, "miss", None),
         (0.99, "allow", False),
         (1.0, "allow", True),
+    ],
+    "counted from the probe's end": [
+        (0, "miss", None),
+        (0, "miss", None),
+        (0.5, "allow", True),
+        (1.1, ("miss", 0.6), None),
+        (1.59, "allow", False),
+        (1.6, "allow", True),
     ],
     "a good answer closes": [
         (0, "miss", None),

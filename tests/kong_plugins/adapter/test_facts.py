@@ -84,3 +84,10 @@ def test_kongs_own_request_id_comes_first(world):
 
 def test_bytes_that_are_not_utf8_pass_through(world):
     assert facts_of(world, headers=[("Origin", "\udcff")]).headers["origin"] == "\udcff"
+
+
+def test_before_kong_3_5_the_request_id_is_nginx_own(world):
+    world.request()
+    variables = world.fake[b"vars"]
+    variables[b"kong_request_id"], variables[b"request_id"] = None, b"nginx-1"
+    assert world.module("kgate.facts").request_id(world.table({})) == b"nginx-1"

@@ -24,6 +24,25 @@ def test_a_verdict_of_all_lets_pass(world, names):
     assert gateway.reached == 1
 
 
+def known_ids(world):
+    """Of the record that the gate plugins of the last request got."""
+    record = world.lua.globals()[b"kong"][b"ctx"][b"shared"][b"kgate"]
+    return world.py(record)["k"] if record[b"k"] is not None else None
+
+
+def test_the_ids_of_a_verdict_are_told_with_the_next_requests_of_the_route(world):
+    gateway = Gateway(world, FOUR)
+    silent = dict.fromkeys(FOUR, "silent")
+    gateway.request(modes=silent)
+    assert known_ids(world) is None
+    gateway.request()
+    gateway.request(modes=silent)
+    assert known_ids(world) == [1, 2, 3, 4]
+    gateway.request(fields={"e": "filter_error"})
+    gateway.request(modes=silent)
+    assert known_ids(world) is None, "after an error they are asked for again"
+
+
 @pytest.mark.parametrize("silent", FOUR)
 def test_one_of_four_that_fails_alone_is_missed(world, silent):
     gateway = Gateway(world, FOUR)
@@ -241,3 +260,46 @@ def test_prepared_answers_are_fetched_in_this_lane_too_and_a_failure_is_no_failu
     assert gateway.request(fields={"p": "h1"}, upstream=refused)[0] == 502
     serve(world, {"k": "h1", "r": [answer]})
     assert gateway.request(fields={"p": "h1"}, upstream=refused) == (200, "later")
+
+
+@pytest.mark.parametrize(("mode", "misses"), [("good", 1), ("exit", 1), ("silent", 2), ("error", 2)])
+def test_whoever_goes_to_cold_plugins_is_done_when_they_answered_or_not(world, mode, misses):
+    gateway = Gateway(world, ["passport"])
+    gateway.request(modes={"passport": mode})
+    world.run("ngx.sleep = function() error('nobody is waited for') end")
+    gateway.request(modes={"passport": "silent"})
+    assert world.module("kgate.guard").breaker[b"misses"] == misses
+
+
+@pytest.mark.parametrize(
+    ("mode", "warm"), [("good", True), ("exit", True), ("silent", False), ("error", False)]
+)
+def test_an_exit_of_a_plugin_is_an_answer_too(world, mode, warm):
+    gateway = Gateway(world, ["passport"])
+    world.run(
+        "plans = {} local cold = require 'kong.plugins.kgate.cold' local try = cold.try "
+        "function cold.try(rec, plan) plans[1] = plan return try(rec, plan) end"
+    )
+    gateway.request(modes={"passport": mode})
+    plan = world.py(world.run("return { warm = plans[1].warm, trying = plans[1].trying or false }"))
+    assert plan == {"warm": warm, "trying": False}
+
+
+def test_where_another_request_goes_to_cold_plugins_one_waits_and_is_answered_by_the_breaker(world):
+    gateway = Gateway(world, ["passport"])
+    world.run("""
+      local cold = require "kong.plugins.kgate.cold"
+      local guard = require "kong.plugins.kgate.guard"
+      local wait = cold.wait
+      function cold.wait(plan)
+        plan.trying = true
+        ngx.sleep = function()
+          guard.breaker:miss(ngx.now(), ngx.now())
+          guard.breaker:miss(ngx.now(), ngx.now())
+          plan.trying = nil
+        end
+        wait(plan)
+      end
+    """)
+    status, body = gateway.request()
+    assert (status, reason_of(body)) == (503, "breaker_open")

@@ -27,12 +27,13 @@ class Server:
         *args: str,
         workers: int = 2,
         redis: str = "",
+        poll: float = 2.0,
         issuers: str = "[]",
         prefix: tuple[str, ...] = (),
     ) -> None:
         self.run_dir = folder / "run"
         self.config = folder / "server.yaml"
-        at = f"redis: {{url: '{redis}'}}\n" if redis else ""
+        at = f"redis: {{url: '{redis}', poll_seconds: {poll}}}\n" if redis else ""
         self.config.write_text(f"issuers: {issuers}\n{at}")
         self.log = folder / "log"
         env = {key: value for key, value in os.environ.items() if key != "REDIS_URL"}
@@ -49,9 +50,20 @@ class Server:
                 process_group=0,
             )
         assert self.process.stdout is not None
-        assert self.process.stdout.readline(), self.log.read_text()
+        try:
+            assert self.process.stdout.readline(), self.log.read_text()
+        except BaseException:  # a test that ran out of time, too
+            self.end()
+            raise
 
     def workers(self) -> list[int]:
+        """Those that have ended and were not yet taken note of, too."""
+        return [pid for pid in self._children() if not is_keeper(pid)]
+
+    def keepers(self) -> list[int]:
+        return [pid for pid in self._children() if is_keeper(pid)]
+
+    def _children(self) -> list[int]:
         listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(pid) for pid in listed.split()]
 
@@ -62,6 +74,13 @@ class Server:
             self.process.wait(10)
         assert self.process.stdout is not None
         self.process.stdout.close()
+
+
+def is_keeper(pid: int) -> bool:
+    try:
+        return b"kong_plugins.server.keeper" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 class Caller:

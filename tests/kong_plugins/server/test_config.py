@@ -20,6 +20,18 @@ def test_the_file_wins_over_the_environment(tmp_path: Path) -> None:
     assert config.base_dir == tmp_path
 
 
+def test_files_of_the_state(tmp_path: Path) -> None:
+    path = tmp_path / "server.yaml"
+    path.write_text("redis: {url: 'rediss://r/0', ca_file: ca.pem}\nstate: {key_file: own.key}\n")
+    config = load(path, {})
+    assert config.redis.ca_file == str(tmp_path / "ca.pem")
+    assert (config.state_key_file, config.base_dir) == ("own.key", tmp_path)
+
+
+def test_the_memory_of_one_process_is_no_store_of_a_server() -> None:
+    assert load(None, {"REDIS_URL": "memory://"}).redis.url is None
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -30,6 +42,10 @@ def test_the_file_wins_over_the_environment(tmp_path: Path) -> None:
         ("redis: {poll_seconds: 0}", "redis.poll_seconds"),
         ("redis: {poll_seconds: true}", "redis.poll_seconds"),
         ("redis: {url: 5}", "redis.url: expected text"),
+        ("redis: {ca_file: 5}", "redis.ca_file: expected text"),
+        ("state: here", "state: expected a map"),
+        ("state: {dir: x}", "state: expected a map with key_file alone"),
+        ("state: {key_file: ''}", "state.key_file: expected a path"),
         ("redis: {namespace: {a: 1}}", "redis.namespace: expected text"),
         ("a: [", "server.yaml"),
         ("\xff", "server.yaml"),

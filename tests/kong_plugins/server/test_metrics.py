@@ -3,10 +3,10 @@
 import pytest
 
 from kong_plugins.engine.facts import Facts
+from kong_plugins.engine.outcome import Outcome
 from kong_plugins.engine.verdict import Verdict
 from kong_plugins.server import metrics, tally
 from kong_plugins.server.metrics import Metrics
-from kong_plugins.server.outcomes import Outcome
 from kong_plugins.server.tally import BUCKETS, Tally
 
 FACTS = Facts("r1", "203.0.113.9", "http", "GET", "h", "/secret/path", "/secret/path", "orders", "order", "food",
@@ -90,13 +90,21 @@ def test_series_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_gauges_of_the_node() -> None:
     found = Metrics()
-    found.node(workers=2, connections={"express": 7}, degraded=True, age=1.5, without_keys=1)
+    found.node(workers=2, connections={"express": 7}, without_keys=1)
+    found.state(degraded=True, age=1.5, version=12, blocks=3)
+    found.keeper_died()
+    found.cells(evicted=4, missed=5)
     text = found.text().decode()
     for line in (
         "kgate_workers 2.0",
         'kgate_connections{lane="express"} 7.0',
         "kgate_degraded 1.0",
         "kgate_state_age_seconds 1.5",
+        "kgate_state_version 12.0",
+        "kgate_blocks 3.0",
+        "kgate_keeper_restarts_total 1.0",
+        "kgate_cells_evicted_total 4.0",
+        "kgate_cells_lock_misses_total 5.0",
         "kgate_issuers_without_keys 1.0",
     ):
         assert line in text

@@ -3,7 +3,8 @@
 import msgpack
 import pytest
 
-from kong_plugins.server.outcomes import REMEMBERED_BATCHES, Outcome, Outcomes, pack_rows
+from kong_plugins.engine.outcome import Outcome
+from kong_plugins.server.outcomes import REMEMBERED_BATCHES, Outcomes, pack_rows
 
 ROW = [
     "r1",

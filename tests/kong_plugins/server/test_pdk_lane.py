@@ -29,12 +29,18 @@ def start(lane: PdkLane, configs: dict[str, str], names: list[str] = GATES) -> d
     return started
 
 
-def request(lane: PdkLane, ids: dict[str, int], record: list[Any], broken: str = "") -> tuple[Any, int]:
+def request(
+    lane: PdkLane, ids: dict[str, int], record: list[Any], broken: str = "", known: Any = None
+) -> tuple[Any, int]:
     """One request through the route's gate plugins; Kong skips a plugin that fails (`broken`).
+
+    known: the ids that the adapter has seen before.
 
     Returns what stands in kong.ctx.shared.kgate (or the exit's arguments) and the number of messages.
     """
     shared: Any = {"v": 1, "f": record, "g": list(ids), "ids": []}
+    if known is not None:
+        shared["k"] = known
     messages = 0
     for name, instance in ids.items():
         if name == broken:
@@ -64,12 +70,74 @@ def test_four_plugins_make_one_verdict_with_all_ids(
     verdict, messages = request(lane, ids, facts(authorization=f"Bearer {token}"))
     assert verdict["ids"] == list(ids.values())
     assert verdict["n"] == "r1"
-    assert verdict["s"][0] == "X-Passport"
-    assert verdict["s"][2:] == ["X-Canary", "v2=canary"]
+    headers = dict(zip(verdict["s"][::2], verdict["s"][1::2], strict=True))
+    assert headers["X-Passport"].startswith("eyJ")
+    assert headers["X-Canary"] == "v2=canary"
     assert verdict["u"] == "order-v2"
     assert verdict["p"]
     assert messages == 12
     assert decider.tally.decisions == 1, "the chain runs once a request"
+
+
+def test_known_ids_let_the_first_plugin_decide(
+    lane: PdkLane, configs: dict[str, str], facts: Record, token: str, decider: Decider
+) -> None:
+    ids = start(lane, configs)
+    known = [float(instance) for instance in ids.values()]  # as Lua's numbers come back
+    record = facts(authorization=f"Bearer {token}")
+    slow, _ = request(lane, ids, record)
+    fast, messages = request(lane, ids, record, known=known)
+    assert fast == slow
+    assert messages == 9
+    assert decider.tally.decisions == 2
+    answer, messages = request(lane, ids, facts(), known=known)
+    assert (answer[0], messages) == (401, 2)
+
+
+@pytest.mark.parametrize("broken", GATES)
+def test_known_ids_decide_for_a_plugin_that_kong_skipped(
+    lane: PdkLane, configs: dict[str, str], facts: Record, token: str, broken: str
+) -> None:
+    ids = start(lane, configs)
+    record = facts(authorization=f"Bearer {token}")
+    verdict, _ = request(lane, ids, record, broken, known=list(ids.values()))
+    assert verdict == request(lane, ids, record)[0]
+    assert request(lane, ids, facts(), broken, known=list(ids.values()))[0][0] == 401
+
+
+@pytest.mark.parametrize("known", [[1], [1, 2, 3, 4], [1, 2, 3, 4, 5], {}, [], None])
+def test_ids_that_are_not_those_of_the_route_change_nothing(
+    lane: PdkLane, configs: dict[str, str], facts: Record, token: str, known: Any
+) -> None:
+    ids = start(lane, configs)
+    record = facts(authorization=f"Bearer {token}")
+    assert request(lane, ids, record, known=known) == request(lane, ids, record)
+
+
+def test_after_a_restart_the_plugins_are_started_before_their_ids_count_again(
+    lane: PdkLane, configs: dict[str, str], facts: Record, token: str, decider: Decider
+) -> None:
+    known = list(start(lane, configs).values())
+    elsewhere = Decider(lambda: 1_800_000_000.0)
+    elsewhere.state = decider.state
+    new = PdkLane(elsewhere)
+    ids = start(new, configs, GATES[:1])
+    event = {"EventId": ids["abuse-guard"], "Data": {"v": 1, "f": facts(), "g": GATES, "ids": [], "k": known}}
+    told = new.call("plugin.Step", [event])["Data"]["Args"][1]
+    assert told == {"v": 1, "f": facts(), "g": GATES, "ids": known[:1]}
+
+
+def test_a_verdict_of_another_config_of_the_plugin_is_none(
+    lane: PdkLane, configs: dict[str, str], facts: Record, token: str
+) -> None:
+    ids = start(lane, configs)
+    verdict, _ = request(lane, ids, facts(authorization=f"Bearer {token}"))
+    other = start(lane, {**configs, "static-fallback": '{"fail": "open"}'}, ["static-fallback"])
+    event = {"EventId": other["static-fallback"], "Data": verdict}
+    told = lane.call("plugin.Step", [event])["Data"]["Args"][1]
+    assert told == {"v": 1, "n": "r1", "e": "other_config"}
+    event = {"EventId": ids["static-fallback"], "Data": verdict}
+    assert lane.call("plugin.Step", [event])["Data"] == "ret"
 
 
 def test_the_last_plugin_answers_the_client_itself(

@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 from kong_plugins.state.addresses import (
     AddressIndex,
     Network,
+    address_halves,
+    address_number,
     canonical,
+    network_number,
     network_set,
+    number_address,
     parse_address,
     parse_network,
 )
@@ -136,3 +140,42 @@ def test_no_networks(text: str, says: str) -> None:
 def test_network_set_names_the_element() -> None:
     with pytest.raises(ValueError, match=r"^deny\[1\]: .*10.0.0.0/99"):
         network_set(["10.0.0.1", "10.0.0.0/99"], "deny")
+
+
+hexadecimal = st.lists(st.sampled_from(["0", "1", "ffff", "", "a00", "1.2.3.4", "01"]), max_size=9)
+spellings = st.one_of(
+    st.text(alphabet="0123456789abf.:%/ \u0661", max_size=20),
+    hexadecimal.map(":".join),
+    st.lists(st.sampled_from(["0", "1", "10", "255", "256", "01", ""]), max_size=5).map(".".join),
+    st.one_of(v4, v6).map(str),
+    v4.map("::ffff:{}%eth0".format),
+)
+
+
+@given(spellings)
+@settings(max_examples=500)
+def test_the_fast_reading_is_the_slow_one(text: str) -> None:
+    try:
+        slow = parse_address(text)
+    except ValueError:
+        with pytest.raises(ValueError, match="address"):
+            address_number(text)
+        return
+    assert address_number(text) == (slow.version, int(slow))
+    version, high, low = address_halves(text)
+    assert (version, high << 64 | low) == (slow.version, int(slow))
+    assert number_address(*address_number(text)) == str(slow)
+
+
+@given(networks)
+def test_a_canonical_network_as_numbers(network: Network) -> None:
+    expected = (network.version, int(network.network_address), network.prefixlen)
+    assert network_number(canonical(network)) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["10.0.0.1/24", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/x", "x/8", "", "::1/127"]
+)
+def test_no_network_as_numbers(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        network_number(text)

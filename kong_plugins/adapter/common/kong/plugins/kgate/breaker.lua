@@ -2,7 +2,8 @@
 --
 -- Two missing answers within a second open it: requests are answered at once. Every half second one request is let
 -- through as a probe; a good answer closes it. Times are seconds, given by the caller. The time that was spent waiting
--- does not count: four hung plugins of the pdk lane take 1.2 s together.
+-- does not count: four hung plugins of the pdk lane take 1.2 s together, and with probes counted from their start a
+-- client that sends one request after the other would make nothing but probes.
 
 local M = {}
 M.__index = M
@@ -28,6 +29,7 @@ end
 --- An answer did not come to a question that was asked at the time asked.
 function M:miss(now, asked)
   if self.open then
+    self.probe = now
     return
   end
   if self.misses == 0 or asked - self.first > WINDOW then

@@ -32,9 +32,9 @@ local function unfold(ip)
 end
 M.unfold = unfold
 
---- Kong's request id (since Kong 3.5): made by nginx, never the client's.
+--- Kong's request id (since Kong 3.5; before it nginx's): never the client's.
 function M.request_id(ctx)
-  return ctx.request_id or ngx.var.kong_request_id or ""
+  return ctx.request_id or ngx.var.kong_request_id or ngx.var.request_id or ""
 end
 
 --- Fill list with the facts and return their number. names: the headers to send.

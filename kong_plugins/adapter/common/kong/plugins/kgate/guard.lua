@@ -11,6 +11,7 @@ local chains = require "kong.plugins.kgate.chain"
 local express = require "kong.plugins.kgate.express"
 local mux = require "kong.plugins.kgate.mux"
 local breakers = require "kong.plugins.kgate.breaker"
+local cold = require "kong.plugins.kgate.cold"
 local verdicts = require "kong.plugins.kgate.verdict"
 local prepared = require "kong.plugins.kgate.prepared"
 local problem = require "kong.plugins.kgate.problem"
@@ -59,15 +60,19 @@ function M.collect(conf)
     return deny(rec, reason)
   end
   -- With fail: open the request goes on: Kong calls its external plugins whatever we know.
+  if plan.closed then
+    cold.wait(plan)
+  end
   local now = ngx.now()
   if not breaker:allow(now) and plan.closed then
     return deny(rec, "breaker_open")
   end
+  cold.try(rec, plan)
   local list = {}
   facts.fill(list, ctx, plan, conf.headers)
   rec.ip = list[3]
   rec.asked = now
-  kong.ctx.shared.kgate = { v = const.PROTOCOL, f = list, g = plan.names, ids = {} }
+  kong.ctx.shared.kgate = { v = const.PROTOCOL, f = list, g = plan.names, ids = {}, k = plan.ids }
 end
 
 local scratch = {} -- filled and packed without a yield between
@@ -125,6 +130,8 @@ local function take(rec, plan)
   local verdict = kong.ctx.shared.kgate
   if verdicts.is_error(verdict, rec.id) then
     breaker:good()
+    cold.done(rec, plan, true)
+    plan.ids = nil
     kong.log.err("kgate: no verdict: ", tostring(verdict.e))
     return nil, "no_verdict"
   end
@@ -132,9 +139,12 @@ local function take(rec, plan)
     if rec.asked then
       breaker:miss(ngx.now(), rec.asked)
     end
+    cold.done(rec, plan, false)
     return nil, "no_verdict"
   end
   breaker:good()
+  cold.done(rec, plan, true)
+  plan.ids = plan.ids or verdict.ids -- of this configuration: the plan does not outlive it
   return verdict
 end
 

@@ -4,6 +4,7 @@
 local strip = require "kong.plugins.kgate.strip"
 local guard = require "kong.plugins.kgate.guard"
 local respond = require "kong.plugins.kgate.respond"
+local probe = require "kong.plugins.kgate.probe"
 local const = require "kong.plugins.kgate.const"
 
 local pcall = pcall
@@ -16,6 +17,9 @@ function Kgate:configure(confs)
 end
 
 function Kgate:rewrite(conf)
+  if ngx.var.uri == "/.kgate/probe" then
+    return probe.answer(conf)
+  end
   local ok, err = pcall(strip.run, conf.strip)
   if not ok then
     ngx.ctx.kgate_strip_failed = true -- gate routes answer 503 in access

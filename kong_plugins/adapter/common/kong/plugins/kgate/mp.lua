@@ -165,18 +165,30 @@ local function read_map(s, i, size, n, depth)
   local out = {}
   for _ = 1, n do
     local key, value, after, err
-    key, after, err = read(s, i, size, depth)
-    if not after then
-      return nil, nil, err
+    local tag = byte(s, i)
+    if tag and tag > 0xa0 and tag < 0xc0 and i + tag - 0xa0 <= size then -- a short text, as nearly all keys are
+      after = i + tag - 0x9f
+      key = sub(s, i + 1, after - 1)
+    else
+      key, after, err = read(s, i, size, depth)
+      if not after then
+        return nil, nil, err
+      end
+      if type(key) ~= "string" and type(key) ~= "number" then
+        return nil, nil, "map key is not text or an integer"
+      end
     end
-    if type(key) ~= "string" and type(key) ~= "number" then
-      return nil, nil, "map key is not text or an integer"
+    tag = byte(s, after)
+    if tag and tag > 0xa0 and tag < 0xc0 and after + tag - 0xa0 <= size then
+      i = after + tag - 0x9f
+      value = sub(s, after + 1, i - 1)
+    else
+      value, i, err = read(s, after, size, depth)
+      if not i then
+        return nil, nil, err
+      end
     end
-    value, after, err = read(s, after, size, depth)
-    if not after then
-      return nil, nil, err
-    end
-    out[key], i = value, after -- nil as a value is an absent key
+    out[key] = value -- nil as a value is an absent key
   end
   return out, i
 end

@@ -5,6 +5,7 @@ local fallback = require "kong.plugins.kgate.fallback"
 local outcomes = require "kong.plugins.kgate.outcomes"
 local problem = require "kong.plugins.kgate.problem"
 local guard = require "kong.plugins.kgate.guard"
+local cold = require "kong.plugins.kgate.cold"
 local apply = require "kong.plugins.kgate.apply"
 
 local floor, tostring = math.floor, tostring
@@ -25,6 +26,7 @@ local function undecided(rec, source, delayed)
   end
   if source == "exit" and delayed then
     guard.breaker:good()
+    cold.done(rec, rec.plan, true)
     rec.answered = true
     rec.verdict = "exit"
     rec.reason = kong.response.get_header(REASON) -- for the log, not for the client
@@ -34,6 +36,9 @@ end
 
 local function swap_failure(ctx, rec, source, delayed)
   local status = ngx.status
+  if status < 400 then -- no prepared answer is for these
+    return
+  end
   local proxied = internals.was_proxied(ctx, ngx.var.upstream_status)
   local fits, word = fallback.classify(source, status, proxied, rec.passed, delayed, ctx.service)
   if not fits then
@@ -83,6 +88,9 @@ function M.log(conf)
   local plan = rec and rec.plan
   if not plan then
     return
+  end
+  if rec.trying then -- no answer of the plugins
+    cold.done(rec, plan, false)
   end
   local tenant = rec.tenant or plan.tenant
   kong.log.set_serialize_value("kgate", {

@@ -1,0 +1,37 @@
+"""Outcome: what became of one request, as Kong's worker saw it in its log phase (docs/protocol.md)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Outcome(NamedTuple):
+    """One row of a batch; all text, as nginx wrote it.
+
+    upstream_status lists the tries ("502, 200"); source is who made the answer: service, error (Kong, for a
+    failed service), exit (a plugin), kgate (the guard or a gate plugin); memo is what the filters left in the
+    verdict (`memo_of` reads it).
+    """
+
+    request_id: str
+    route: str
+    service: str
+    tenant: str
+    status: str
+    upstream_status: str
+    tries: str
+    milliseconds: str
+    source: str
+    reason: str
+    arm: str
+    memo: str
+    ip: str
+
+
+def memo_of(outcome: Outcome, name: str) -> str | None:
+    """The value of `name=value` in the outcome's memo: filters write such words, joined by spaces."""
+    start = f"{name}="
+    for word in outcome.memo.split(" "):
+        if word.startswith(start):
+            return word[len(start) :]
+    return None

@@ -1,0 +1,25 @@
+"""The state bench runs and tells what it promises. The figures themselves are not judged here."""
+
+from __future__ import annotations
+
+from bench import state_load
+from bench.state import AIMS, bench, human
+
+
+def test_a_tiny_run_has_the_shape() -> None:
+    said: list[str] = []
+    result = bench(2_000, 1, 0.1, False, said.append)
+    assert set(result["aims"]) == set(AIMS)
+    assert result["memory"]["workers"] == 4
+    assert {"IPv4 hit", "IPv6 hit", "IPv4 miss", "IPv6 miss"} < set(result["look_up"])
+    assert result["beside"]["building"]["count"] > 0
+    assert result["beside"]["swapping"]["swap"]["count"] > 0
+    assert "lookup_median_us" in human(result)
+    assert said
+
+
+def test_the_load_is_the_same_each_time() -> None:
+    held = state_load.rows(1_000)
+    assert held == state_load.rows(1_000)
+    assert len(held) == 1_000
+    assert {key.partition(" ")[0] for key in held} == {"ip", "cidr"}

@@ -1,0 +1,150 @@
+"""A worker's copy of the control state, and what the supervisor keeps for workers that start later."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kong_plugins.identity.trust import Trust
+from kong_plugins.server.decider import Decider
+from kong_plugins.server.feed import Feed
+from kong_plugins.server.mirror import Mirror
+from kong_plugins.state.base import CanaryOverride
+from kong_plugins.state.build_image import build_image
+from kong_plugins.state.canaries import override_record
+from kong_plugins.state.cells import Cells
+from kong_plugins.state.image import sealed_memfd
+from kong_plugins.state.overlay import pack_changes
+from kong_plugins.state.records import Delete, Put, Record, StateDump
+
+ADDRESS = "203.0.113.7"
+
+
+@pytest.fixture
+def cells() -> Any:
+    fd = Cells.create(64)
+    found = Cells.attach(fd)
+    yield found
+    found.close()
+    os.close(fd)
+
+
+@pytest.fixture
+def mirror(cells: Cells) -> Mirror:
+    return Mirror(Decider(lambda: 0.0), Trust.empty(), cells)
+
+
+def image(version: int, *records: Record) -> int:
+    held: dict[str, list[Record]] = {}
+    for record in records:
+        held.setdefault(record.collection, []).append(record)
+    return sealed_memfd(build_image(StateDump(version, held, {})))
+
+
+def block(version: int) -> list[Any]:
+    return [version, pack_changes([Put(Record("blocks", f"ip {ADDRESS}", {}))]), {}]
+
+
+def unblock(version: int) -> list[Any]:
+    return [version, pack_changes([Delete("blocks", f"ip {ADDRESS}")]), {}]
+
+
+def blocked(mirror: Mirror) -> bool:
+    state = mirror._decider.state
+    assert state is not None
+    assert state.snapshot is mirror.snapshot
+    return state.snapshot.blocks.match(ADDRESS, 0.0) is not None
+
+
+def test_an_image_comes_with_the_changes_since(mirror: Mirror, cells: Cells) -> None:
+    assert mirror._decider.state is None
+    mirror.image([block(6)], image(5))
+    assert blocked(mirror)
+    mirror.delta(unblock(7))
+    assert not blocked(mirror)
+    assert mirror.report()["version"] == 7
+    # an image older than what is here, with the changes that bring it up to date
+    mirror.image([unblock(7), block(8)], image(6, Record("blocks", f"ip {ADDRESS}", {})))
+    assert blocked(mirror)
+    assert mirror._decider.state is not None
+    assert mirror._decider.state.cells is cells
+
+
+def test_what_cannot_be_used_leaves_the_last_state(mirror: Mirror) -> None:
+    mirror.delta(block(1))
+    assert mirror.snapshot is None, "a change without an image is nothing"
+    mirror.image([], image(5, Record("blocks", f"ip {ADDRESS}", {})))
+    kept = mirror.snapshot
+    mirror.image([], None)
+    mirror.image([], sealed_memfd(b"no image"))
+    mirror.image([["x"]], image(6))
+    mirror.delta([7, b"\xc1", {}])
+    mirror.delta(None)
+    assert mirror.snapshot is kept
+    assert blocked(mirror)
+
+
+def test_without_a_store_nothing_is_blocked(mirror: Mirror) -> None:
+    mirror.empty()
+    assert not blocked(mirror)
+
+
+def test_lists_that_are_not_there_are_reported(mirror: Mirror) -> None:
+    mirror._decider.register("abuse-guard", json.dumps({"deny_lists": ["a", "b"]}))
+    assert mirror.report()["missing_lists"] == []
+    canary = override_record(CanaryOverride("v2", users_list="c"))
+    mirror.image([], image(1, canary))
+    assert mirror.report()["missing_lists"] == ["a", "b", "c"]
+
+
+def test_the_cells_report_what_is_new(mirror: Mirror, cells: Cells) -> None:
+    cells.evicted = 3
+    assert mirror.report()["cells"] == [3, 0]
+    cells.evicted = 5
+    assert mirror.report()["cells"] == [2, 0]
+
+
+class Process:
+    """A process that remembers what it was sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Any, ...]] = []
+
+    def send(self, *message: Any, fd: int | None = None) -> None:
+        self.sent.append(message)
+        if fd is not None:
+            os.close(fd)
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_worker_that_starts_gets_image_changes_and_then_the_word_to_go() -> None:
+    feed, early, late = Feed(), Process(), Process()
+    before = open_files()
+    feed.greet(early)  # type: ignore[arg-type]
+    assert early.sent == [], "nothing is known yet: it waits"
+    feed.image(5, [], image(5), [early])  # type: ignore[list-item]
+    feed.settle([early])  # type: ignore[list-item]
+    feed.settle([early])  # type: ignore[list-item]
+    feed.delta(block(6), [early])  # type: ignore[list-item]
+    assert early.sent == [("image", 5, [block(6)]), ("go", False), ("delta", block(6))]
+    feed.greet(late)  # type: ignore[arg-type]
+    assert late.sent == [("image", 5, [block(6)]), ("go", False)]
+    feed.image(6, [block(7)], image(6), [late])  # type: ignore[list-item]
+    assert late.sent[-1] == ("image", 6, [block(7)])
+    feed.clear()
+    assert open_files() == before
+
+
+def test_without_a_store_workers_go_at_once() -> None:
+    feed, process = Feed(), Process()
+    feed.empty = True
+    feed.settle([])
+    feed.greet(process)  # type: ignore[arg-type]
+    assert process.sent == [("go", True)]
