@@ -17,3 +17,9 @@ class FailedError(click.ClickException):
     """The work could not be done; the message says what to do next."""
 
     exit_code = exit_codes.FAILED
+
+
+class FindingsError(click.ClickException):
+    """What was asked for is well written and must not be done: a rule forbids it, or a name is not known."""
+
+    exit_code = exit_codes.FINDINGS

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import math
-from typing import Any
+from pathlib import Path
 
 import click
 
-from cli.store_options import Failed, WrongUsage, actor_option, note, opened, printable, store_options, utc
-from kong_plugins.canary_router.config import check_name
-from kong_plugins.state.base import CanaryOverride, Conflict, ControlStore
-
-_TRIES = 5
-_MAX_USERS = 10_000
+from cli.canary_change import Steering, changes_of, check_name, follow_plan, steering, update
+from cli.canary_plans import read_plans, unknown
+from cli.errors import FailedError, UsageError
+from cli.operate import Notes, StoreAt, end_options, opened, store_options
+from cli.options import file_option
+from cli.report import state as report
+from kong_plugins.state.operations import canaries
+from kong_plugins.state.operations import notes as event_notes
 
 
 @click.group(name="canary")
@@ -22,61 +22,91 @@ def command() -> None:
 
     An override stands above the plan that is configured in the plugin canary-router, and reaches every
     plugin server that follows the same Redis within a second. What it does not name keeps the plan's value.
+
+    A canary is known when the files (-f, or ./gateway.yaml) plan it or when it has an override. Changes are made to
+    the override as it was read: when somebody else was faster nothing is written, and what they changed is told.
     """
 
 
 @command.command(name="set")
-@click.argument("name")
 @click.option("--percent", help="Share of the verified users that sees the canary, 0 to 100.")
 @click.option("--users", help="Pinned users in place of the plan's: SUBJECT or ISSUER|SUBJECT, by commas.")
+@click.option("--users-list", help="A list of users (kgate list import) in place of the plan's users.")
 @click.option("--pause/--resume", "paused", default=None, help="Send everybody to the control group, or not.")
 @click.option("--reset", is_flag=True, help="Forget the override: follow the plan again.")
-@click.option("--if-version", type=int, help="Only if the override is at this version; 0: there is none.")
-@actor_option
-@store_options
+@steering
 def set_(
-    name: str,
+    how: Steering,
     percent: str | None,
     users: str | None,
+    users_list: str | None,
     paused: bool | None,
     reset: bool,
-    if_version: int | None,
-    actor: str,
-    redis_url: str,
-    namespace: str,
-    output: str,
 ) -> None:
-    """Override the plan of the canary NAME.
+    """Override the plan of the canary NAME. With --ttl the whole override ends then.
 
     \b
     Examples:
-      kgate canary set checkout-v2 --percent 10
-      kgate canary set checkout-v2 --users alice,bob
-      kgate canary set checkout-v2 --pause
-      kgate canary set checkout-v2 --percent 20 --if-version 3
+      kgate canary set checkout-v2 --percent 10 --reason "first step"
+      kgate canary set checkout-v2 --users alice,bob --ttl 2h
+      kgate canary set checkout-v2 --percent 20 --if-version 2
       kgate canary set checkout-v2 --reset
+      kgate canary set other-v3 --percent 1 --new
+
+    Exit codes: 0 set, 1 Redis is away or somebody else was faster, 2 wrong usage, 4 NAME is not known.
     """
-    changes = _changes(percent, users, paused)
+    changes = changes_of(percent, users, users_list, paused)
     if reset and changes:
-        raise WrongUsage("--reset goes with no other change")
+        raise UsageError("--reset goes with no other change")
     if not reset and not changes:
-        raise WrongUsage("nothing to set: give --percent, --users, --pause, --resume or --reset")
-    try:
-        check_name(name)
-    except ValueError as error:
-        raise WrongUsage(str(error)) from error
-    changes["actor"] = note("actor", actor)
-    with opened(redis_url, namespace) as store:
-        try:
-            stored = _store(store, name, changes, reset, if_version)
-        except Conflict as error:
-            raise Failed(f"{error}; look at kgate canary list and try again") from error
-    click.echo(json.dumps(_record(stored)) if output == "json" else _line(stored))
+        raise UsageError(
+            "nothing to set: give --percent, --users, --users-list, --pause, --resume or --reset"
+        )
+    if reset:
+        follow_plan(how)
+    else:
+        update(how, changes, "canary.set")
+
+
+@command.command()
+@steering
+def pause(how: Steering) -> None:
+    """Send everybody to the control group, until it is resumed.
+
+    \b
+    Examples:
+      kgate canary pause checkout-v2 --reason "errors rise"
+    """
+    update(how, {"paused": True}, "canary.pause")
+
+
+@command.command()
+@steering
+def resume(how: Steering) -> None:
+    """Go on after a pause, as it was before. An aborted canary must be reset first.
+
+    \b
+    Examples:
+      kgate canary resume checkout-v2
+    """
+    update(how, {"paused": False}, "canary.resume")
+
+
+@command.command()
+@steering
+def abort(how: Steering) -> None:
+    """Give the canary up: everybody to the control group, until `kgate canary set NAME --reset`.
+
+    \b
+    Examples:
+      kgate canary abort checkout-v2 --reason "wrong prices"
+    """
+    update(how, {"aborted": True, "ramp": None}, "canary.abort")
 
 
 @command.command(name="list")
 @store_options
-def list_(redis_url: str, namespace: str, output: str) -> None:
+def list_(at: StoreAt, output: str) -> None:
     """List the overrides.
 
     \b
@@ -84,63 +114,163 @@ def list_(redis_url: str, namespace: str, output: str) -> None:
       kgate canary list
       kgate canary list --output json
     """
-    with opened(redis_url, namespace) as store:
-        overrides = store.list_canaries()
+    with opened(at) as store:
+        overrides = canaries.entries(store)
     if output == "json":
-        click.echo(json.dumps([_record(override) for override in overrides]))
+        click.echo(report.dump([report.record(override) for override in overrides]))
         return
     for override in overrides:
-        click.echo(f"{_line(override)}, {utc(override.changed)} by {printable(override.actor)}")
+        about = report.by(override.actor, override.reason)
+        click.echo(f"{report.canary(override)}, {report.utc(override.changed)} {about}")
     if not overrides:
         click.echo("no canary is overridden: all follow their plans")
 
 
-def _changes(percent: str | None, users: str | None, paused: bool | None) -> dict[str, Any]:
-    changes: dict[str, Any] = {}
-    if percent is not None:
-        changes["percent"] = _percent(percent)
-    if users is not None:
-        changes["users"] = frozenset(user.strip() for user in users.split(",") if user.strip())
-        if len(changes["users"]) > _MAX_USERS:
-            raise WrongUsage(f"--users: at most {_MAX_USERS}")
-    if paused is not None:
-        changes["paused"] = paused
-    return changes
+@command.command()
+@click.argument("name")
+@file_option
+@store_options
+@click.pass_context
+def show(ctx: click.Context, name: str, files: tuple[Path, ...], at: StoreAt, output: str) -> None:
+    """Show the override of the canary NAME, and its plan where the files are at hand.
+
+    \b
+    Examples:
+      kgate canary show checkout-v2
+      kgate canary show checkout-v2 -f gateway.yaml --output json
+    """
+    with opened(at) as store:
+        override = canaries.get(store, name)
+    plans = read_plans(ctx, files)
+    planned = () if plans is None else plans.by_name.get(name, ())
+    if override is None and not planned:
+        raise unknown(name, plans)
+    if output == "json":
+        data = {
+            "name": name,
+            "override": None if override is None else report.record(override),
+            "plans": [dict(plugin.config) for plugin in planned],
+        }
+        click.echo(report.dump(data))
+        return
+    if override is None:
+        click.echo(f"{name}: no override, it follows its plan")
+    else:
+        about = report.by(override.actor, override.reason)
+        click.echo(f"{report.canary(override)}, {report.utc(override.changed)} {about}")
+        for user in sorted(override.users or ()):
+            click.echo(f"  user {report.printable(user)}")
+    for plugin in planned:
+        assert plans is not None
+        config = plugin.config
+        pinned = f"{len(config.get('users') or [])} users, {len(config.get('cidrs') or [])} networks"
+        place = plans.project.sources.place(plugin.path)
+        click.echo(
+            f"plan: {config.get('percent') or 0:g}%, {pinned}, upstream {config.get('upstream')} ({place})"
+        )
 
 
-def _percent(text: str) -> float:
-    try:
-        percent = float(text.removesuffix("%"))
-    except ValueError:
-        percent = math.nan
-    if not 0 <= percent <= 100:
-        raise WrongUsage(f"--percent {text!r}: write a number from 0 to 100")
-    return percent
+@command.command()
+@click.argument("name")
+@click.option("--write", is_flag=True, help="Write the files; else the change is only shown.")
+@file_option
+@end_options
+@store_options
+@click.pass_context
+def promote(
+    ctx: click.Context,
+    name: str,
+    write: bool,
+    files: tuple[Path, ...],
+    notes: Notes,
+    at: StoreAt,
+    output: str,
+) -> None:
+    """Make the override of the canary NAME permanent: put its percent and users into the files.
+
+    Prints the change as a diff; comments and everything else in the files stay. The override stays too: push the
+    files (kgate sync), then forget it (kgate canary set NAME --reset).
+
+    \b
+    Examples:
+      kgate canary promote checkout-v2
+      kgate canary promote checkout-v2 --write --reason "it is good"
+
+    Exit codes: 0 done or shown, 1 there is nothing to promote or a file cannot be written, 2 wrong usage,
+    4 NAME is not known, or the override cannot be written as a plan.
+    """
+    from cli import promote as promoting
+
+    check_name(name)
+    with opened(at) as store:
+        override = canaries.get(store, name)
+        plans = read_plans(ctx, files, must=True)
+        assert plans is not None
+        if name not in plans.by_name:
+            raise unknown(name, plans)
+        if override is None:
+            raise FailedError(f"canary {name} has no override: there is nothing to promote")
+        edits = promoting.edits(override, plans)
+        if write and edits:
+            promoting.write(edits)
+            data = {"files": [edit.file for edit in edits], "version": override.version}
+            event_notes.write(store, "canary.promote", name, data=data, **notes.said())
+    if output == "json":
+        listed = [{"file": edit.file, "diff": edit.diff} for edit in edits]
+        click.echo(report.dump({"name": name, "written": bool(write and edits), "files": listed}))
+        return
+    click.echo("".join(edit.diff for edit in edits), nl=False)
+    if not edits:
+        click.echo(f"the files say already what the override of {name} says")
+    elif write:
+        click.echo(f"wrote {', '.join(edit.file for edit in edits)}; next: kgate sync, then "
+                   f"kgate canary set {name} --reset", err=True)  # fmt: skip
+    else:
+        click.echo("nothing was written; add --write to write it", err=True)
 
 
-def _store(
-    store: ControlStore, name: str, changes: dict[str, Any], reset: bool, if_version: int | None
-) -> CanaryOverride:
-    """Read, change, write if nobody else has written. Without `if_version` a lost race is run again."""
-    for left in reversed(range(_TRIES)):
-        old = store.get_canary(name)
-        base = CanaryOverride(name) if old is None or reset else old
-        version = if_version if if_version is not None else (0 if old is None else old.version)
-        try:
-            return store.set_canary(base._replace(**changes, changed=store.now()), version)
-        except Conflict:
-            if if_version is not None or not left:
-                raise
-    raise AssertionError("unreachable")
+@command.command()
+@click.argument("name")
+@click.option("--user", help="A subject, or ISSUER|SUBJECT.")
+@click.option("--issuer", default="", help="The issuer (iss) of --user.")
+@click.option("--token", help="A token in place of --user; its signature is not checked here.")
+@click.option("--ip", default="", help="The client's address, for canaries with networks.")
+@file_option
+@store_options
+@click.pass_context
+def why(
+    ctx: click.Context,
+    name: str,
+    user: str | None,
+    issuer: str,
+    token: str | None,
+    ip: str,
+    files: tuple[Path, ...],
+    at: StoreAt,
+    output: str,
+) -> None:
+    """Say which arm of the canary NAME a user gets, by the real filter on the live state, and why.
 
+    \b
+    Examples:
+      kgate canary why checkout-v2 --user alice --issuer https://auth.example.com
+      kgate canary why checkout-v2 --ip 198.51.100.7 --output json
+    """
+    from cli import canary_why
 
-def _record(override: CanaryOverride) -> dict[str, Any]:
-    users = None if override.users is None else sorted(override.users)
-    return {**override._asdict(), "users": users}
-
-
-def _line(override: CanaryOverride) -> str:
-    percent = "percent of the plan" if override.percent is None else f"{override.percent:g}%"
-    users = "users of the plan" if override.users is None else f"{len(override.users)} pinned users"
-    state = "paused" if override.paused else "running"
-    return f"{printable(override.name)}: {state}, {percent}, {users}, version {override.version}"
+    check_name(name)
+    identity = canary_why.identity(user, issuer, token)
+    if identity is None and not ip:
+        raise UsageError("who? give --user, --token or --ip")
+    plans = read_plans(ctx, files, must=True)
+    assert plans is not None
+    if name not in plans.by_name:
+        raise unknown(name, plans)
+    with opened(at) as store:
+        answers = canary_why.answers(store, at.namespace, plans, name, identity, ip)
+    if output == "json":
+        click.echo(report.dump({"name": name, "answers": [answer._asdict() for answer in answers]}))
+        return
+    for answer in answers:
+        where = f" ({answer.place})" if len(answers) > 1 else ""
+        click.echo(f"{answer.arm}: {answer.why}{where}")

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from cli.commands.kong_env import command as kong_env
 from cli.commands.plugin_info import command as plugin_info
+from cli.commands.serve import command as serve
 from kong_plugins.engine.registry import PLUGINS
 from kong_plugins.kong_env import kong_env as settings
 
@@ -182,3 +183,50 @@ def test_kong_env_for_compose_is_yaml() -> None:
 
     printed = CliRunner().invoke(kong_env, ["--lane", "express", "--format", "compose"]).stdout
     assert yaml.safe_load(printed)["environment"] == settings(Path("/run/kgate"), "express")
+
+
+def test_kong_env_says_with_which_group_to_serve() -> None:
+    assert "kgate serve --run-dir /run/kgate --group kong" in CliRunner().invoke(kong_env, []).stdout
+    printed = CliRunner().invoke(kong_env, ["--group", "gateway"]).stdout
+    assert "--group gateway" in printed
+    assert "KONG_NGINX_USER='kong gateway'" in printed
+    refused = CliRunner().invoke(kong_env, ["--group", "1000"])
+    assert (refused.exit_code, "name, not its number" in refused.output) == (2, True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to any group")
+def test_the_run_dir_and_its_sockets_are_given_to_the_group(started: list[Server], run_dir: Path) -> None:
+    started.append(server := Server(run_dir, "--group", "31007", "--workers", "1"))
+    server.ready()
+    assert (run_dir.stat().st_gid, mode(run_dir)) == (31007, 0o2750)
+    sockets = list(run_dir.glob("*.sock"))
+    assert {(path.stat().st_gid, mode(path)) for path in sockets} == {(31007, 0o660)}
+    infos = [run_dir / f"{name}.json" for name in PLUGINS]
+    assert {path.stat().st_gid for path in infos} == {31007}, "Kong reads them"
+    key = run_dir / "passport-key.pem"
+    assert mode(key) == 0o600, "the signing key is nobody else's"
+
+    def member(gid: int) -> int:
+        """A child of that group and of another user asks: 0 when it gets an answer."""
+        child = os.fork()
+        if child:
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        try:
+            os.setgroups([gid])  # as a user's further group
+            os.setgid(65534)
+            os.setuid(65534)
+            os._exit(0 if ask(run_dir / "express.sock", ["p", "x"]) else 1)
+        finally:
+            os._exit(2)
+
+    for folder in run_dir.parents:
+        if folder not in (Path("/"), Path("/tmp")):
+            folder.chmod(folder.stat().st_mode | 0o011)
+    assert member(31007) == 0
+    assert member(31008) != 0
+
+
+def test_an_unknown_group_is_one_line(run_dir: Path) -> None:
+    result = CliRunner().invoke(serve, ["--run-dir", str(run_dir), "--group", "no-such-group"])
+    assert result.exit_code == 2
+    assert "there is none of this name" in result.output

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,12 @@ from cli.main import main
 from tests.decl.admin_stub import AdminStub, Answer, admin_stub
 
 RUN = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KGATE_HISTORY", str(tmp_path / "history"))
+    monkeypatch.delenv("REDIS_URL", raising=False)
 
 
 @pytest.fixture
@@ -76,10 +83,12 @@ def test_the_second_node_fails(project_dir: Path, first: AdminStub, second: Admi
         {"flattened_errors": [{"entity_type": "route", "entity_name": "cart", "errors": [{"message": "m"}]}]},
     )
     result = RUN.invoke(main, ["sync", "--output", "json", *nodes(first, second)])
-    assert result.exit_code == exit_codes.PARTIAL
+    assert result.exit_code == exit_codes.ROLLED_BACK
     report = json.loads(result.stdout)
-    assert (report["version"], report["cluster"], report["hash"]) == (1, "one", first.hash)
-    assert [node["state"] for node in report["nodes"]] == ["changed", "failed"]
+    first_hash = hashlib.md5(first.posts[0].body).hexdigest()
+    assert (report["version"], report["cluster"], report["hash"]) == (1, "one", first_hash)
+    assert first.hash == hashlib.md5(first.posts[-1].body).hexdigest() != first_hash
+    assert [node["state"] for node in report["nodes"]] == ["returned", "failed"]
     finding = report["nodes"][1]["findings"][0]
     assert (finding["file"], finding["line"], finding["message"]) == ("gateway.yaml", 12, "route 'cart': m")
 
@@ -93,11 +102,7 @@ def test_a_node_that_is_away(project_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("cluster", "message"),
     [
-        (
-            "{mode: db, nodes: ['http://x']}",
-            "kgate: cluster 'one' has mode db, which sync does not support yet",
-        ),
-        ("{mode: hybrid}", "kgate: cluster 'one' has mode hybrid, which sync does not support yet"),
+        ("{mode: db}", "kgate: cluster 'one' has no nodes; name them in the file"),
         ("{mode: dbless}", "kgate: cluster 'one' has no nodes; name them in the file"),
         ("{nodes: ['http://x'], admin: {ca: gone.pem}}", "kgate: cluster 'one': there is no file gone.pem"),
     ],

@@ -1,0 +1,134 @@
+"""Writes what an override says into the files that plan the canary: percent and users, and not a character more."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from cli.canary_plans import CANARY, Plans
+from cli.errors import FailedError, FindingsError
+from cli.yaml_edit import Span, applied, find_node, set_items, set_key
+from decl.findings import Path as NodePath
+from decl.load import Text
+from decl.project import open_project
+from decl.source import SourceFile
+from kong_plugins.state.base import CanaryOverride
+
+
+class Edit(NamedTuple):
+    """One file's new text, and the change as a unified diff."""
+
+    file: str
+    text: str
+    diff: str
+
+
+def edits(override: CanaryOverride, plans: Plans) -> list[Edit]:
+    """The edits that make the override permanent; files that say it already are left out.
+
+    Raises FindingsError for an override that no plan can say, and when the edit would not give what it should.
+    """
+    if override.aborted or override.paused:
+        state = "aborted" if override.aborted else "paused"
+        raise FindingsError(f"canary {override.name} is {state}: only a running one can be promoted")
+    changed = {}
+    texts = {file.name: _text(file.name) for file in plans.project.sources.files}
+    for file in plans.project.sources.files:
+        spans: list[Span] = []
+        for plugin in plans.by_name[override.name]:
+            node = _config_node(file, plugin.path)
+            if node is not None:
+                spans += _spans(override, plugin.config, texts[file.name], node)
+        if spans:
+            # one config may stand in several places by an alias
+            changed[file.name] = applied(texts[file.name], list(dict.fromkeys(spans)))
+    _check(override, {**texts, **changed})
+    return [Edit(name, text, _diff(name, texts[name], text)) for name, text in changed.items()]
+
+
+def write(made: list[Edit]) -> None:
+    """Write the files, each in one step. Raises FailedError."""
+    for edit in made:
+        path = Path(edit.file).resolve()
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            temporary.write_bytes(edit.text.encode("utf-8"))
+            temporary.chmod(path.stat().st_mode & 0o777)
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise FailedError(f"cannot write {edit.file}: {error.strerror}") from error
+
+
+def _spans(
+    override: CanaryOverride, config: Mapping[str, Any], text: str, node: yaml.MappingNode
+) -> list[Span]:
+    spans: list[Span] = []
+    if override.percent is not None and config.get("percent", 0) != override.percent:
+        spans.append(set_key(text, node, "percent", _number(override.percent)))
+    if override.users is None and override.users_list is None:
+        return spans
+    # an override of one replaces both ways of naming users
+    users, named = override.users or frozenset(), override.users_list
+    if set(config.get("users") or ()) != users:
+        spans += set_items(text, node, "users", sorted(users))
+    if config.get("users_list") != named:
+        spans.append(set_key(text, node, "users_list", "null" if named is None else json.dumps(named)))
+    return spans
+
+
+def _number(value: float) -> str:
+    """Never with an exponent: YAML 1.1 reads 1e-05 as text."""
+    return f"{value:.6f}".rstrip("0").rstrip(".")
+
+
+def _config_node(file: SourceFile, path: NodePath) -> yaml.MappingNode | None:
+    """The node of the plugin's config, when it stands in this file. Lists of several files are one in the document:
+    a path counts through all of them."""
+    top, index, *rest = path
+    if isinstance(index, int):
+        index -= file.offsets.get(str(top), 0)
+        if not 0 <= index < file.lengths.get(str(top), 0):
+            return None
+    node = find_node(file.root, (top, index, *rest, "config"))
+    return node if isinstance(node, yaml.MappingNode) else None
+
+
+def _text(name: str) -> str:
+    try:
+        return Path(name).read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FailedError(f"{name}: cannot be read again: {error}") from error
+
+
+def _check(override: CanaryOverride, texts: dict[str, str]) -> None:
+    """The files must say afterwards what the override says, whatever tricks their YAML plays."""
+    project = open_project([Text(name, text.encode("utf-8")) for name, text in texts.items()], os.environ)
+    plugins = [] if project.gateway is None else [found[2] for found in project.gateway.all_plugins()]
+    configs = [p.config for p in plugins if p.name == CANARY and p.config.get("name") == override.name]
+    if not configs or not all(_says(config, override) for config in configs):
+        raise FindingsError(
+            f"canary {override.name}: its config cannot be edited in place; edit the file by hand"
+        )
+
+
+def _says(config: Mapping[str, Any], override: CanaryOverride) -> bool:
+    if override.percent is not None and config.get("percent", 0) != override.percent:
+        return False
+    if override.users is None and override.users_list is None:
+        return True
+    users = set(config.get("users") or ())
+    return users == (override.users or set()) and config.get("users_list") == override.users_list
+
+
+def _diff(name: str, old: str, new: str) -> str:
+    lines = difflib.unified_diff(
+        old.splitlines(keepends=True), new.splitlines(keepends=True), f"{name} (now)", f"{name} (promoted)"
+    )
+    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)

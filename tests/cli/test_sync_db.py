@@ -1,0 +1,273 @@
+"""sync, diff, status, drift and rollback against a Kong with a database, on real sockets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli import exit_codes
+from cli.main import main
+from sandbox.store import Store
+from tests.decl.db_node import DbNode, FaultProxy, db_node, fault_proxy
+from tests.redis_server import RedisServer
+
+SOURCE = """_format_version: "3.0"
+clusters:
+  one: {{mode: db, nodes: ["{admin}"], proxy: ["{proxy}"]}}
+services:
+- name: cart
+  url: http://cart
+  routes: [{{name: cart, paths: [/cart]}}]
+  plugins: [{{name: key-auth, config: {{key_names: [b, a]}}}}]
+consumers:
+- {{username: kim, keyauth_credentials: [{{name: k, key: !env THE_KEY}}]}}
+"""
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[DbNode]:
+    with db_node() as node:
+        yield node
+
+
+@pytest.fixture
+def node(shared: DbNode) -> DbNode:
+    shared.store = Store()
+    return shared
+
+
+@pytest.fixture
+def proxy(node: DbNode) -> Iterator[FaultProxy]:
+    with fault_proxy(node.admin) as made:
+        yield made
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, node: DbNode, proxy: FaultProxy) -> Path:
+    (tmp_path / "gateway.yaml").write_text(SOURCE.format(admin=proxy.url, proxy=node.proxy))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KGATE_HISTORY", str(tmp_path / "history"))
+    monkeypatch.setenv("KGATE_DEBUG", "1")
+    monkeypatch.setenv("THE_KEY", "very-secret")
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    return tmp_path
+
+
+def kgate(*arguments: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, arguments, prog_name="kgate")
+    assert result.exit_code == code, result.output
+    assert "very-secret" not in result.output
+    return result
+
+
+def edit(old: str, new: str) -> None:
+    text = Path("gateway.yaml").read_text()
+    assert old in text
+    Path("gateway.yaml").write_text(text.replace(old, new))
+
+
+def writes(proxy: FaultProxy) -> list[str]:
+    return [line for line in proxy.log if "upstreams" not in line]  # the lock is one
+
+
+def test_sync_then_diff_is_empty(folder: Path, node: DbNode, proxy: FaultProxy) -> None:
+    shown = kgate("diff", code=exit_codes.CHANGES_PENDING).stdout
+    assert "  + service cart  gateway.yaml:5:3\n" in shown
+    assert shown.endswith("cluster one: 7 to create, 0 to update, 0 to delete\n")
+    assert kgate("sync", "--yes").stdout == f"{proxy.url}: 7 changes made\n"
+    assert kgate("diff").stdout == "cluster one: no changes\n"
+    count = len(writes(proxy))
+    assert kgate("sync", "--yes").stdout == "no changes\n"
+    assert len(writes(proxy)) == count
+    assert kgate("drift").stdout == "cluster one: no drift\n"
+    assert "in sync" in kgate("status").stdout
+
+
+def test_which_side_moved(folder: Path, node: DbNode) -> None:
+    kgate("sync", "--yes")
+    edit("http://cart", "http://basket")
+    assert "[the file changed]" in kgate("diff", code=exit_codes.CHANGES_PENDING).stdout
+    service = next(iter(node.store.entities["services"].values()))
+    node.store = node.store.having("services", {**service, "retries": 1})
+    report = kgate("diff", code=exit_codes.CHANGES_PENDING).stdout
+    assert "[both sides changed]" in report
+    assert '      host: "cart" -> "basket"\n' in report
+    assert "      retries: 1 -> 5\n" in report
+    edit("http://basket", "http://cart")
+    assert "[the live Kong changed]" in kgate("diff", code=exit_codes.CHANGES_PENDING).stdout
+    assert kgate("drift", code=exit_codes.DRIFT).stdout.endswith(": drift\n")
+
+
+def test_diff_as_json_and_markdown(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kgate("sync", "--yes")
+    edit("key_names: [b, a]", "key_names: [a]")
+    monkeypatch.setenv("THE_KEY", "another-very-secret")
+    report = json.loads(kgate("diff", "--output", "json", code=exit_codes.CHANGES_PENDING).stdout)
+    (found,) = report["nodes"]
+    changed = {(change["kind"], change["action"]): change for change in found["changes"]}
+    plugin = changed["plugins", "update"]
+    assert plugin["fields"] == [{"field": "config.key_names", "old": ["b", "a"], "new": ["a"]}]
+    assert (plugin["moved"], plugin["source"]) == ("file", "gateway.yaml:8:13")
+    assert (report["changes"], report["mode"], report["version"]) == (True, "db", 1)
+    text = kgate("diff", "--output", "markdown", code=exit_codes.CHANGES_PENDING).stdout
+    assert text.startswith("### kgate diff: cluster `one`\n")
+    assert (
+        "| update | plugin `key-auth on service cart` | `config.key_names` | file | `gateway.yaml:8:13` |"
+        in text
+    )
+    assert '- config.key_names: ["b", "a"]\n+ config.key_names: ["a"]\n' in text
+
+
+def test_a_plan_is_applied_or_refused_as_stale(folder: Path, node: DbNode, proxy: FaultProxy) -> None:
+    kgate("diff", "--plan-out", "plan.json", code=exit_codes.CHANGES_PENDING)
+    assert "very-secret" not in Path("plan.json").read_text()
+    edit("/cart", "/basket")
+    stale = kgate("sync", "--plan", "plan.json", "--yes", code=exit_codes.STALE_PLAN)
+    assert "stale plan: the files (or a secret that they name) have changed" in stale.stderr
+    edit("/basket", "/cart")
+    kgate("sync", "--plan", "plan.json", "--yes")
+    again = kgate("sync", "--plan", "plan.json", "--yes", code=exit_codes.STALE_PLAN)
+    assert "the live state has changed since the plan was made: db" in again.stderr
+
+
+def test_a_plan_that_somebody_edited(folder: Path) -> None:
+    kgate("diff", "--plan-out", "plan.json", code=exit_codes.CHANGES_PENDING)
+    Path("plan.json").write_text(Path("plan.json").read_text().replace("create", "delete"))
+    assert "changed after it was made" in kgate("sync", "--plan", "plan.json", code=exit_codes.FAILED).stderr
+
+
+def test_what_is_refused(folder: Path, node: DbNode, proxy: FaultProxy) -> None:
+    kgate("sync", "--yes")
+    text = Path("gateway.yaml").read_text()
+    before = node.state()
+    Path("gateway.yaml").write_text(text.partition("services:")[0])
+    assert "would empty Kong; say --allow-empty" in kgate("sync", "--yes", code=exit_codes.FAILED).stderr
+    refused = kgate("sync", "--yes", "--allow-empty", code=exit_codes.FAILED).stderr
+    assert "5 of 7 live entities would be deleted" in refused
+    assert "2 are allowed; raise --max-deletes" in refused
+    kgate("sync", "--yes", "--allow-empty", "--max-deletes", "4", code=exit_codes.FAILED)
+    consumer = next(iter(node.store.entities["consumers"].values()))
+    node.store = node.store.having("consumers", {**consumer, "tags": ["kgate-keep"]})
+    kept = kgate("sync", "--yes", "--allow-empty", "--max-deletes", "100%", code=exit_codes.FAILED).stderr
+    assert "consumer kim would be deleted and has the tag kgate-keep" in kept
+    node.store = node.store.having("consumers", consumer)
+    assert node.state() == before
+    kgate("sync", "--yes", "--allow-empty", "--max-deletes", "5")
+
+
+def test_another_owners_entities_are_left_alone(folder: Path, node: DbNode) -> None:
+    kgate("sync", "--yes", "--select-tag", "team-a")
+    assert all("team-a" in e["tags"] for items in node.state().values() for e in items.values())
+    assert kgate("diff", "--select-tag", "team-a").stdout == "cluster one: no changes\n"
+    report = kgate("sync", "--yes", "--select-tag", "team-b", code=exit_codes.FAILED).stderr
+    assert "service cart belongs to another owner (tags: team-a)" in report
+    edit("name: cart", "name: list")
+    edit("consumers:\n- {username: kim, keyauth_credentials: [{name: k, key: !env THE_KEY}]}\n", "")
+    kgate("sync", "--yes", "--select-tag", "team-b")  # the adapter, which is the same, is shared
+    names = {entity["name"] for entity in node.state()["services"].values()}
+    assert names == {"cart", "list"}
+
+
+def test_two_syncs_at_once(folder: Path, node: DbNode, proxy: FaultProxy) -> None:
+    """The second one begins while the first one writes."""
+    seen: list[int] = []
+
+    def second(number: int, method: str, path: str) -> None:
+        if path.startswith("/services") and not seen:
+            seen.append(CliRunner().invoke(main, ["sync", "--yes"]).exit_code)
+
+    proxy.begin(second)
+    kgate("sync", "--yes")
+    assert seen == [exit_codes.LOCK_HELD]
+    kgate("sync", "--yes")  # it was given back
+
+
+def test_a_failure_is_taken_back(
+    folder: Path, node: DbNode, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy.begin(lambda _, method, path: "refuse" if path.startswith("/key-auths") else None)
+    result = kgate("sync", "--yes", code=exit_codes.ROLLED_BACK)
+    assert ": rolled back: PUT /key-auths/" in result.stdout
+    assert "(gateway.yaml:10:" in result.stdout
+    assert not any(node.state().values())
+    proxy.begin()
+    kgate("sync", "--yes")
+    proxy.begin(
+        lambda number, method, path: "refuse" if method == "DELETE" and "upstreams" not in path else None
+    )
+    edit("cart, paths", "new, paths")
+    monkeypatch.setenv("THE_KEY", "a-new-very-secret")
+    result = kgate("sync", "--yes", "--output", "json", "--max-deletes", "5", code=exit_codes.PARTIAL)
+    report = json.loads(result.stdout)
+    assert report["result"] == "partial"
+    assert [item["kind"] for item in report["left"]]
+
+
+def test_history_and_rollback(folder: Path, node: DbNode) -> None:
+    kgate("sync", "--yes")
+    first = node.state()
+    edit("http://cart", "http://basket")
+    edit("cart, paths: [/cart]", "basket, paths: [/basket]")
+    kgate("sync", "--yes")
+    second = node.state()
+    assert first != second
+    kgate("rollback", "--yes")
+    assert node.state() == first
+    kgate("rollback", "--to", "2", "--yes")
+    assert node.state() == second
+    rows = json.loads(kgate("rollback", "--list", "--output", "json").stdout)["history"]
+    assert [(row["id"], row["result"]) for row in rows] == [(str(n), "changed") for n in (1, 2, 3, 4)]
+    assert [row["fence"] for row in rows] == sorted({row["fence"] for row in rows})
+    kgate("rollback", "--to", "9", "--yes", code=exit_codes.USAGE)
+    assert all(path.stat().st_mode & 0o77 == 0 for path in (folder / "history").iterdir())
+
+
+def test_lock_and_history_in_redis(folder: Path, node: DbNode, redis_server: RedisServer) -> None:
+    at = ("--redis", redis_server.url)
+    kgate("sync", "--yes", *at)
+    assert json.loads(kgate("status", "--output", "json", *at).stdout)["last_applied"]["result"] == "changed"
+    assert not (folder / "history").exists()
+    assert "upstreams" not in {kind for kind, items in node.store.entities.items() if items}
+
+
+def test_late_secrets_stay_secret(folder: Path, monkeypatch: pytest.MonkeyPatch, node: DbNode) -> None:
+    monkeypatch.setenv("THE_KEY", "very-secret-1")
+    kgate("diff", "--plan-out", "plan.json", code=exit_codes.CHANGES_PENDING)
+    kgate("sync", "--yes")
+    assert [e["key"] for e in node.state()["keyauth_credentials"].values()] == ["very-secret-1"]
+    monkeypatch.setenv("THE_KEY", "very-secret-2")
+    for output in ("human", "json", "markdown"):
+        kgate("diff", "--output", output, code=exit_codes.CHANGES_PENDING)
+    kgate("diff", "--plan-out", "plan.json", code=exit_codes.CHANGES_PENDING)
+    assert "very-secret" not in Path("plan.json").read_text()
+
+
+def test_drift_watches(folder: Path, node: DbNode) -> None:
+    kgate("sync", "--yes")
+    arguments = (
+        "drift",
+        "--against",
+        "applied",
+        "--watch",
+        "0.1",
+        "--count",
+        "2",
+        "--metrics-file",
+        "kgate.prom",
+    )
+    assert kgate(*arguments).stdout.count("no drift") == 2
+    assert 'kgate_drift{cluster="one"} 0\n' in Path("kgate.prom").read_text()
+    node.store = node.store.without("consumers", next(iter(node.store.entities["consumers"])))
+    kgate(*arguments, code=exit_codes.DRIFT)
+    assert 'kgate_drift{cluster="one"} 1\n' in Path("kgate.prom").read_text()
+
+
+def test_without_its_lock_nothing_is_written(folder: Path, node: DbNode) -> None:
+    result: Any = CliRunner().invoke(main, ["sync", "--yes", "--redis", "unix:///nowhere"])
+    assert result.exit_code == exit_codes.FAILED
+    assert not any(node.state().values())
