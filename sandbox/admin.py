@@ -1,12 +1,15 @@
-"""The Admin API of a DB-less Kong: status, reads, and POST /config."""
+"""The Admin API: transport and the parts it is made of.
+
+Without a database entities are read-only and come with POST /config; with one they are written one by one.
+"""
 
 from __future__ import annotations
 
-import base64
+import asyncio
 import json
 import logging
-import os
-import platform
+import re
+import time
 import urllib.parse
 from collections.abc import Callable
 from typing import Any
@@ -14,33 +17,71 @@ from typing import Any
 import yaml
 
 from sandbox import http_errors
+from sandbox.admin_entities import Entities, options
+from sandbox.admin_health import TargetHealth
+from sandbox.admin_node import Node
+from sandbox.clustering import DataPlanes
+from sandbox.database import Database
 from sandbox.declarative import Reply, html, invalid, load, read_config
-from sandbox.entities import CHILDREN, FIELDS, UNIQUE
+from sandbox.exchange import get_first
+from sandbox.health import Health
 from sandbox.http1 import BodyTooLarge, Request
+from sandbox.plugin_checks import PluginSchemas
 from sandbox.settings import Settings
-from sandbox.store import EMPTY_HASH, Entity, Store
-from sandbox.validate import InvalidConfig, PluginSchemas
+from sandbox.store import Store
+from sandbox.validate import InvalidConfig
 
 log = logging.getLogger("sandbox")
 _MAX_BODY = 10 << 20
-_ALIASES = {"key-auths": "keyauth_credentials", "key-auth": "keyauth_credentials"}
+_ONLY_DBLESS = "this endpoint is only available when Kong is configured to not use a database"
+_NOT_ALLOWED = {"message": "Method not allowed"}
 
 
 class Admin:
     """Handles requests of the admin listener.
 
-    apply: makes a new store the one in force.
+    apply: makes a new store the one in force. database: a shared one, for several nodes of one cluster; a node
+    of its own in DB mode makes its own. health: which targets the balancer thinks are well.
     """
 
     def __init__(
-        self, settings: Settings, schemas: PluginSchemas, node_id: str, apply: Callable[[Store], None]
+        self,
+        settings: Settings,
+        schemas: PluginSchemas,
+        node_id: str,
+        apply: Callable[[Store], None],
+        database: Database | None = None,
+        health: Health | None = None,
     ) -> None:
-        self._settings, self._schemas, self._node_id = settings, schemas, node_id
-        self._apply = apply
-        self.store = Store()
+        self._settings, self._schemas, self._apply = settings, schemas, apply
+        self._database = database or (Database(schemas) if settings.database != "off" else None)
+        self._store = Store()
+        self._pending: asyncio.TimerHandle | None = None
+        self._applying = 0.0  # seconds that the last one took: a large configuration is applied less often
+        self._planes = DataPlanes(settings.role, settings.data_planes, settings.data_plane_delay)
+        self._node = Node(settings, schemas, node_id)
+        self._entities = Entities(lambda: self.store, self._database, self._checker, self._written)
+        self._health = TargetHealth(lambda: self.store, health, node_id)
+
+    @property
+    def store(self) -> Store:
+        """The configuration as the Admin API shows it."""
+        return self._database.store if self._database else self._store
+
+    @store.setter
+    def store(self, store: Store) -> None:
+        self._store = store
+        if self._database:
+            self._database.store = store
+
+    def close(self) -> None:
+        """Nothing is applied any more."""
+        if self._pending:
+            self._pending.cancel()
 
     async def handle(self, request: Request) -> None:
         """One request. Raises Abort."""
+        started = time.monotonic()
         try:
             if request.error is not None:
                 raise html(request.error)
@@ -52,17 +93,19 @@ class Admin:
             reply = html(413)
         except Reply as e:
             reply = e
-        await self._send(request, reply)
+        await self._send(request, reply, round((time.monotonic() - started) * 1000))
 
-    async def _send(self, request: Request, reply: Reply) -> None:
+    async def _send(self, request: Request, reply: Reply, took: int) -> None:
         data, kind = b"", "application/json; charset=utf-8"
-        if isinstance(reply.body, str):
+        page = isinstance(reply.body, str)
+        if page:
             data, kind = reply.body.encode(), "text/html; charset=UTF-8"
         elif reply.body is not None:
             data = json.dumps(reply.body, separators=(",", ":"), ensure_ascii=False).encode(
                 "utf-8", "replace"
             )
         headers = [("Server", "kong/3.9.3"), ("Access-Control-Allow-Origin", "*"), *reply.headers]
+        headers.append(("X-Kong-Admin-Latency", str(took)))
         if data:
             headers.append(("Content-Type", kind))
         if reply.status != 204 and reply.status != 304:
@@ -72,138 +115,65 @@ class Admin:
 
     def _dispatch(self, request: Request, body: bytes) -> None:
         path, _, raw_query = request.target.partition("?")
+        if request.method in ("TRACE", "CONNECT"):
+            request.error = 405
+            raise html(405)
+        if "//" in path:
+            return
         query = dict(urllib.parse.parse_qsl(raw_query, keep_blank_values=True))
         parts = [urllib.parse.unquote(part) for part in path.split("/") if part]
-        reading = request.method in ("GET", "HEAD")
         if parts == ["config"]:
             self._config(request, query, body)
-        if not parts and reading:
-            raise Reply(200, self._root())
-        if parts[:1] == ["status"] and reading:
-            self._status(parts)
-        if parts[:2] == ["schemas", "plugins"] and len(parts) == 3 and reading:
-            self._plugin_schema(parts[2])
-        if parts:
-            self._entities(request.method, parts, query)
+        if request.method in ("GET", "HEAD"):
+            self._node.answer(parts, self.store)
+        elif not parts:
+            raise options("GET, HEAD, OPTIONS") if request.method == "OPTIONS" else Reply(405, _NOT_ALLOWED)
+        if parts[0] == "clustering":
+            self._planes.answer(request.method, parts, query)
+        self._health.answer(request.method, parts)
+        if len(parts) == 3 and parts[0] == "schemas" and parts[2] == "validate":
+            self._validate(request, parts[1], body)
+        self._entities.answer(request.method, parts, query, lambda: read_fields(request, body))
 
-    # -- the node ------------------------------------------------------------------------------------------
-    def _root(self) -> dict[str, Any]:
-        return {
-            "version": "3.9.3",
-            "edition": "community",
-            "tagline": "Welcome to kong",
-            "hostname": platform.node(),
-            "node_id": self._node_id,
-            "lua_version": "LuaJIT 2.1",
-            "pids": {"master": os.getpid(), "workers": [os.getpid()]},
-            "timers": {"running": 0, "pending": 0},
-            "plugins": {
-                "available_on_server": dict.fromkeys(self._settings.plugins, True),
-                "enabled_in_cluster": sorted({p["name"] for p in self.store.all("plugins")}),
-            },
-            "configuration": {
-                "database": "off",
-                "role": "traditional",
-                "plugins": list(self._settings.plugins),
-                "proxy_listen": ["{}:{}".format(*self._settings.proxy_listen)],
-                "admin_listen": ["{}:{}".format(*self._settings.admin_listen)],
-                "trusted_ips": [str(network) for network in self._settings.trusted_ips],
-                "real_ip_header": self._settings.real_ip_header,
-                "lua_package_path": self._settings.lua_package_path,
-                "declarative_config": self._settings.declarative_config,
-                "nginx_worker_processes": "1",
-                "router_flavor": "traditional_compatible",
-            },
-            "sandbox": "kgate sandbox: a preview and test tool, not Kong",
-        }
+    def _validate(self, request: Request, kind: str, body: bytes) -> None:
+        from sandbox.entities import KINDS
 
-    def _status(self, parts: list[str]) -> None:
-        if parts == ["status"]:
-            server = dict.fromkeys(
-                ("connections_accepted", "connections_active", "connections_handled", "total_requests"), 0
-            )
-            raise Reply(
-                200,
-                {"configuration_hash": self.store.hash, "server": server, "database": {"reachable": True}},
-            )
-        if parts == ["status", "ready"]:
-            if self.store.hash == EMPTY_HASH:
-                raise Reply(503, {"message": "no configuration available (empty configuration present)"})
-            raise Reply(200, {"message": "ready"})
+        if request.method != "POST":
+            raise Reply(405, _NOT_ALLOWED)
+        if kind not in KINDS:
+            raise Reply(404, {"message": f"No entity named '{kind}'"})
+        self._checker(self.store).complete(kind, read_fields(request, body))
+        raise Reply(200, {"message": "schema validation successful"})
 
-    def _plugin_schema(self, name: str) -> None:
-        if name not in self._schemas:
-            raise Reply(404, {"message": f"No plugin named '{name}'"})
-        raise Reply(200, {"entity_checks": [], "fields": _plain(self._schemas[name])})
+    def _checker(self, store: Store) -> Database:
+        database = Database(self._schemas)
+        database.store = store
+        return database
 
-    # -- entities ------------------------------------------------------------------------------------------
-    def _entities(self, method: str, parts: list[str], query: dict[str, str]) -> None:
-        kind = _ALIASES.get(parts[0], parts[0])
-        parent: tuple[str, Entity] | None = None
-        rest = parts[1:]
-        if kind not in FIELDS:
-            return
-        if len(rest) >= 2:
-            child = _ALIASES.get(rest[1], rest[1])
-            nested = CHILDREN.get(kind, {}).get(child)
-            if nested is None and (kind, child) != ("routes", "service"):
-                return
-            owner = self.store.find(kind, rest[0])
-            if owner is None:
-                raise Reply(404, {"message": "Not found"})
-            if nested is None:
-                found = self.store.entities["services"].get((owner.get("service") or {}).get("id", ""))
-                raise Reply(200, found) if found else Reply(404, {"message": "Not found"})
-            kind, parent, rest = child, (nested[1], owner), rest[2:]
-            if kind == "targets" and rest == ["all"]:
-                rest = []
-        if method not in ("GET", "HEAD"):
-            self._write(method, kind, rest)
-        if rest:
-            entity = self.store.find(kind, rest[0])
-            if entity is None or (parent and (entity.get(parent[0]) or {}).get("id") != parent[1]["id"]):
-                raise Reply(404, {"message": "Not found"})
-            raise Reply(200, entity)
-        items = self.store.children(kind, parent[0], parent[1]["id"]) if parent else self.store.all(kind)
-        self._page("/" + "/".join(parts), items, query)
+    def _written(self) -> None:
+        """After a write: workers follow after a while, as in Kong, and once for many writes."""
+        self._planes.changed(self.store)
+        if self._pending is None:
+            loop = asyncio.get_running_loop()
+            delay = max(self._settings.propagation, min(10 * self._applying, 1.0))
+            self._pending = loop.call_later(delay, self._propagate)
 
-    def _page(self, path: str, items: list[Entity], query: dict[str, str]) -> None:
-        if query.get("tags"):
-            items = self.store.tagged(items, query["tags"])
-        size = int(query["size"]) if query.get("size", "").isdigit() else 100
-        if not 1 <= size <= 1000:
-            raise Reply(400, {"message": "size must be an integer between 1 and 1000"})
-        start = 0
-        if query.get("offset"):
-            try:
-                start = int(base64.urlsafe_b64decode(query["offset"]).decode())
-            except ValueError:
-                raise Reply(400, {"message": f"invalid offset: {query['offset']}"}) from None
-        page: dict[str, Any] = {"data": items[start : start + size], "next": None}
-        if start + size < len(items):
-            page["offset"] = base64.urlsafe_b64encode(str(start + size).encode()).decode()
-            more = {k: v for k, v in query.items() if k != "offset"} | {"offset": page["offset"]}
-            page["next"] = f"{path}?{urllib.parse.urlencode(more)}"
-        raise Reply(200, page)
-
-    def _write(self, method: str, kind: str, rest: list[str]) -> None:
-        verbs = {"POST": "create", "PUT": "create or update", "PATCH": "update", "DELETE": "remove"}
-        if method not in verbs:
-            raise Reply(405, {"message": "Method not allowed"})
-        by = ""
-        if rest:
-            by = "" if rest[0] in self.store.entities[kind] else f" by '{UNIQUE.get(kind, 'name')}'"
-        message = f"cannot {verbs[method]} '{kind}' entities{by} when not using a database"
-        raise Reply(405, {"code": 12, "name": "operation unsupported", "message": message})
+    def _propagate(self) -> None:
+        self._pending = None
+        started = time.monotonic()
+        self._apply(self.store)
+        self._applying = time.monotonic() - started
 
     # -- POST /config --------------------------------------------------------------------------------------
     def _config(self, request: Request, query: dict[str, str], body: bytes) -> None:
+        if self._database is not None:
+            raise Reply(400, {"message": _ONLY_DBLESS})
         if request.method in ("GET", "HEAD"):
             raise Reply(200, {"config": self._dump()})
         if request.method == "OPTIONS":
-            raise Reply(204, None, (("Allow", "GET, HEAD, OPTIONS, POST"),))
+            raise options("GET, HEAD, OPTIONS, POST")
         if request.method != "POST":
-            raise Reply(405, {"message": "Method not allowed"})
+            raise Reply(405, _NOT_ALLOWED)
         config, digest = read_config(request, body)
         if query.get("check_hash") not in (None, "", "0", "false") and digest == self.store.hash and digest:
             raise Reply(304)
@@ -223,9 +193,36 @@ class Admin:
         return yaml.safe_dump({"_format_version": "3.0", "_transform": False, **lists}, sort_keys=True)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items() if not callable(v)}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return value if isinstance(value, str | int | float | bool) else None
+def read_fields(request: Request, body: bytes) -> Any:
+    """The fields of a write: JSON, or a form whose `a[]` names are lists and whose `a.b` names are records.
+
+    Raises Reply.
+    """
+    header = get_first(request.headers, "content-type")
+    kind = (header or "").partition(";")[0].strip().lower()
+    if not body and header is None:
+        return {}
+    if kind == "application/json":
+        try:
+            return json.loads(body)
+        except ValueError:
+            raise Reply(400, {"message": "Cannot parse JSON body"}) from None
+    if kind != "application/x-www-form-urlencoded":
+        raise html(415)
+    fields: dict[str, Any] = {}
+    for name, value in urllib.parse.parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True):
+        where = fields
+        *outer, last = name.split(".")
+        for part in outer:
+            where = where.setdefault(part, {})
+        if re.search(r"\[\d*\]$", last):
+            where.setdefault(re.sub(r"\[\d*\]$", "", last), []).append(_inferred(value))
+        else:
+            where[last] = _inferred(value)
+    return fields
+
+
+def _inferred(text: str) -> Any:
+    if re.fullmatch(r"-?\d+", text):
+        return int(text)
+    return {"true": True, "false": False, "": None}.get(text, text)

@@ -1,62 +1,89 @@
-"""The sandbox as one object: starts and stops with a set of KONG_* settings."""
+"""The sandbox as objects: a node that starts and stops with a set of KONG_* settings, and several of them."""
 
 from __future__ import annotations
 
 import asyncio
-import copy
+import errno
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sandbox.admin import Admin
-from sandbox.balancer import Balancer
-from sandbox.declarative import load_file
-from sandbox.http1 import Server
-from sandbox.ids import WORKSPACE
-from sandbox.lua_runtime import Lua
-from sandbox.plugin_rpc import Externals
-from sandbox.plugins import load_all
-from sandbox.proxy import Plan, Proxy
-from sandbox.router import Router
+from sandbox.balancer import addresses, targets_of
+from sandbox.database import Database
+from sandbox.declarative import load_bytes, load_file
+from sandbox.listener import Server
 from sandbox.settings import load
-from sandbox.store import Entity, Store
+from sandbox.store import Store
+from sandbox.worker import Shared, Worker
 
 log = logging.getLogger("sandbox")
+MAX_WORKERS = 16
+
+
+class PortTaken(OSError):
+    """A listen address that cannot be used. variable: the KONG_* setting that names it."""
+
+    def __init__(self, variable: str, address: tuple[str, int], why: OSError) -> None:
+        super().__init__(why.errno, why.strerror or str(why))
+        self.variable, self.address = variable, address
+
+    @property
+    def in_use(self) -> bool:
+        """Another process listens there."""
+        return self.errno == errno.EADDRINUSE
 
 
 class Sandbox:
     """A stand-in Kong node.
 
     settings: KONG_* variables, as stock Kong reads them. Raises ValueError on a bad setting.
-    `start` raises PluginLoadError on a plugin that does not load, OSError when a port is taken.
+    `start` raises PluginLoadError on a plugin that does not load, PortTaken when it cannot listen.
     """
 
     def __init__(self, settings: Mapping[str, str]) -> None:
         self.settings = load(settings)
-        self._node_id = str(uuid.uuid4())
+        self._shared = Shared(str(uuid.uuid4()), _workers(settings))
+        _no_tls(settings)
         self.proxy_url = ""
         self.admin_url = ""
-        self._seq = 0
+        self.workers: list[Worker] = []
+        self.database: Database | None = None
+        self.cluster: Sequence[Sandbox] = (self,)
+        """All nodes on the same database; a node without one is alone."""
 
-    async def start(self) -> None:
-        """Load plugins, read the declarative file if one is set, listen."""
-        settings = self.settings
-        self.lua = Lua(settings, self._node_id)
-        self._externals = Externals(self.lua, settings)
-        self.schemas = load_all(self.lua, settings)
-        self.lua.start()
-        self._proxy = Proxy(settings, self.lua, settings.proxy_listen)
-        self._admin = Admin(settings, self.schemas, self._node_id, self._apply)
-        self._proxy_server, self._admin_server = Server(self._proxy.handle), Server(self._admin.handle)
-        if settings.declarative_config:
+    async def start(self, database: Database | None = None, config: bytes | None = None) -> None:
+        """Load plugins, take the configuration or the declarative file if one is set, listen.
+
+        database: of the cluster, in DB mode.
+        """
+        settings, shared = self.settings, self._shared
+        self.workers = [Worker(settings, shared, number) for number in range(shared.workers)]
+        self.schemas = self.workers[0].schemas
+        for worker in self.workers:
+            worker.start()
+        if database is None and settings.database != "off":
+            database = Database(self.schemas)
+        self.database = database
+        self._admin = Admin(
+            settings, self.schemas, shared.node_id, self._apply, database=database, health=shared.health
+        )
+        self._proxy_server = Server(*(worker.proxy.handle for worker in self.workers))
+        self._admin_server = Server(self._admin.handle)
+        if config is not None:
+            self._admin.store = load_bytes(config, self.schemas)
+        elif settings.declarative_config:
             self._admin.store = load_file(settings.declarative_config, self.schemas)
-        self._apply(self._admin.store)
-        host, port = await self._proxy_server.start(*settings.proxy_listen)
-        self._proxy.listener = (host, port)
-        self.proxy_url = _url(host, port)
+        self.use(self._admin.store)
+        address = await _listen(self._proxy_server, "KONG_PROXY_LISTEN", settings.proxy_listen)
+        for worker in self.workers:
+            worker.proxy.listener = address
+        self.proxy_url = _url(*address)
         try:
-            self.admin_url = _url(*await self._admin_server.start(*settings.admin_listen))
+            self.admin_url = _url(
+                *await _listen(self._admin_server, "KONG_ADMIN_LISTEN", settings.admin_listen)
+            )
         except OSError:
             await self._proxy_server.stop()
             raise
@@ -65,61 +92,58 @@ class Sandbox:
         """Let running requests end, close everything."""
         await self._proxy_server.stop()
         await self._admin_server.stop()
-        await self.lua.close()
-        self._proxy.pool.close()
+        self._admin.close()
+        await self._shared.health.close()
+        for worker in self.workers:
+            await worker.close()
         await asyncio.sleep(0)  # aborted transports end in the next turn of the loop
 
+    def reload(self, data: bytes) -> None:
+        """Take a declarative configuration. Raises InvalidConfig, ValueError; the old one stays then."""
+        store = load_bytes(data, self.schemas)
+        self._admin.store = store
+        self._apply(store)
+
+    def watch(self, seen: Callable[[Mapping[str, Any]], None]) -> None:
+        """Give `seen` the log record of each request from now on."""
+        for worker in self.workers:
+            worker.proxy.watch = seen
+
     def _apply(self, store: Store) -> None:
-        to_lua = self.lua.values.to_lua
-        instances = []
-        configs: dict[str, dict[str, Any]] = {}
-        for plugin in store.all("plugins"):
-            if not plugin["enabled"] or not set(plugin["protocols"]) & {"http", "https"}:
-                continue
-            scope = {
-                f"{key}_id": (plugin.get(key) or {}).get("id") for key in ("route", "service", "consumer")
-            }
-            configs[plugin["id"]] = conf = self._conf(plugin, scope)
-            instances.append((plugin["name"], scope, to_lua(conf)))
-        self.lua.configure(instances)
-        self._externals.config_of = configs.__getitem__
-        self._consumers(store)
-        self._proxy.plan = Plan(
-            Router(store.all("routes")),
-            Balancer(store.all("upstreams"), store.all("targets")),
-            store.entities["services"],
-            {e["id"]: to_lua(_without_nulls(e)) for kind in ("routes", "services") for e in store.all(kind)},
-        )
+        for node in self.cluster:
+            node.use(store)
 
-    def _conf(self, plugin: Entity, scope: Mapping[str, str | None]) -> dict[str, Any]:
-        self._seq += 1
-        ids = ":".join(scope[key] or "" for key in ("route_id", "service_id", "consumer_id"))
-        extra = {
-            "__plugin_id": plugin["id"],
-            "__ws_id": WORKSPACE,
-            "__key__": f"plugins:{plugin['name']}:{ids}:::{WORKSPACE}",
-            "__seq__": self._seq,
-            "plugin_instance_name": plugin.get("instance_name"),
-            **scope,
-        }
-        return dict(_without_nulls({**copy.deepcopy(plugin["config"] or {}), **extra}))
-
-    def _consumers(self, store: Store) -> None:
-        to_lua = self.lua.values.to_lua
-        consumers = {c["id"]: to_lua(_without_nulls(c)) for c in store.all("consumers")}
-        keys = {
-            c["key"]: (consumers[c["consumer"]["id"]], to_lua(_without_nulls(c)))
-            for c in store.all("keyauth_credentials")
-        }
-        names = {c.get("username"): consumers[c["id"]] for c in store.all("consumers")} | consumers
-        self.lua.host.consumer_of_key = keys.get
-        self.lua.host.consumer_by_name = names.get
+    def use(self, store: Store) -> None:
+        """Make a configuration the one in force, in all workers."""
+        upstreams = {u["name"]: u for u in store.all("upstreams")}
+        targets = targets_of(upstreams.values(), store.all("targets"))
+        self._shared.health.configure(upstreams, addresses(targets))
+        for worker in self.workers:
+            worker.use(store)
 
 
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
-    return [_without_nulls(v) for v in value] if isinstance(value, list) else value
+def _workers(settings: Mapping[str, str]) -> int:
+    value = settings.get("KONG_NGINX_WORKER_PROCESSES") or "1"
+    if value == "auto":
+        return 1
+    if not value.isdigit() or not 1 <= int(value) <= MAX_WORKERS:
+        raise ValueError(f"KONG_NGINX_WORKER_PROCESSES: not 1 to {MAX_WORKERS}: {value!r}")
+    return int(value)
+
+
+def _no_tls(settings: Mapping[str, str]) -> None:
+    for name in ("KONG_PROXY_LISTEN", "KONG_ADMIN_LISTEN"):
+        first = (settings.get(name) or "").split(",")[0].split()
+        for option in ("ssl", "http2", "proxy_protocol"):
+            if option in first[1:]:
+                raise ValueError(f"{name}: '{option}' is not part of the sandbox: write host:port alone")
+
+
+async def _listen(server: Server, variable: str, address: tuple[str, int]) -> tuple[str, int]:
+    try:
+        return await server.start(*address)
+    except OSError as e:
+        raise PortTaken(variable, address, e) from e
 
 
 def _url(host: str, port: int) -> str:

@@ -57,7 +57,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
         if exc is not None:
-            self.error = _ERRORS.get(type(exc))
+            self.error = _ERRORS.get(type(exc)) if isinstance(exc, OSError) else None
         if self.idle:
             self._leave_pool()
         self._writable.set()
@@ -116,6 +116,11 @@ class Pool:
 
     def __init__(self) -> None:
         self._idle: dict[str, deque[Connection]] = {}
+        self._open: set[Connection] = set()
+
+    def track(self, connection: Connection) -> None:
+        """A connection in use: it is closed with the pool, whatever becomes of its user."""
+        self._open = {each for each in self._open if not each.closed} | {connection}
 
     def take(self, key: str) -> Connection | None:
         """An idle connection, or None."""
@@ -148,7 +153,10 @@ class Pool:
                 queue.remove(connection)
 
     def close(self) -> None:
-        """Close all."""
+        """Close all, those in use too."""
+        for connection in self._open:
+            connection.abort()
+        self._open.clear()
         for queue in self._idle.values():
             while queue:
                 connection = queue.pop()
@@ -164,7 +172,7 @@ async def dial(host: str, port: int | None, timeout: float) -> Connection:
             _, connection = await loop.create_unix_connection(Connection, host[5:])
         else:
             _, connection = await loop.create_connection(
-                Connection, "127.0.0.1" if host == "localhost" else host, port
+                Connection, "127.0.0.1" if host == "localhost" else host, port or 0
             )
     return connection
 
@@ -196,6 +204,7 @@ class Cosocket:
     async def connect(self, host: str, port: int | None) -> Answer:
         try:
             self._connection = await dial(host, port, self._timeouts[0])
+            self._pool.track(self._connection)
         except TimeoutError:
             return None, "timeout"
         except OSError as e:

@@ -14,7 +14,7 @@ from sandbox import http_errors
 from sandbox.exchange import get_first
 from sandbox.http1 import Request
 from sandbox.store import EMPTY_HASH, Store
-from sandbox.validate import InvalidConfig, PluginSchemas, parse
+from sandbox.validate import InvalidConfig, KongError, PluginSchemas, parse
 
 _YAML = ("text/yaml", "application/yaml")
 _HTML = (
@@ -57,19 +57,26 @@ def read_config(request: Request, body: bytes) -> tuple[Any, str]:
 
 
 def load(config: Any, digest: str, schemas: PluginSchemas) -> Store:
-    """A store from a parsed declarative configuration. Raises InvalidConfig."""
-    entities = parse(config, schemas)
+    """A store from a parsed declarative configuration. Raises InvalidConfig, Reply where Kong fails itself."""
+    try:
+        entities = parse(config, schemas)
+    except KongError:
+        raise Reply(500, {"message": "An unexpected error occurred"}) from None
     return Store(entities, digest if any(entities.values()) else EMPTY_HASH)
 
 
 def load_file(path: str, schemas: PluginSchemas) -> Store:
     """KONG_DECLARATIVE_CONFIG. Raises OSError, InvalidConfig, ValueError for text that is no YAML."""
     with open(path, "rb") as f:
-        data = f.read()
+        return load_bytes(f.read(), schemas)
+
+
+def load_bytes(data: bytes, schemas: PluginSchemas) -> Store:
+    """A declarative configuration as text. Raises InvalidConfig, ValueError for text that is no YAML."""
     try:
         return load(_yaml(data), _md5(data), schemas)
     except Reply as e:
-        raise ValueError(e.body["fields"]["error"]) from e
+        raise ValueError(e.body["fields"]["error"] if "fields" in e.body else e.body["message"]) from e
 
 
 def invalid(e: InvalidConfig, flatten: bool) -> dict[str, Any]:
@@ -89,7 +96,7 @@ def invalid(e: InvalidConfig, flatten: bool) -> dict[str, Any]:
 
 def html(status: int) -> Reply:
     """nginx's own page."""
-    name = {413: "Request Entity Too Large"}.get(status, http_errors.reason(status))
+    name = {405: "Not Allowed", 413: "Request Entity Too Large"}.get(status, http_errors.reason(status))
     return Reply(status, _HTML.format(f"{status} {name}"))
 
 

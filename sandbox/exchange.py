@@ -6,13 +6,19 @@ All text is latin-1 of the bytes on the wire, so any byte survives.
 from __future__ import annotations
 
 import ipaddress
+import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from decl.routing import path_pattern
 from sandbox.settings import Network
+
+if TYPE_CHECKING:
+    from sandbox.attempts import Attempts
+    from sandbox.replay import Replay
 
 Pairs = list[tuple[str, str]]
 
@@ -72,24 +78,33 @@ class Exchange:
     query: str | None = None
     retries: int | None = None
     connect_timeout: float | None = None
+    write_timeout: float | None = None
     read_timeout: float | None = None
+    replay: Replay | None = None
+    attempts: Attempts | None = None
+    authority: str = ""
+    body_seen: str | None = None
+    hash_cookie: str | None = None
+    proxied: bool = False
     tries: list[dict[str, Any]] = field(default_factory=list)
     upstream_status: list[int] = field(default_factory=list)
+    left: bool = False  # the client went before the upstream answered
     upstream_response_status: int | None = None
     upstream_seconds: float | None = None
-    proxied_at: float | None = None
+    try_started: float = 0.0
     # towards the client
     status: int = 200
     reason: str | None = None
     resp_headers: Pairs = field(default_factory=list)
     body: str | None = None  # None: the upstream's own
     sent: bool = False
+    close: bool = False  # the client's connection, after the answer
     bytes_sent: int = 0
 
     def __post_init__(self) -> None:
-        raw, mark, query = self.target.partition("#")[0].partition("?")
-        self.raw_path = raw
-        self.query = query if mark else None
+        raw, mark, query = self.target.partition("?")
+        self.raw_path = raw  # a fragment in the path stays in it, one in the query is cut off: nginx's way
+        self.query = query.partition("#")[0] if mark else None
 
     @property
     def host_header(self) -> str:
@@ -99,10 +114,10 @@ class Exchange:
     @property
     def host(self) -> str:
         """nginx's $host: lower case, without the port; Kong's server name when there is none."""
-        name = self.host_header.lower()
+        name = (self.authority or self.host_header).lower()
         if name.startswith("["):
             return name.partition("]")[0] + "]"
-        return name.partition(":")[0] or "kong"
+        return name.partition(":")[0].removesuffix(".") or "kong"
 
     def forwarded(self, what: str) -> str | None:
         """X-Forwarded-* of a trusted peer, else what is true of this connection."""
@@ -116,6 +131,21 @@ class Exchange:
             "port": str(self.listener[1]),
             "path": self.raw_path,
         }.get(what)
+
+    @property
+    def upstream_statuses(self) -> str:
+        """nginx's $upstream_status: of each try."""
+        return ", ".join([*map(str, self.upstream_status), *(["-"] if self.left else [])])
+
+    @property
+    def captures(self) -> dict[str, str]:
+        """What the groups of the route's regular expression caught, by name and by number."""
+        for path in (self.route or {}).get("paths") or ():
+            match = re.match(path_pattern(path), self.path) if path.startswith("~") else None
+            if match and match[0] == self.matched:
+                numbered = {str(i): text for i, text in enumerate(match.groups(), 1) if text is not None}
+                return numbered | {k: v for k, v in match.groupdict().items() if v is not None}
+        return {}
 
     def find_client(self, trusted: Sequence[Network], header: str, recursive: bool) -> None:
         """realip: the client's address, from the configured header where the peer is trusted."""

@@ -24,7 +24,7 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "boolean": (lambda v: isinstance(v, bool), "expected a boolean"),
     "array": (lambda v: isinstance(v, list), "expected an array"),
     "set": (lambda v: isinstance(v, list), "expected a set"),
-    "map": (lambda v: isinstance(v, dict), "expected a map"),
+    "map": (lambda v: isinstance(v, dict | list), "expected a map"),
     "record": (lambda v: isinstance(v, dict), "expected a record"),
     "json": (lambda v: True, ""),
     "function": (lambda v: isinstance(v, str), "expected a function"),
@@ -39,12 +39,19 @@ def each(fields: Any) -> list[tuple[str, Field]]:
 
 
 def record(fields: Any, value: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Errors]]:
-    """A record with defaults, and the errors by field name (empty when it is well)."""
+    """A record with defaults, and the errors by field name (empty when it is well).
+
+    An explicit null takes no default: it stays, or is an error where the field is required.
+    """
     known = dict(each(fields))
     out: dict[str, Any] = {}
     errors: dict[str, Errors] = {name: "unknown field" for name in value if name not in known}
     for name, field in known.items():
-        out[name], error = one(field, value.get(name))
+        required = field.get("required") and not field.get("auto")
+        if name in value and value[name] is None:
+            out[name], error = None, "required field missing" if required else None
+        else:
+            out[name], error = one(field, value.get(name))
         if error is not None:
             errors[name] = error
     return out, errors
@@ -105,16 +112,18 @@ def _elements(field: Field, value: list[Any]) -> tuple[list[Any], Errors]:
     return items, errors or None
 
 
-def _map(field: Field, value: dict[str, Any]) -> tuple[dict[str, Any], Errors]:
-    out, errors = {}, {}
+def _map(field: Field, value: Any) -> tuple[Any, Errors]:
+    if isinstance(value, list):  # Lua's tables: the keys of a list are numbers
+        value = dict(enumerate(value, 1))
+    out = {}
     for key, item in value.items():
         error = one(field["keys"], key)[1] if field.get("keys") else None
         if error is None and field.get("values"):
             item, error = one(field["values"], item)
-        out[key] = item
         if error is not None:
-            errors[key] = error
-    return out, errors or None
+            return value, error  # Kong names neither the key nor what comes after the first error
+        out[key] = item
+    return out, None
 
 
 def _record(field: Field, value: dict[str, Any]) -> tuple[dict[str, Any], Errors]:
@@ -161,6 +170,15 @@ def _constraint(field: Field, value: Any) -> str | None:
     if callable(validator):
         return validator(value)  # type: ignore[no-any-return] # wrapped where the schema was read
     return None
+
+
+def _subsets(subsets: Any, value: Any) -> str | None:
+    """All values of a set belong to one of the subsets."""
+    used = [subset for subset in subsets if set(subset) & set(value)]
+    if len(used) < 2:
+        return None
+    sets = ", ".join("('" + "', '".join(subset) + "')" for subset in subsets)
+    return f"these sets are mutually exclusive: {sets}"
 
 
 def _uuid(wanted: Any, value: Any) -> str | None:
@@ -211,6 +229,7 @@ _CONSTRAINTS: dict[str, Callable[[Any, Any], str | None]] = {
     "contains": lambda want, v: None if want in v else f"expected to contain: {want}",
     "eq": lambda want, v: None if v == want else f"value must be {want}",
     "match": lambda want, v: None if re.search(_lua_pattern(want), v) else f"invalid value: {v}",
+    "mutually_exclusive_subsets": lambda want, v: _subsets(want, v),
     "match_none": lambda want, v: next(
         (rule["err"] for rule in want if re.search(_lua_pattern(rule["pattern"]), v)), None
     ),

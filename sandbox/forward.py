@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from decl.paths import escape, join
 from sandbox.balancer import Peer
 from sandbox.exchange import Exchange, Pairs, get_all, get_first
-from sandbox.normalise import escape, join
 
 _HOP_BY_HOP = frozenset(
     {
@@ -14,6 +14,7 @@ _HOP_BY_HOP = frozenset(
         "upgrade",
         "transfer-encoding",
         "expect",
+        "proxy",
         "content-length",
         "te",
     }
@@ -32,7 +33,18 @@ _REPLACED = frozenset(
         "via",
     }
 )
+_WEBSOCKET = [("Upgrade", "websocket"), ("Connection", "keep-alive, Upgrade")]
 _RESPONSE_DROPPED = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade", "trailer"})
+_NGINX_HIDES = frozenset(
+    {
+        "x-pad",
+        "x-accel-expires",
+        "x-accel-redirect",
+        "x-accel-limit-rate",
+        "x-accel-buffering",
+        "x-accel-charset",
+    }
+)
 
 
 def upstream_headers(
@@ -47,11 +59,12 @@ def upstream_headers(
         if name.strip()
     }
     drop = _HOP_BY_HOP | _REPLACED | named
+    websocket = (get_first(x.headers, "upgrade") or "").lower() == "websocket"
     via = get_first(x.headers, "via")
     version = "1" if x.http_version == "1.0" else x.http_version
     headers: Pairs = [
         ("Host", _host(x, peer, tls, host_header)),
-        ("Connection", "keep-alive"),
+        *(_WEBSOCKET if websocket else [("Connection", "keep-alive")]),
         ("Via", f"{via}, {version} kong/3.9.3" if via else f"{version} kong/3.9.3"),
         ("X-Forwarded-For", _forwarded_for(x)),
     ]
@@ -72,13 +85,15 @@ def upstream_headers(
 
 
 def _forwarded_for(x: Exchange) -> str:
-    present = ", ".join(get_all(x.headers, "x-forwarded-for"))
+    present = get_first(x.headers, "x-forwarded-for")  # further ones are lost, as in Kong
     return f"{present}, {x.peer[0]}" if present else x.remote_addr
 
 
 def _host(x: Exchange, peer: Peer, tls: bool, host_header: str | None) -> str:
     if x.route and x.route["preserve_host"] and x.host_header:
         return x.host_header
+    if x.vars.get("upstream_host"):  # a plugin set the Host header
+        return x.vars["upstream_host"]
     if x.upstream_target:
         return peer.host
     default = peer.port == (443 if tls else 80)
@@ -96,13 +111,15 @@ def upstream_target(x: Exchange, base: str | None) -> str:
     return escape(path) + ("" if x.query is None else "?" + x.query)
 
 
-def response_headers(headers: Pairs) -> Pairs:
-    """The upstream's response headers less those of its own connection."""
+def response_headers(headers: Pairs, switched: bool = False) -> Pairs:
+    """The upstream's response headers less those of its own connection. switched: it answered 101."""
+    if switched:
+        return [pair for pair in headers if pair[0].lower() not in ("keep-alive", "transfer-encoding")]
     named = {
         name.strip().lower()
         for value in get_all(headers, "connection")
         for name in value.split(",")
         if name.strip()
     }
-    drop = _RESPONSE_DROPPED | named
+    drop = _RESPONSE_DROPPED | _NGINX_HIDES | named
     return [pair for pair in headers if pair[0].lower() not in drop]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sandbox import http_errors
+from sandbox.balancer import is_ip
 from sandbox.exchange import Exchange, clean, get_all, get_first, is_trusted, without
 from sandbox.host_text import TextFunctions
 from sandbox.lua_values import Converter, from_text
@@ -29,8 +30,11 @@ class Host(TextFunctions):
     consumers: answers (kind, value) -> entity; kind is `key` (gives consumer and credential) or `name`.
     """
 
-    def __init__(self, settings: Settings, table: Callable[..., Any], node_id: str) -> None:
+    def __init__(
+        self, settings: Settings, table: Callable[..., Any], node_id: str, number: int = 0, workers: int = 1
+    ) -> None:
         self.settings = settings
+        self.number, self.workers = number, workers
         self.table = table
         self.node_id = node_id
         self.values: Converter  # set once the Lua side has its null value
@@ -50,7 +54,10 @@ class Host(TextFunctions):
         log.log(_LEVELS.get(level, logging.ERROR), "%s", text)
 
     def do_pid(self) -> int:
-        return os.getpid()
+        return os.getpid() + self.number  # the workers of a Kong have different ones
+
+    def do_worker(self) -> tuple[int, int]:
+        return self.number, self.workers
 
     def do_exiting(self) -> bool:
         return self.stopping
@@ -70,10 +77,10 @@ class Host(TextFunctions):
     def do_configuration(self) -> Any:
         return self.values.to_lua(
             {
-                "database": "off",
-                "role": "traditional",
+                "database": self.settings.database,
+                "role": self.settings.role,
                 "plugins": list(self.settings.plugins),
-                "nginx_worker_processes": "1",
+                "nginx_worker_processes": str(self.workers),
                 "real_ip_header": self.settings.real_ip_header,
                 "log_level": "notice",
                 "untrusted_lua": "sandbox",
@@ -146,6 +153,11 @@ class Host(TextFunctions):
         return table
 
     # -- towards the upstream --------------------------------------------------------------------------
+    def do_host_type(self, host: str) -> str:
+        if not is_ip(host):
+            return "name"
+        return "ipv6" if ":" in host else "ipv4"
+
     def do_set_upstream(self, x: Exchange, name: str) -> Any:
         if name not in self.upstreams():
             return None, f"could not find an Upstream named '{name}'"
@@ -159,7 +171,14 @@ class Host(TextFunctions):
         x.retries = int(retries)
 
     def do_set_timeouts(self, x: Exchange, connect: float, read: float) -> None:
+        # as measured: the write timeout of kong.service.set_timeouts has no effect
         x.connect_timeout, x.read_timeout = connect / 1000, read / 1000
+
+    def do_captures(self, x: Exchange) -> Any:
+        return self.values.to_lua(x.captures)
+
+    def do_body_data(self, x: Exchange) -> str | None:
+        return x.body_seen
 
     def do_set_path(self, x: Exchange, path: str) -> None:
         x.upstream_path = path

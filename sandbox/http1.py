@@ -1,39 +1,40 @@
-"""HTTP/1.1 on asyncio streams, with h11 as the parser of both sides.
+"""The server side of HTTP/1 on asyncio streams: nginx's rules of reading, framing and closing.
 
-h11 keeps header bytes and spelling as they came, and lets us see how a connection failed: a proxy that must
-answer as nginx does needs both. Text is latin-1 of the bytes.
+The bytes are read by `wire`; here are the connection's life, the body's flow and the answer's framing.
+Text is latin-1 of the bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+import email.utils
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-import h11
+from sandbox import wire
+from sandbox.wire import BadRequest, Pairs
 
-log = logging.getLogger("sandbox")
 _CHUNK = 65536
-_IDLE_SECONDS = 65.0
-Pairs = list[tuple[str, str]]
+_IDLE_SECONDS = 60.0
+_SEND_SECONDS = 60.0
+_LINGER_SECONDS = 5.0
+_LOOK_SECONDS = 0.05
+_AHEAD = 1 << 20
+T = TypeVar("T")
 
 
 class Abort(Exception):
     """Close the client's connection without (the rest of) an answer."""
 
 
+class Left(Abort):
+    """The client closed its connection before it had its answer."""
+
+
 class BodyTooLarge(Exception):
     """The request body is over the limit."""
-
-
-def encode_headers(pairs: Pairs) -> list[tuple[bytes, bytes]]:
-    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
-
-
-def decode_headers(headers: h11.Headers) -> Pairs:
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers.raw_items()]
 
 
 @dataclass
@@ -47,10 +48,14 @@ class Request:
     peer: tuple[str, int]
     connection: Connection
     error: int | None = None
+    length: int | None = 0
+    """Of the body; None when it is chunked."""
     has_body: bool = field(default=False)
+    authority: str = ""
+    """Host and port of a target in absolute form, which win over the Host header."""
 
     async def body(self) -> AsyncIterator[bytes]:
-        """The body, as it comes."""
+        """The body, as it comes. Raises Abort when the client breaks off, BadRequest for broken chunks."""
         while self.has_body:
             chunk = await self.connection.read_body()
             if chunk is None:
@@ -60,6 +65,8 @@ class Request:
 
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises BodyTooLarge."""
+        if self.length is not None and self.length > limit:
+            raise BodyTooLarge
         parts, size = [], 0
         async for chunk in self.body():
             size += len(chunk)
@@ -68,103 +75,268 @@ class Request:
             parts.append(chunk)
         return b"".join(parts)
 
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the client wants to go on with this connection."""
+        options = " ".join(value.lower() for name, value in self.headers if name.lower() == "connection")
+        if self.version == "1.1":
+            return "close" not in options
+        return self.version == "1.0" and "keep-alive" in options
+
 
 class Connection:
     """One client connection: requests one after another."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
-        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=256 * 1024)
+        self._buffer = bytearray()
+        self._request: Request | None = None
+        self._left = 0
+        self._chunks: wire.Chunked | None = None
+        self._continue = False
+        self._finished = False
         self.busy = False
 
-    async def _event(self) -> object:
-        while True:
-            event = self._h11.next_event()
-            if event is not h11.NEED_DATA:
-                return event
-            if self._h11.they_are_waiting_for_100_continue:
-                self._write(h11.InformationalResponse(status_code=100, headers=[]))
-            self._h11.receive_data(await self._reader.read(_CHUNK))
-
-    def _write(self, event: h11.InformationalResponse | h11.Response | h11.Data | h11.EndOfMessage) -> None:
-        data = self._h11.send(event)
-        if data:
-            self._writer.write(data)
+    async def _more(self) -> bool:
+        data = await self._reader.read(_CHUNK)
+        self._buffer += data
+        return bool(data)
 
     async def next_request(self) -> Request | None:
         """The next request, or None when the client is done. A broken one comes with `error` set."""
         peer = self._writer.get_extra_info("peername")[:2]
         try:
             async with asyncio.timeout(_IDLE_SECONDS):
-                event = await self._event()
-        except h11.RemoteProtocolError as e:
-            return Request("GET", "/", "1.1", [], peer, self, error=e.error_status_hint or 400)
+                head = await self._head()
+        except BadRequest as e:
+            self._request = Request("GET", "/", e.version, [], peer, self, error=e.status)
+            return self._request
         except (TimeoutError, ConnectionError):
             return None
-        if not isinstance(event, h11.Request):
+        if head is None:
             return None
-        headers = decode_headers(event.headers)
-        names = [name.lower() for name, _ in headers]
         request = Request(
-            event.method.decode("latin-1"),
-            event.target.decode("latin-1"),
-            event.http_version.decode("latin-1"),
-            headers,
+            head.method,
+            head.target,
+            head.version,
+            head.headers,
             peer,
             self,
+            length=head.length,
+            authority=head.authority,
         )
-        request.has_body = "content-length" in names or "transfer-encoding" in names
-        if "content-length" in names and "transfer-encoding" in names:
-            request.error = 400
+        self._chunks = wire.Chunked() if head.length is None else None
+        self._left = head.length or 0
+        names = {name.lower(): value for name, value in head.headers}
+        request.has_body = head.length is None or "content-length" in names
+        self._continue = head.version == "1.1" and names.get("expect", "").lower() == "100-continue"
+        self._request, self._finished = request, False
         return request
 
+    async def _head(self) -> wire.RequestHead | None:
+        while True:
+            while self._buffer.startswith((b"\r", b"\n")):
+                del self._buffer[:1]
+            end = wire.request_end(self._buffer) if self._buffer else 0
+            if end:
+                data = bytes(self._buffer[:end])
+                del self._buffer[:end]
+                return wire.request_head(data)
+            if not await self._more():
+                return None
+
     async def read_body(self) -> bytes | None:
-        """The next part of the body; None at its end. Raises Abort when the client breaks off."""
+        """The next part of the body; None at its end. Raises Abort, BadRequest."""
+        while True:
+            if self._chunks is None:
+                if not self._left:
+                    return None
+                part = bytes(self._buffer[: self._left])
+                del self._buffer[: len(part)]
+                self._left -= len(part)
+            else:
+                if self._chunks.done:
+                    return None
+                part = self._decode(self._chunks)
+            if part:
+                return part
+            if self._chunks is not None and self._chunks.done:
+                return None
+            await self._body_more()
+
+    def _decode(self, chunks: wire.Chunked) -> bytes:
         try:
-            event = await self._event()
-        except (h11.RemoteProtocolError, ConnectionError) as e:
+            part = chunks.feed(bytes(self._buffer))
+        except wire.BodyError as e:
+            raise BadRequest(400) from e
+        self._buffer = bytearray(chunks.rest if chunks.done else b"")
+        return part
+
+    def go_on(self) -> None:
+        """Say that the body may come, when the client waits for that. nginx does so without a body as well."""
+        if self._continue:
+            self._continue = False
+            self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    async def _body_more(self) -> None:
+        self.go_on()
+        try:
+            async with asyncio.timeout(_IDLE_SECONDS):
+                if not await self._more():
+                    raise Abort("the client broke off")
+        except (ConnectionError, TimeoutError) as e:
             raise Abort from e
-        return bytes(event.data) if isinstance(event, h11.Data) else None
+
+    async def unless_left(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of work, which is cancelled when the client leaves. Raises Left, and what work raises.
+
+        nginx looks for that from the moment it speaks to the upstream (proxy_ignore_client_abort off).
+        """
+        working = asyncio.create_task(work)
+        leaving = asyncio.create_task(self._left_by_client())
+        try:
+            await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise Left("the client left")
+        finally:
+            for task in (leaving, working):
+                task.cancel()
+            await asyncio.gather(leaving, working, return_exceptions=True)
+        return working.result()
+
+    async def _left_by_client(self) -> None:
+        while self.unread:  # its body is read by somebody else, who meets the end
+            await asyncio.sleep(_LOOK_SECONDS)
+        with contextlib.suppress(ConnectionError):
+            while len(self._buffer) < _AHEAD:
+                if not await self._more():
+                    return
+            await asyncio.Event().wait()  # so many requests ahead: it will want the answers
 
     async def respond(
-        self, status: int, reason: str, headers: Pairs, body: AsyncIterator[bytes] | bytes
+        self,
+        status: int,
+        reason: str,
+        headers: Pairs,
+        body: AsyncIterator[bytes] | bytes,
+        date: bool = True,
     ) -> int:
-        """Send a response; gives the bytes of its body. Raises Abort when it cannot be finished."""
+        """Send a response; gives the bytes of its body. Raises Abort when it cannot be finished.
+
+        date: write a Date header if there is none.
+        """
+        request = self._request
+        assert request is not None
+        bare = request.method == "HEAD" or status in (204, 304) or status < 200
+        known = {name.lower(): value for name, value in headers}
+        length = known.get("content-length")
+        chunked = length is None and not bare and request.version == "1.1"
+        endless = length is None and not bare and request.version == "1.0"
+        keep = request.keep_alive and not endless and request.error is None
         sent = 0
         try:
-            if status < 200:
-                status = 502
-            self._write(
-                h11.Response(
-                    status_code=status, headers=encode_headers(headers), reason=reason.encode("latin-1")
+            if request.version != "0.9":
+                own: Pairs = (
+                    [] if "date" in known or not date else [("Date", email.utils.formatdate(usegmt=True))]
                 )
-            )
+                if chunked:
+                    own.append(("Transfer-Encoding", "chunked"))
+                own.append(("Connection", "keep-alive" if keep else "close"))
+                self._writer.write(wire.encode_head(f"HTTP/1.1 {status} {reason}", [*own, *headers]))
             if isinstance(body, bytes):
-                if body:
-                    self._write(h11.Data(data=body))
+                if body and not bare:
+                    self._send(body, chunked)
                     sent = len(body)
             else:
                 async for chunk in body:
-                    self._write(h11.Data(data=chunk))
+                    if bare or not chunk:
+                        continue
+                    self._send(chunk, chunked)
                     sent += len(chunk)
-                    await self._writer.drain()
-            self._write(h11.EndOfMessage())
+                    await self._drain()
+            if chunked:
+                self._writer.write(b"0\r\n\r\n")
+            await self._drain()
+        except (ConnectionError, TimeoutError) as e:
+            raise Abort(str(e)) from e
+        short = length is not None and not bare and length.isdigit() and sent < int(length)
+        self._finished = keep and not short
+        return sent
+
+    def _send(self, data: bytes, chunked: bool) -> None:
+        if chunked:
+            self._writer.write(b"%x\r\n%b\r\n" % (len(data), data))
+        else:
+            self._writer.write(data)
+
+    async def _drain(self) -> None:
+        async with asyncio.timeout(_SEND_SECONDS):
             await self._writer.drain()
-        except (h11.LocalProtocolError, ConnectionError) as e:
+
+    async def respond_raw(self, body: AsyncIterator[bytes]) -> int:
+        """Bytes without a head, until they end; the connection closes after them."""
+        sent = 0
+        try:
+            async for chunk in body:
+                self._writer.write(chunk)
+                sent += len(chunk)
+                await self._drain()
+        except (ConnectionError, TimeoutError) as e:
             raise Abort(str(e)) from e
         return sent
 
+    async def tunnel(
+        self, headers: Pairs, ahead: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> int:
+        """Answer 101 and pass bytes both ways until one side ends; gives the bytes to the client."""
+        self._writer.write(wire.encode_head("HTTP/1.1 101 Switching Protocols", headers) + ahead)
+        writer.write(bytes(self._buffer))
+        self._buffer.clear()
+        passed = len(ahead)
+
+        async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> int:
+            count = 0
+            while data := await source.read(_CHUNK):
+                sink.write(data)
+                count += len(data)
+                await sink.drain()
+            return count
+
+        down = asyncio.create_task(copy(reader, self._writer))
+        up = asyncio.create_task(copy(self._reader, writer))
+        try:
+            await asyncio.wait([down, up], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (down, up):
+                task.cancel()
+            results = await asyncio.gather(down, up, return_exceptions=True)
+        return passed + (results[0] if isinstance(results[0], int) else 0)
+
     async def recycle(self) -> bool:
         """Get ready for the next request; False when the connection ends here."""
-        if self._h11.our_state is not h11.DONE:
+        if not self._finished:
             return False
-        while self._h11.their_state is h11.SEND_BODY:
-            if await self.read_body() is None:
-                break
-        if self._h11.their_state is not h11.DONE:
-            return False
-        self._h11.start_next_cycle()
-        return True
+        with contextlib.suppress(BadRequest):
+            while await self.read_body() is not None:
+                pass
+            return True
+        return False
+
+    async def linger(self) -> None:
+        """Take what the client still sends for a while: closing at once would reset what it has to read."""
+        with contextlib.suppress(ConnectionError, TimeoutError, OSError):
+            if self._writer.can_write_eof():
+                self._writer.write_eof()
+            async with asyncio.timeout(_LINGER_SECONDS):
+                while await self._reader.read(_CHUNK):
+                    pass
+
+    @property
+    def unread(self) -> bool:
+        """Whether more of the request is to come than was read."""
+        chunked = self._chunks is not None and not self._chunks.done
+        bad = self._request is not None and self._request.error is not None
+        return bool(self._left or chunked or bad)
 
     def abort(self) -> None:
         """Close at once, without another byte."""
@@ -174,64 +346,3 @@ class Connection:
         with contextlib.suppress(ConnectionError):
             self._writer.close()
             await self._writer.wait_closed()
-
-
-Handler = Callable[[Request], Awaitable[None]]
-
-
-class Server:
-    """Listens and runs one handler for each request; the handler answers by `request.connection.respond`."""
-
-    def __init__(self, handler: Handler) -> None:
-        self._handler = handler
-        self._server: asyncio.Server
-        self._tasks: dict[asyncio.Task[None], Connection] = {}
-
-    async def start(self, host: str, port: int) -> tuple[str, int]:
-        """Gives the real address; port 0 is a free port. Raises OSError."""
-        self._server = await asyncio.start_server(self._accept, host, port, limit=_CHUNK, backlog=1024)
-        name = self._server.sockets[0].getsockname()
-        return name[0], name[1]
-
-    async def stop(self, grace: float = 2.0) -> None:
-        """Stop listening, let running requests end for `grace` seconds, close the rest."""
-        self._server.close()
-        idle = [task for task, connection in self._tasks.items() if not connection.busy]
-        for task in idle:
-            task.cancel()
-        if self._tasks:
-            _, pending = await asyncio.wait(list(self._tasks), timeout=grace)
-            for task in pending:
-                task.cancel()
-            if pending:
-                await asyncio.wait(pending)
-        await self._server.wait_closed()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(reader, writer)
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks[task] = connection
-        try:
-            await self._serve(connection)
-        except (Abort, ConnectionError):
-            connection.abort()
-        except asyncio.CancelledError:
-            connection.abort()
-        except Exception:  # the boundary: one request must not end the process
-            log.exception("a request failed inside the sandbox")
-            connection.abort()
-        finally:
-            del self._tasks[task]
-            await connection.close()
-
-    async def _serve(self, connection: Connection) -> None:
-        while True:
-            connection.busy = False
-            request = await connection.next_request()
-            if request is None:
-                return
-            connection.busy = True
-            await self._handler(request)
-            if request.error is not None or not await connection.recycle():
-                return

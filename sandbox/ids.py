@@ -1,7 +1,7 @@
 """Entity ids as Kong makes them in DB-less mode: uuid5 of the entity's own key.
 
 A fixed namespace gives one namespace per kind of entity, which gives the id; explicit ids are kept. Entities
-without a key (an unnamed route, a credential) get a random id at every load.
+without a key (an unnamed route, a key-auth credential) get a random id at every load.
 """
 
 from __future__ import annotations
@@ -12,7 +12,23 @@ from typing import Any
 
 ENTITIES = uuid.UUID("fd02801f-0957-4a15-a55a-c8d9606f30b5")
 WORKSPACE = "0dc6f45b-8f8d-40d2-a504-473544ee190b"
-NAME_FIELD = {"services": "name", "routes": "name", "upstreams": "name", "consumers": "username"}
+NAME_FIELD = {
+    "services": "name",
+    "routes": "name",
+    "upstreams": "name",
+    "consumers": "username",
+    "snis": "name",
+    "key_sets": "name",
+}
+_CACHE_KEY = {
+    "plugins": ("name", "route", "service", "consumer"),
+    "targets": ("upstream", "target"),
+    "acls": ("consumer", "group"),
+    "basicauth_credentials": ("username",),
+    "hmacauth_credentials": ("username",),
+    "vaults": ("prefix",),
+    "keys": ("kid", "set"),
+}
 
 
 def entity_id(kind: str, key: str) -> str:
@@ -20,13 +36,24 @@ def entity_id(kind: str, key: str) -> str:
     return str(uuid.uuid5(uuid.uuid5(ENTITIES, kind), key))
 
 
-def generated_id(kind: str, item: Mapping[str, Any]) -> str:
-    """The id for an entity that was written without one; foreign keys in it are ids already."""
-    if kind in NAME_FIELD and item.get(NAME_FIELD[kind]):
-        return entity_id(kind, item[NAME_FIELD[kind]])
-    if kind == "plugins":
-        scope = ":".join((item.get(field) or {}).get("id", "") for field in ("route", "service", "consumer"))
-        return entity_id(kind, f"plugins:*:{item.get('name')}:{scope}")
-    if kind == "targets" and item.get("upstream"):
-        return entity_id(kind, f"{item.get('target')}:{item['upstream']['id']}:*")
-    return str(uuid.uuid4())
+def generated_id(kind: str, item: Mapping[str, Any], parent: tuple[str, str] | None = None) -> str:
+    """The id for an entity that was written without one.
+
+    item: as written: a reference in it is a text, or {"id": ...}, which Kong leaves out here. parent: the
+    reference that nesting sets, and its id.
+    """
+    if kind in _CACHE_KEY:
+        return entity_id(kind, ":".join([kind, "*", *_parts(kind, item, parent)]))
+    name = item.get(NAME_FIELD.get(kind, ""))
+    return entity_id(kind, name) if name else str(uuid.uuid4())
+
+
+def _parts(kind: str, item: Mapping[str, Any], parent: tuple[str, str] | None) -> list[str]:
+    parts = []
+    for field in _CACHE_KEY[kind]:
+        value = item.get(field)
+        if isinstance(value, str):
+            parts.append(value)
+        elif value is None:
+            parts.append(parent[1] if parent and parent[0] == field else "")
+    return parts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ from sandbox.cosocket import Cosocket, Pool
 from sandbox.exchange import Exchange
 from sandbox.host import Host
 from sandbox.lua_values import Converter, from_text
+from sandbox.semaphore import Semaphore
 from sandbox.settings import Settings
+from sandbox.shared_dict import SharedDicts
 
 log = logging.getLogger("sandbox")
 LUA_DIR = Path(__file__).parent / "lua"
+_LAST_SECONDS = 1.0
 
 
 class PluginLoadError(ValueError):
@@ -27,19 +30,32 @@ class PluginLoadError(ValueError):
 class Lua:
     """Holds the runtime, loads plugins, and drives coroutines that wait for I/O."""
 
-    def __init__(self, settings: Settings, node_id: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        node_id: str,
+        number: int = 0,
+        workers: int = 1,
+        dicts: SharedDicts | None = None,
+    ) -> None:
         self.runtime = LuaRuntime(encoding="latin-1", unpack_returned_tuples=True, register_eval=False)
         self.pool = Pool()
         self._settings = settings
         self._timers: set[asyncio.Task[None]] = set()
-        self._handles: set[asyncio.TimerHandle] = set()
-        self.host = Host(settings, self.runtime.table, node_id)
+        self._pending: dict[int, tuple[asyncio.TimerHandle, bool]] = {}
+        self._threads: dict[int, asyncio.Task[None]] = {}
+        self.host = Host(settings, self.runtime.table, node_id, number, workers)
         null = self.runtime.eval("newproxy()")
         self.values = self.host.values = Converter(self.runtime, null)
         path = f"{LUA_DIR}/?.lua;" + settings.lua_package_path.replace(
             ";;", f";{self.runtime.eval('package.path')};"
         )
-        functions = {**self.host.functions(), **self._socket_functions(), "timer": self._timer}
+        functions: dict[str, Callable[..., Any]] = {
+            **self.host.functions(),
+            **self._socket_functions(),
+            "timer": self._timer,
+        }
+        functions |= {"shm": (dicts or SharedDicts()).call, **self._thread_functions()}
         # chosen by the external plugins' driver when there is one
         self.external: Callable[..., Any] | None = None
         functions["external_log"] = lambda *args: self.external_log and self.external_log(*args)
@@ -61,6 +77,9 @@ class Lua:
             "flush": lambda s: s.flush(),
             "read": lambda s, pattern, n: s.wait_read(pattern, n),
             "sleep": self._sleep,
+            "read_body": self._read_body,
+            "semaphore": lambda s, seconds: s.wait(seconds),
+            "threads": self._wait_threads,
         }
 
     # -- loading -----------------------------------------------------------------------------------------
@@ -85,6 +104,10 @@ class Lua:
             raise PluginLoadError(f"plugin {name}: no PRIORITY in its handler")
         self.runloop["define"](name, handler["PRIORITY"], handler["VERSION"], handler)
 
+    def limit(self, name: str, scope: str) -> None:
+        """The plugin's schema allows no instance of this scope (`route`, `service` or `consumer`)."""
+        self.runloop["limit"](name, scope)
+
     def start(self) -> None:
         """All plugins are defined: order them and run their init_worker."""
         self.runloop["sort"]()
@@ -107,6 +130,20 @@ class Lua:
         """Set a flag on ngx.ctx, as Kong's core does."""
         r["ctx"][name] = True
 
+    def tried(self, r: Any, count: int) -> None:
+        """Say in ngx.ctx how many times the balancer has tried."""
+        r["ctx"]["balancer_data"]["try_count"] = count
+
+    def consumer_id(self, r: Any) -> str | None:
+        """The id of the consumer that a plugin authenticated."""
+        consumer = r["ctx"]["authenticated_consumer"]
+        return None if consumer is None else str(consumer["id"])
+
+    def log_record(self, r: Any) -> Mapping[str, Any]:
+        """What kong.log.serialize gives at the end of a request."""
+        record = self.values.to_python(self.runloop["record"](r))
+        return record if isinstance(record, dict) else {}
+
     async def run(self, r: Any, phase: str, *args: Any) -> str:
         """Run rewrite or access to its end: `done`, `exit` (an answer stands on the exchange) or `error`."""
         return await self._settle(r, self.runloop[phase](r, *args))
@@ -114,6 +151,25 @@ class Lua:
     def output(self, r: Any, phase: str) -> bool:
         """Run header_filter or log; False at an error."""
         return bool(self._output(r, phase))
+
+    async def read_body(self, r: Any) -> None:
+        """Read the request's body, so that PDK calls about it need not wait."""
+        x = r["x"]
+        if x is not None and x.body_seen is None:
+            await self._read_body(x)
+
+    def buffers(self, r: Any) -> bool:
+        """Whether a plugin of the request wants the upstream's answer whole."""
+        return bool(self.runloop["buffers"](r))
+
+    def filters_body(self, r: Any) -> bool:
+        """Whether any plugin of the request wants to see the body."""
+        return bool(self.runloop["has_body_filter"](r))
+
+    def body_filter(self, r: Any, part: bytes, last: bool) -> bytes | None:
+        """One part of the body through the plugins; None at an error."""
+        out = self.runloop["body_filter"](r, part.decode("latin-1"), last)
+        return None if out is False else str(out).encode("latin-1")
 
     def pdk(self, r: Any, plugin: str, conf: Any, method: str, args: list[Any]) -> tuple[str, Any]:
         """A PDK call for an external plugin: `ok`, `missing`, `raise` or `exit`, and the result."""
@@ -124,7 +180,8 @@ class Lua:
         result = self._call_pdk(r, plugin, conf, method, lua_args, len(args))
         return result if isinstance(result, tuple) else (result, None)
 
-    async def _settle(self, r: Any, result: Any) -> str:
+    async def _settle(self, r: Any, result: Any, resume: Callable[..., Any] | None = None) -> str:
+        resume = resume or self._resume
         while True:
             if not isinstance(result, tuple):
                 return str(result)
@@ -139,11 +196,53 @@ class Lua:
             else:
                 # a plain coroutine.yield of a plugin, outside any coroutine of its own
                 answer = ()
-            result = self._resume(r, *answer)
+            result = resume(r, *answer)
 
     @staticmethod
     async def _sleep(seconds: float) -> tuple[Any, ...]:
         await asyncio.sleep(seconds)
+        return ()
+
+    @staticmethod
+    async def _read_body(x: Exchange) -> tuple[Any, ...]:
+        assert x.replay is not None
+        x.body_seen = await x.replay.small()
+        return (x.body_seen,)
+
+    # -- light threads -----------------------------------------------------------------------------------------
+    def _thread_functions(self) -> dict[str, Callable[..., Any]]:
+        return {
+            "thread": self._start_thread,
+            "thread_kill": self._kill_thread,
+            "sema_new": lambda count: Semaphore(int(count)),
+            "sema_post": lambda s, count: s.post(int(count)),
+            "sema_take": lambda s: s.take(),
+            "sema_count": lambda s: s.count,
+        }
+
+    def _start_thread(self, number: int) -> None:
+        task = asyncio.get_running_loop().create_task(self._run_thread(number))
+        self._threads[number] = task
+        task.add_done_callback(lambda _: self._threads.pop(number, None))
+
+    async def _run_thread(self, number: int) -> None:
+        t, *pending = self.runloop["thread_pending"](number)
+        if t is not None:
+            try:
+                await self._settle(t, tuple(pending), self.runloop["thread_resume"])
+            finally:
+                self.runloop["thread_lost"](number, "failed")  # no effect on one that has ended
+
+    def _kill_thread(self, number: int) -> None:
+        task = self._threads.get(number)
+        if task is not None:
+            task.cancel()
+
+    async def _wait_threads(self, *numbers: int) -> tuple[Any, ...]:
+        tasks = [self._threads.get(int(number)) for number in numbers]
+        running = [task for task in tasks if task is not None]
+        if len(running) == len(tasks):
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
         return ()
 
     # -- sockets and timers ----------------------------------------------------------------------------------
@@ -171,32 +270,38 @@ class Lua:
         loop = asyncio.get_running_loop()
 
         def fire() -> None:
-            self._handles.discard(handle)
+            del self._pending[number]
             self.spawn(self._run_timer(number, again))
             if again and not self.host.stopping:
                 self._timer(delay, again, number)
 
-        handle = loop.call_later(max(delay, 0), fire)
-        self._handles.add(handle)
+        self._pending[number] = (loop.call_later(max(delay, 0), fire), again)
 
-    def spawn(self, work: Any) -> None:
+    def spawn(self, work: Any) -> asyncio.Task[None]:
         """Run a coroutine beside the requests; it ends with the sandbox."""
-        task = asyncio.get_running_loop().create_task(work)
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
         self._timers.add(task)
         task.add_done_callback(self._timers.discard)
+        return task
 
-    async def _run_timer(self, number: int, again: bool) -> None:
-        r, *result = self._fire(number, again)
+    async def _run_timer(self, number: int, again: bool, premature: bool = False) -> None:
+        r, *result = self._fire(number, again, premature)
         await self._settle(r, tuple(result))
 
     async def close(self) -> None:
-        """Stop timers, close pooled connections."""
+        """Run what timers are left, prematurely, as a worker does at its end; close pooled connections."""
         self.host.stopping = True
-        for handle in self._handles:
+        pending, self._pending = self._pending, {}
+        last = []
+        for number, (handle, again) in pending.items():
             handle.cancel()
-        for task in list(self._timers):
+            last.append(self.spawn(self._run_timer(number, again, premature=True)))
+        if last:
+            await asyncio.wait(last, timeout=_LAST_SECONDS)
+        rest = [*self._timers, *self._threads.values()]
+        for task in rest:
             task.cancel()
-        await asyncio.gather(*self._timers, return_exceptions=True)
+        await asyncio.gather(*rest, return_exceptions=True)
         self.pool.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from sandbox.exchange import Exchange, get_first
 
@@ -55,7 +56,7 @@ def _upstream_seconds(x: Exchange) -> str | None:
     return None if x.upstream_seconds is None else f"{x.upstream_seconds:.3f}"
 
 
-_READERS = {
+_READERS: dict[str, Callable[[Exchange], str | None]] = {
     "remote_addr": lambda x: x.remote_addr,
     "remote_port": lambda x: str(x.peer[1]),
     "realip_remote_addr": lambda x: x.peer[0],
@@ -84,7 +85,7 @@ _READERS = {
     "body_bytes_sent": lambda x: str(x.bytes_sent),
     "msec": lambda x: f"{time.time():.3f}",
     "pid": lambda x: "0",
-    "upstream_status": lambda x: ", ".join(map(str, x.upstream_status)) or None,
+    "upstream_status": lambda x: x.upstream_statuses or None,
     "upstream_addr": lambda x: ", ".join(f"{t['ip']}:{t['port']}" for t in x.tries) or None,
     "upstream_response_time": _upstream_seconds,
     "upstream_header_time": _upstream_seconds,

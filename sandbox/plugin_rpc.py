@@ -36,11 +36,28 @@ _STEPS = {
     "kong.response.get_headers": "plugin.StepMultiMap",
     "kong.service.response.get_headers": "plugin.StepMultiMap",
 }
+# the log event runs in a timer: calls that would ask nginx fail there, but for those that Kong saved before
+_REQUEST_ONLY = ("kong.request.", "kong.service.", "kong.nginx.get_var", "kong.client.get_ip")
+_SAVED = frozenset(
+    {
+        "kong.request.get_headers",
+        "kong.request.get_header",
+        "kong.request.get_uri_captures",
+        "kong.service.response.get_status",
+        "kong.service.response.get_headers",
+    }
+)
+_BODY = frozenset({"kong.request.get_raw_body", "kong.request.get_body"})
+_RAW = frozenset({"kong.request.get_raw_body", "kong.service.response.get_raw_body"})
 _MULTI = frozenset(m for m, step in _STEPS.items() if step == "plugin.StepMultiMap")
 
 
 class ServerError(Exception):
     """The server answered an error text, closed the connection, or was silent: the call gave nothing."""
+
+
+class TableError(ServerError):
+    """The server's error is no text: Kong trips over it, but not while it starts an instance."""
 
 
 class BrokenProtocol(Exception):
@@ -102,7 +119,7 @@ class Remote:
             error = message[2]
             if error is not None:
                 if not isinstance(error, str):
-                    raise BrokenProtocol(f"error is no text: {error!r}")
+                    raise TableError(f"error is no text: {error!r}")
                 raise ServerError(error)
             return message[3] if len(message) > 3 else None
 
@@ -215,6 +232,8 @@ class Externals:
                 raise BrokenProtocol(f"starting instance: {e}") from e
             try:
                 await self._steps(remote, r, conf, instance, phase)
+            except TableError as e:
+                raise BrokenProtocol(str(e)) from e
             except ServerError as e:
                 if "no plugin instance" in str(e).lower():
                     log.warning("[%s] %s", remote.name, e)
@@ -239,6 +258,10 @@ class Externals:
             method = data["Method"]
             args = data.get("Args")
             arguments = args if isinstance(args, list) else [] if args is None else [args]
+            if phase == "log" and method.startswith(_REQUEST_ONLY) and method not in _SAVED:
+                raise BrokenProtocol(f"{method}: API disabled in the current context")
+            if method in _BODY and phase in ("rewrite", "access"):
+                await self._lua.read_body(r)
             outcome, result = self._lua.pdk(r, remote.name, conf, method, _cut(arguments))
             if outcome == "exit":
                 raise _Exited
@@ -246,14 +269,22 @@ class Externals:
                 raise BrokenProtocol(str(result))
             step: dict[str, Any] = {"EventId": event_id}
             value = self._lua.values.to_python(result, empty=list) if outcome == "ok" else None
+            if method in _RAW and isinstance(value, str):
+                value = value.encode("utf-8", "surrogateescape")  # Kong packs these as bin
             if value is not None:
                 step["Data"] = _multi(value) if method in _MULTI else value
             reply = await remote.call(_STEPS.get(method, "plugin.Step"), step)
 
 
 def _cut(args: list[Any]) -> list[Any]:
-    # Lua's unpack stops at the first hole
-    return args[: args.index(None)] if None in args else args
+    # Lua's unpack stops at the first hole, and a table has no key whose value is nil
+    return [_without_nil(value) for value in (args[: args.index(None)] if None in args else args)]
+
+
+def _without_nil(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_nil(v) for k, v in value.items() if v is not None}
+    return [_without_nil(v) for v in value] if isinstance(value, list) else value
 
 
 def _multi(value: Any) -> Any:

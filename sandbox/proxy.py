@@ -6,33 +6,38 @@ rewrite (global plugins) -> route -> access -> upstream, with retries -> header_
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox import balancer, http_errors, normalise, router
-from sandbox.exchange import Exchange, get_all, get_first
-from sandbox.forward import response_headers, upstream_headers, upstream_target
-from sandbox.http1 import Abort, BodyTooLarge, Request
+from decl import paths, routing
+from sandbox import balancer, http_errors
+from sandbox.attempts import Attempts, Refused
+from sandbox.exchange import Exchange, get_first
+from sandbox.forward import response_headers
+from sandbox.hashing import set_cookie
+from sandbox.http1 import Abort, BodyTooLarge, Left, Request
 from sandbox.lua_runtime import Lua
+from sandbox.reasons import nginx_page, nginx_reason
 from sandbox.replay import Replay
 from sandbox.settings import Settings
 from sandbox.upstream import Failed, Response, UpstreamPool
+from sandbox.wire import BadRequest
 
 log = logging.getLogger("sandbox")
-_IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
-_TIMEOUTS = ("connect_timeout", "read_timeout")
-_RETRY_ANY_METHOD = ("refused", "connect_timeout")
 SERVER = "kong/3.9.3"
+_SERVED = ("http", "https")
+_GRPC = "application/grpc"
 
 
 @dataclass(frozen=True)
 class Plan:
     """What a configuration means for the proxy; replaced as a whole by each POST /config."""
 
-    router: router.Router = field(default_factory=lambda: router.Router([]))
+    router: routing.Router = field(default_factory=lambda: routing.Router([]))
     balancer: balancer.Balancer = field(default_factory=lambda: balancer.Balancer([], []))
     services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     lua_entities: Mapping[str, Any] = field(default_factory=dict)  # id -> Lua table of a route or service
@@ -43,13 +48,17 @@ class _Answered(Exception):
 
 
 class Proxy:
-    """Handles requests of the proxy listener."""
+    """Handles requests of the proxy listener, as one Kong worker.
+
+    watch: is given each finished request's log record; None costs nothing.
+    """
 
     def __init__(self, settings: Settings, lua: Lua, listener: tuple[str, int]) -> None:
         self._settings, self._lua = settings, lua
         self.listener = listener
         self.plan = Plan()
         self.pool = UpstreamPool()
+        self.watch: Callable[[Mapping[str, Any]], None] | None = None
         lua.host.upstreams = lambda: self.plan.balancer.upstreams
 
     async def handle(self, request: Request) -> None:
@@ -57,28 +66,63 @@ class Proxy:
         x = Exchange(
             request.method, request.target, request.version, request.headers, request.peer, self.listener
         )
+        x.authority = request.authority
+        x.replay = replay = Replay(request, self._settings.max_body)
         x.find_client(
             self._settings.trusted_ips, self._settings.real_ip_header, self._settings.real_ip_recursive
         )
         r = self._lua.context(x)
         upstream: Response | None = None
-        with contextlib.suppress(_Answered):
-            upstream = await self._ask(x, r, request)
         try:
+            with contextlib.suppress(_Answered):
+                upstream = await self._ask(x, r, request, replay)
             await self._answer(x, r, request, upstream)
         finally:
+            replay.close()
             self._lua.output(r, "log")
+            if x.attempts is not None:
+                x.attempts.finish()
+            if self.watch is not None:
+                self.watch(self._lua.log_record(r))
 
     # -- until there is an answer --------------------------------------------------------------------------
-    async def _ask(self, x: Exchange, r: Any, request: Request) -> Response:
-        self._check(x, r, request)
+    async def _ask(self, x: Exchange, r: Any, request: Request, replay: Replay) -> Response:
+        try:
+            self._check(x, request)
+            response = await self._route(x, r, replay)
+            if self._lua.buffers(r) and response.status != 101:
+                await self._buffer(x, r, response)
+            return response
+        except Refused as e:
+            if e.message is not None:
+                raise self._refuse(x, r, e.status, e.message) from None
+            self._nginx_error(x, r, e.status)
+        except BodyTooLarge:
+            request.error = 413
+            self._nginx_error(x, r, 413)
+        except BadRequest as e:
+            request.error = e.status  # what follows on this connection is not to be trusted
+            self._nginx_error(x, r, e.status)
+        raise _Answered
+
+    def _check(self, x: Exchange, request: Request) -> None:
+        if request.error is not None:
+            raise BadRequest(request.error)
+        try:
+            paths.check_raw(x.raw_path)
+        except paths.BadPath:
+            raise BadRequest(400) from None
+        if request.length is not None and 0 < self._settings.max_body < request.length:
+            raise BodyTooLarge
+
+    async def _route(self, x: Exchange, r: Any, replay: Replay) -> Response:
         await self._phase(x, r, "rewrite")
-        x.path = normalise.normalise(x.raw_path)
+        x.path = paths.normalise(x.raw_path)
         plan = self.plan
         headers: dict[str, list[str]] = {}
         for name, value in x.headers:
             headers.setdefault(name.lower(), []).append(value)
-        match = plan.router.match(router.Request(x.method, x.host_header, self.listener[1], x.path, headers))
+        match = plan.router.match(routing.Request(x.method, x.host_header, self.listener[1], x.path, headers))
         service = plan.services.get((match.route.get("service") or {}).get("id", "")) if match else None
         if match is None or (service is not None and not service["enabled"]):
             raise self._refuse(x, r, 404, "no Route matched with those values")
@@ -89,32 +133,55 @@ class Proxy:
         await self._phase(x, r, "access", lua_route, lua_service)
         if service is None:
             raise self._refuse(x, r, 503, "no Service found with those values")
-        return await self._try_all(x, r, request, plan, service)
+        if (x.upstream_scheme or service["protocol"]) not in _SERVED:
+            message = f"kgate sandbox: services of protocol '{service['protocol']}' are not part of it"
+            raise self._refuse(x, r, 501, message)
+        consumer = self._lua.consumer_id(r)
+        x.attempts = Attempts(
+            x, service, plan.balancer, self.pool, consumer, lambda count: self._lua.tried(r, count)
+        )
+        await x.attempts.choose()
+        self._lua.mark(r, "KONG_PROXIED")
+        x.proxied = True
+        x.try_started = time.monotonic()
+        replay.request.connection.go_on()
+        if match.route["request_buffering"]:
+            await replay.prepare()
+        try:
+            return await replay.request.connection.unless_left(x.attempts.send(replay))
+        except Left:
+            x.status, x.left = 499, True
+            raise
+        finally:
+            x.upstream_seconds = time.monotonic() - x.try_started
 
-    def _check(self, x: Exchange, r: Any, request: Request) -> None:
-        status = request.error
-        if status is None and x.method in ("TRACE", "CONNECT"):
-            status = 405
-        if status is None and (len(get_all(x.headers, "authorization")) > 1 or not x.method.isupper()):
-            status = 400
-        if status is None:
-            try:
-                normalise.check_raw(x.raw_path)
-            except normalise.BadPath:
-                status = 400
-        length = get_first(x.headers, "content-length")
-        if status is None and length and 0 < self._settings.max_body < int(length):
-            status = 413
-        if status is not None:
-            request.error = status  # what follows on this connection is not to be trusted
-            self._nginx_error(x, r, status)
-            raise _Answered
+    async def _buffer(self, x: Exchange, r: Any, upstream: Response) -> None:
+        """The `response` phase: all of the upstream's answer is there, nothing of it was sent. Raises _Answered."""
+        try:
+            body = b"".join([part async for part in upstream.connection.body()]).decode("latin-1")
+        except Failed:
+            raise Refused(502) from None
+        finally:
+            await upstream.connection.release()
+        self._take(x, upstream)
+        x.body, x.reason = body, None
+        await self._phase(x, r, "response", upstream.status, body)
+        raise _Answered
+
+    @staticmethod
+    def _take(x: Exchange, upstream: Response) -> None:
+        x.status, x.reason = upstream.status, upstream.reason
+        x.upstream_response_status = upstream.status
+        x.resp_headers += response_headers(upstream.headers, upstream.status == 101)
+        set_cookie(x)
 
     async def _phase(self, x: Exchange, r: Any, phase: str, *args: Any) -> None:
         outcome = await self._lua.run(r, phase, *args)
         if outcome == "done":
             return
-        if outcome == "error":
+        if outcome == "error" and phase == "rewrite":
+            self._nginx_error(x, r, 500)
+        elif outcome == "error":
             self._lua.mark(r, "KONG_UNEXPECTED")
             self._kong_error(x, 500, "An unexpected error occurred")
         raise _Answered
@@ -128,7 +195,7 @@ class Proxy:
             x.resp_headers += [("Connection", "Upgrade"), ("Upgrade", "TLS/1.2, HTTP/1.1")]
             raise self._refuse(x, r, 426, "Please use HTTPS protocol")
         x.resp_headers.append(("Location", f"https://{x.host}{x.target}"))
-        x.status, x.body = status, ""
+        self._put(x, status, "text/html", nginx_page(status))
         self._lua.mark(r, "KONG_EXITED")
         raise _Answered
 
@@ -138,13 +205,25 @@ class Proxy:
         return _Answered()
 
     def _kong_error(self, x: Exchange, status: int, message: str) -> None:
-        kind, body = http_errors.error_body(message, x.request_id, get_first(x.headers, "accept"))
+        accept = get_first(x.headers, "accept")
+        kind, body = http_errors.error_body(message, x.request_id, accept)
+        if accept is not None and accept.startswith(_GRPC):
+            kind, body = " ", ""
         self._put(x, status, kind, body)
 
     def _nginx_error(self, x: Exchange, r: Any, status: int) -> None:
         self._lua.mark(r, "KONG_UNEXPECTED")
-        kind, body = http_errors.nginx_error(status, x.request_id, get_first(x.headers, "accept"))
-        self._put(x, status, kind, body)
+        if status in (500, 501, 505):
+            x.close = True  # nginx ends the connection after these
+        if status in (501, 505):  # these have no error_page in Kong's nginx.conf
+            self._put(x, status, "text/html; charset=UTF-8", nginx_page(status))
+            return
+        accept = get_first(x.headers, "accept") or get_first(x.headers, "content-type")
+        kind, body = http_errors.nginx_error(status, x.request_id, accept)
+        if accept is not None and accept.startswith(_GRPC):
+            kind = "application/json; charset=utf-8"
+            body = json.dumps({"message": http_errors.message_for(status)}, separators=(",", ":"))
+        self._put(x, 400 if status == 494 else status, kind, body)
 
     @staticmethod
     def _put(x: Exchange, status: int, kind: str, body: str) -> None:
@@ -152,95 +231,10 @@ class Proxy:
         x.resp_headers = [p for p in x.resp_headers if p[0].lower() not in ("content-type", "content-length")]
         x.resp_headers += [("Content-Type", kind), ("Content-Length", str(len(body)))]
 
-    # -- the upstream --------------------------------------------------------------------------------------
-    async def _try_all(
-        self, x: Exchange, r: Any, request: Request, plan: Plan, service: Mapping[str, Any]
-    ) -> Response:
-        if x.upstream_name and balancer.is_ip(service["host"]):
-            log.error("failed to set the current peer: no host allowed (the service's host is an IP address)")
-            self._nginx_error(x, r, 500)
-            raise _Answered
-        replay = Replay(request, self._settings.max_body)
-        await replay.prepare(x.route is None or x.route["request_buffering"])
-        left = service["retries"] if x.retries is None else x.retries
-        x.proxied_at = time.monotonic()
-        while True:
-            peer = await self._peer(x, r, plan, service)
-            started = time.monotonic()
-            row: dict[str, Any] = {
-                "ip": peer.ip,
-                "port": peer.port,
-                "balancer_start": int(time.time() * 1000),
-            }
-            x.tries.append(row)
-            try:
-                response = await self._try_one(x, replay, plan, service, peer)
-            except BodyTooLarge:
-                request.error = 413
-                self._nginx_error(x, r, 413)
-                raise _Answered from None
-            except Failed as e:
-                status = 504 if e.kind in _TIMEOUTS else 502
-                x.upstream_status.append(status)
-                may = e.kind in _RETRY_ANY_METHOD or x.method in _IDEMPOTENT
-                if left > 0 and may and replay.possible:
-                    left -= 1
-                    row.update(state="next" if e.kind == "reset" else "failed", code=status)
-                    continue
-                log.info("upstream %s:%d: %s", peer.ip, peer.port, e.kind)
-                self._after_tries(x)
-                self._nginx_error(x, r, status)
-                raise _Answered from None
-            row["balancer_latency"] = 0
-            x.upstream_status.append(response.status)
-            x.upstream_seconds = time.monotonic() - started
-            self._lua.mark(r, "KONG_PROXIED")
-            return response
-
-    def _after_tries(self, x: Exchange) -> None:
-        assert x.proxied_at is not None
-        x.upstream_seconds = time.monotonic() - x.proxied_at
-
-    async def _peer(self, x: Exchange, r: Any, plan: Plan, service: Mapping[str, Any]) -> balancer.Peer:
-        host, port = x.upstream_target or (x.upstream_name or service["host"], service["port"])
-        try:
-            return await plan.balancer.peer(host, port)
-        except balancer.NoPeer:
-            if x.tries:  # all gone while trying: nginx answers
-                self._after_tries(x)
-                self._nginx_error(x, r, 503)
-                raise _Answered from None
-            raise self._refuse(x, r, 503, "failure to get a peer from the ring-balancer") from None
-        except balancer.NoName:
-            raise self._refuse(x, r, 503, "name resolution failed") from None
-
-    async def _try_one(
-        self, x: Exchange, replay: Replay, plan: Plan, service: Mapping[str, Any], peer: balancer.Peer
-    ) -> Response:
-        tls = (x.upstream_scheme or service["protocol"]) == "https"
-        connect = x.connect_timeout or service["connect_timeout"] / 1000
-        read = x.read_timeout or service["read_timeout"] / 1000
-        upstream = plan.balancer.upstreams.get(x.upstream_name or service["host"])
-        headers = upstream_headers(
-            x, peer, tls, upstream.get("host_header") if upstream else None, replay.length
-        )
-        target = upstream_target(x, service.get("path"))
-        while True:
-            connection = await self.pool.get(peer.ip, peer.port, tls, connect)
-            try:
-                return await connection.exchange(x.method, target, headers, replay.stream(), read)
-            except Failed as e:
-                connection.close()
-                # an idle connection that its peer had closed is no failure of the upstream
-                if not (connection.cached and e.kind == "reset" and replay.possible):
-                    raise
-
     # -- back to the client --------------------------------------------------------------------------------
     async def _answer(self, x: Exchange, r: Any, request: Request, upstream: Response | None) -> None:
         if upstream is not None:
-            x.status, x.reason = upstream.status, upstream.reason
-            x.upstream_response_status = upstream.status
-            x.resp_headers += response_headers(upstream.headers)
+            self._take(x, upstream)
         elif x.body is None:
             x.body = ""
         if not get_first(x.resp_headers, "server"):
@@ -250,14 +244,48 @@ class Proxy:
                 raise Abort("header_filter failed")
             self._finish_headers(x)
             x.sent = True
-            reason = x.reason if x.reason is not None else http_errors.reason(x.status)
-            body = self._body(x, request, upstream)
-            x.bytes_sent = await request.connection.respond(x.status, reason, x.resp_headers, body)
+            x.bytes_sent = await self._send(x, r, request, upstream)
         except Failed as e:
             raise Abort(str(e)) from e
         finally:
             if upstream is not None:
                 await upstream.connection.release()
+
+    async def _send(self, x: Exchange, r: Any, request: Request, upstream: Response | None) -> int:
+        client = request.connection
+        if x.close and request.error is None:
+            request.error = x.status
+        if upstream is not None and x.body is None:
+            if upstream.version == "0.9":
+                request.error = 502  # nothing can follow on this connection
+                return await client.respond_raw(upstream.connection.body())
+            if x.status == 101:
+                request.error = 101
+                return await client.tunnel(x.resp_headers, *upstream.connection.upgraded())
+        reason = x.reason if x.reason is not None else nginx_reason(x.status)
+        body = self._body(x, request, upstream)
+        if self._lua.filters_body(r):
+            body = self._filtered(r, body)
+        # Kong passes the upstream's Date on, and adds none of its own to the upstream's answers
+        answer = client.respond(x.status, reason, x.resp_headers, body, date=upstream is None)
+        return await (client.unless_left(answer) if upstream is not None else answer)
+
+    async def _filtered(self, r: Any, body: AsyncIterator[bytes] | bytes) -> AsyncIterator[bytes]:
+        if isinstance(body, bytes):
+            parts = [body] if body else []
+        else:
+            parts = []
+            async for part in body:
+                yield self._filter(r, part, last=False)
+        for part in parts:
+            yield self._filter(r, part, last=False)
+        yield self._filter(r, b"", last=True)
+
+    def _filter(self, r: Any, part: bytes, last: bool) -> bytes:
+        out = self._lua.body_filter(r, part, last)
+        if out is None:
+            raise Abort("body_filter failed")
+        return out
 
     def _body(self, x: Exchange, request: Request, upstream: Response | None) -> AsyncIterator[bytes] | bytes:
         if x.body is not None:
@@ -267,16 +295,12 @@ class Proxy:
 
     @staticmethod
     def _finish_headers(x: Exchange) -> None:
-        names = (
-            "x-kong-upstream-latency",
-            "x-kong-proxy-latency",
-            "x-kong-response-latency",
-            "x-kong-request-id",
-        )
+        latencies = ("x-kong-upstream-latency", "x-kong-proxy-latency")
+        names = {"x-kong-request-id", *(latencies if x.proxied else ("x-kong-response-latency",))}
         x.resp_headers = [p for p in x.resp_headers if p[0].lower() not in names]
         total = round((time.monotonic() - x.started_mono) * 1000)
-        if x.upstream_seconds is not None:
-            waited = round(x.upstream_seconds * 1000)
+        if x.proxied:
+            waited = round((x.upstream_seconds or 0) * 1000)
             x.resp_headers += [
                 ("X-Kong-Upstream-Latency", str(waited)),
                 ("X-Kong-Proxy-Latency", str(max(total - waited, 0))),

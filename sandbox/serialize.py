@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from sandbox.exchange import Exchange, Pairs
+from sandbox.forward import upstream_target
 
 _REDACTED = ("authorization", "proxy-authorization")
 
@@ -44,10 +45,11 @@ def log_record(x: Exchange) -> dict[str, Any]:
         "workspace": "0dc6f45b-8f8d-40d2-a504-473544ee190b",
         "workspace_name": "default",
     }
+    record["upstream_status"] = x.upstream_statuses
+    record["upstream_uri"] = ""
     if x.route is not None:
         record["tries"] = x.tries
-    if x.upstream_status:
-        record["upstream_status"] = ", ".join(map(str, x.upstream_status))
+        record["upstream_uri"] = upstream_target(x, (x.service or {}).get("path"))
     return record
 
 

@@ -1,6 +1,8 @@
 """The settings of the sandbox: Kong's own environment variables, as stock Kong reads them.
 
-Unknown KONG_* variables are kept out of the way, as Kong does with what another version knows.
+Unknown KONG_* variables are kept out of the way, as Kong does with what another version knows. KONG_SANDBOX_*
+are the sandbox's own: how long writes in DB mode take to reach the proxy, and the data planes that a control
+plane shows.
 """
 
 from __future__ import annotations
@@ -41,6 +43,11 @@ class Settings:
     send_timeout: float
     read_timeout: float
     max_body: int
+    database: str = "off"  # or postgres: kept in memory, nothing is asked of a server
+    role: str = "traditional"
+    propagation: float = 0.05  # seconds until the proxy follows a write in DB mode
+    data_planes: int = 0
+    data_plane_delay: float = 0.2  # seconds until data planes follow the control plane
 
 
 def seconds(value: str, field: str) -> float:
@@ -116,7 +123,27 @@ def load(env: Mapping[str, str]) -> Settings:
         max_body=size(
             get("KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE", "0"), "KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE"
         ),
+        database=_one_of(env, "KONG_DATABASE", ("off", "postgres")),
+        role=_one_of(env, "KONG_ROLE", ("traditional", "control_plane")),
+        propagation=seconds(get("KONG_SANDBOX_PROPAGATION", "50ms"), "KONG_SANDBOX_PROPAGATION"),
+        data_planes=_count(get("KONG_SANDBOX_DATA_PLANES", "2"), "KONG_SANDBOX_DATA_PLANES"),
+        data_plane_delay=seconds(
+            get("KONG_SANDBOX_DATA_PLANE_DELAY", "200ms"), "KONG_SANDBOX_DATA_PLANE_DELAY"
+        ),
     )
+
+
+def _one_of(env: Mapping[str, str], field: str, values: tuple[str, ...]) -> str:
+    value = env.get(field) or values[0]
+    if value not in values:
+        raise ValueError(f"{field}: not there in the sandbox: {value!r} (write {' or '.join(values)})")
+    return value
+
+
+def _count(value: str, field: str) -> int:
+    if not value.isdigit():
+        raise ValueError(f"{field}: not a number: {value!r}")
+    return int(value)
 
 
 def _timeout(env: Mapping[str, str], which: str) -> float:

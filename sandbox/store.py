@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sandbox.entities import FIELDS, UNIQUE
@@ -35,8 +35,20 @@ class Store:
         """Entities of a kind whose foreign key names this parent."""
         return [e for e in self.all(kind) if (e.get(key) or {}).get("id") == parent_id]
 
-    def tagged(self, items: Iterable[Entity], tags: str) -> list[Entity]:
-        """`a,b` wants all of the tags, `a/b` any of them."""
-        wanted = tags.replace("/", ",").split(",")
-        test = any if "/" in tags else all
-        return [e for e in items if test(tag in (e.get("tags") or ()) for tag in wanted)]
+    def having(self, kind: str, entity: Entity) -> Store:
+        """This store with an entity, in the place of the one with its id."""
+        return self._with(kind, {**self.entities[kind], entity["id"]: entity})
+
+    def without(self, kind: str, entity_id: str) -> Store:
+        """This store without an entity."""
+        return self._with(kind, {k: v for k, v in self.entities[kind].items() if k != entity_id})
+
+    def _with(self, kind: str, items: dict[str, Entity]) -> Store:
+        return replace(self, entities={**self.entities, kind: items})
+
+
+def tagged(items: Iterable[Entity], tags: Iterable[str], every: bool) -> list[Entity]:
+    """The entities that have all of the tags, or any."""
+    wanted = list(tags)
+    test = all if every else any
+    return [e for e in items if test(tag in (e.get("tags") or ()) for tag in wanted)]

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-import urllib.parse
-from collections.abc import Mapping
 from typing import Any
 
-from sandbox import fields
-from sandbox.entities import CHILDREN, FIELDS, SINGULAR, UNIQUE, cross_checks
+from sandbox import entity_checks, entity_values, fields, plugin_checks
+from sandbox.entities import CHILDREN, FIELDS, SINGULAR, UNIQUE, foreign_fields
 from sandbox.error_shape import lua_literal, rows
 from sandbox.ids import generated_id
 from sandbox.store import Entity
 
 VERSIONS = ("1.1", "2.1", "3.0")
-PluginSchemas = Mapping[str, list[Mapping[str, Any]]]
+PluginSchemas = plugin_checks.PluginSchemas
 _META = (
     "_format_version",
     "_transform",
@@ -36,10 +34,14 @@ class InvalidConfig(Exception):
         self.errors, self.flat, self.rest = errors, flat, rest
 
 
+class KongError(Exception):
+    """Kong itself trips over this configuration: it answers 500."""
+
+
 def parse(config: Any, schemas: PluginSchemas) -> dict[str, dict[str, Entity]]:
     """The entities of a declarative configuration.
 
-    schemas: for each enabled plugin, the `fields` of its schema. Raises InvalidConfig.
+    schemas: for each enabled plugin, the `fields` of its schema. Raises InvalidConfig, KongError.
     """
     return _Parser(config if isinstance(config, dict) else {}, schemas).run()
 
@@ -102,24 +104,28 @@ class _Parser:
 
     def _item(self, kind: str, raw: dict[str, Any], parent: tuple[str, Entity] | None, at: list[Any]) -> None:
         nested = CHILDREN.get(kind, {})
+        if any(key in FIELDS and key not in nested and value for key, value in raw.items()):
+            raise KongError
         own = {k: v for k, v in raw.items() if k not in nested}
-        problems: dict[str, Any] = {}
         if kind == "services":
-            self._url(own, problems)
+            entity_values.url_shorthand(own)
         if parent is not None and parent[0] in own:
             own.pop(parent[0])
         entity, errors = fields.record(self._fields_without_parent(kind, parent), own)
-        errors = {**problems, **errors}
         if kind == "plugins":
-            self._plugin(entity, errors, parent)
-        message = cross_checks(kind, entity)
-        if message and not errors:
-            errors["@entity"] = [message]
+            plugin_checks.check(entity, errors, self.schemas)
+        protocols = entity_checks.route_protocols(entity.get("protocols")) if kind == "routes" else None
+        if protocols:
+            errors = {"protocols": protocols}
+        else:
+            entity_checks.check(kind, entity, errors)
+        if not errors:
+            errors = entity_values.pem_error(kind, entity)
         if errors:
             self._report(kind, raw, own, errors, at)
         if parent is not None:
-            entity[parent[0]] = {"id": parent[1]["id"]} if "id" in parent[1] else None
-        entity = self._complete(kind, entity)
+            entity[parent[0]] = {"id": parent[1]["id"]}
+        entity = self._complete(kind, entity, own, parent)
         self.found.append((kind, entity, raw, at))
         for key, (child, foreign) in nested.items():
             value = raw.get(key)
@@ -132,60 +138,13 @@ class _Parser:
     def _fields_without_parent(kind: str, parent: tuple[str, Entity] | None) -> list[dict[str, Any]]:
         return [f for f in FIELDS[kind] if parent is None or parent[0] not in f]
 
-    @staticmethod
-    def _url(own: dict[str, Any], problems: dict[str, Any]) -> None:
-        url = own.pop("url", None)
-        if url is None:
-            return
-        parts = urllib.parse.urlsplit(url) if isinstance(url, str) else None
-        if parts is None or not parts.hostname:
-            problems["url"] = "missing host in url"
-            return
-        own["protocol"] = parts.scheme
-        own["host"] = parts.hostname
-        own["port"] = parts.port or (443 if parts.scheme == "https" else 80)
-        if parts.path:
-            own["path"] = parts.path
-
-    def _plugin(self, entity: Entity, errors: dict[str, Any], parent: tuple[str, Entity] | None) -> None:
-        name = entity.get("name")
-        if not isinstance(name, str) or "name" in errors:
-            return
-        schema = self.schemas.get(name)
-        if schema is None:
-            errors["name"] = f"plugin '{name}' not enabled; add it to the 'plugins' configuration property"
-            return
-        for key, field in fields.each(schema):
-            if key == "config":
-                value = entity.get("config")
-                config, error = fields.one({**field, "required": True}, {} if value is None else value)
-                entity["config"] = config
-                if error is not None:
-                    errors["config"] = error
-            elif key in ("route", "service", "consumer"):
-                scoped = entity.get(key) is not None or (parent is not None and parent[0] == key)
-                if scoped and field.get("eq") is fields.NULL_ONLY:
-                    errors[key] = "value must be null"
-            elif key == "protocols":
-                _, error = fields.one(field, entity.get(key))
-                if error is not None:
-                    errors[key] = error
-
-    def _complete(self, kind: str, entity: Entity) -> Entity:
+    def _complete(self, kind: str, entity: Entity, own: Any, parent: tuple[str, Entity] | None) -> Entity:
         entity["created_at"] = entity.get("created_at") or self.now
-        entity["updated_at"] = entity.get("updated_at") or self.now
-        if kind == "targets" and isinstance(entity.get("target"), str):
-            target = entity["target"]
-            entity["target"] = (
-                target if target.rpartition(":")[2].isdigit() and ":" in target else target + ":8000"
-            )
-        if not entity.get("id") and not (kind in ("plugins", "targets") and self._has_text_reference(entity)):
-            entity["id"] = generated_id(kind, entity)
+        if "updated_at" in entity:
+            entity["updated_at"] = entity["updated_at"] or self.now
+        if not entity.get("id"):
+            entity["id"] = generated_id(kind, own, (parent[0], parent[1]["id"]) if parent else None)
         return entity
-
-    @staticmethod
-    def _has_text_reference(entity: Entity) -> bool:
-        return any(isinstance(entity.get(key), str) for key in ("route", "service", "consumer", "upstream"))
 
     def _settle(self) -> dict[str, dict[str, Entity]]:
         out: dict[str, dict[str, Entity]] = {kind: {} for kind in FIELDS}
@@ -200,9 +159,8 @@ class _Parser:
             for key, field in fields.each(FIELDS[kind]):
                 if field.get("type") == "foreign" and entity.get(key) is not None:
                     self._reference(kind, entity, key, field["reference"], names, ids)
-            if not entity.get("id"):
-                entity["id"] = generated_id(kind, entity)
-            self._unique(kind, entity, raw, at, out, names)
+            entity_values.settle(kind, entity)
+            self._unique(kind, entity, raw, at, out)
             out[kind][entity["id"]] = entity
         return out
 
@@ -213,31 +171,36 @@ class _Parser:
             return
         wanted = value["id"] if isinstance(value, dict) else value
         found = wanted if (to, wanted) in ids else names.get((to, wanted)) if isinstance(value, str) else None
-        if to == "certificates" or found:
-            entity[key] = {"id": found or wanted}
+        if found:
+            entity[key] = {"id": found}
             return
         shown = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
         name = entity.get("name") or entity.get("id") or "?"
         message = f"invalid reference '{key}: {shown}' (no such entry in '{to}')"
+        if kind == "plugins":
+            raise KongError
         # Kong leaves these out of the flattened form: neither in `flattened_errors` nor in `fields`
         self.errors.setdefault(kind, {})
         if isinstance(self.errors[kind], dict):
             self.errors[kind].setdefault(name, []).append(message)
 
-    def _unique(self, kind: str, entity: Entity, raw: Any, at: list[Any], out: Any, names: Any) -> None:
+    def _unique(self, kind: str, entity: Entity, raw: Any, at: list[Any], out: Any) -> None:
         by = UNIQUE.get(kind)
-        message = None
         violation = f"uniqueness violation: '{kind}' entity"
-        if entity["id"] in out[kind]:
-            message = f"{violation} with primary key set to '{entity['id']}' already declared"
-        taken = [e for e in out[kind].values() if by and entity.get(by) and e.get(by) == entity[by]]
-        if taken:
+        if by and entity.get(by) and any(e.get(by) == entity[by] for e in out[kind].values()):
             message = f"{violation} with {by} set to '{entity[by]}' already declared"
-        if message is None:
+            # Kong forgets where a nested one stood: it names the position in its own list only
+            self._fail([kind, at[-1]], message)
+            if len(at) > 2:
+                self.rest.setdefault(kind, self.errors[kind])
+                return
+        elif entity["id"] in out[kind]:
+            message = f"{violation} with primary key set to '{entity['id']}' already declared"
+            self._fail(at, message)
+        else:
             return
-        self._fail(at, message)
-        if len(at) == 2:
-            self._flatten(kind, {**raw, "id": entity["id"]}, [{"type": "entity", "message": message}])
+        of = {field: entity[field] for field in foreign_fields(kind) if len(at) > 2 and entity.get(field)}
+        self._flatten(kind, {**raw, **of, "id": entity["id"]}, [{"type": "entity", "message": message}])
 
     def _report(self, kind: str, raw: Any, own: Any, errors: dict[str, Any], at: list[Any]) -> None:
         self._fail(at, errors)
@@ -251,7 +214,11 @@ class _Parser:
         self._flatten(kind, shown, found)
 
     def _flatten(self, kind: str, raw: dict[str, Any], errors: list[dict[str, Any]]) -> None:
-        entry: dict[str, Any] = {"entity_type": SINGULAR[kind], "entity": raw, "errors": errors}
+        entry: dict[str, Any] = {
+            "entity_type": SINGULAR[kind],
+            "entity": _empty_tables(raw),
+            "errors": errors,
+        }
         for key, name in (("name", "entity_name"), ("id", "entity_id"), ("tags", "entity_tags")):
             if raw.get(key):
                 entry[name] = raw[key]
@@ -284,3 +251,12 @@ class _Parser:
                 if not isinstance(node.get(step), list):
                     node[step] = []
                 node = node[step]
+
+
+def _empty_tables(value: Any) -> Any:
+    """As Lua prints it: an empty list is an empty table."""
+    if isinstance(value, dict):
+        return {k: _empty_tables(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_empty_tables(v) for v in value] or {}
+    return value

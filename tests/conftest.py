@@ -1,4 +1,4 @@
-"""A real Redis for the tests that need one."""
+"""What all tests share: a real Redis for those that need one, and the options that name a running Kong."""
 
 from __future__ import annotations
 
@@ -10,6 +10,18 @@ from pathlib import Path
 import pytest
 
 from tests.redis_server import RedisServer, redis_executable
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("kgate: a running Kong in the sandbox's place")
+    group.addoption("--kong-admin", help="Admin API of a running Kong")
+    group.addoption("--kong-proxy", help="its proxy")
+    group.addoption("--run-dir", type=Path, help="the run dir that its settings name")
+    group.addoption("--sandbox-workers", type=int, default=1, help="Lua states of each node of the sandbox")
+    group.addoption(
+        "--sandbox-nodes", type=int, default=1, help="nodes of the sandbox; the tests talk to one"
+    )
+    group.addoption("--kong-mode", choices=["dbless", "db"], default="dbless")
 
 
 @pytest.fixture(scope="session")

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from cli import exit_codes
-
-if TYPE_CHECKING:
-    from sandbox.app import Sandbox
+from cli.errors import FailedError, UsageError
+from cli.options import FILES_KEY
 
 NOTICE = "kgate sandbox: a preview and test tool, not Kong; never use it for production traffic"
 
@@ -35,20 +31,42 @@ NOTICE = "kgate sandbox: a preview and test tool, not Kong; never use it for pro
 @click.option(
     "-f",
     "--file",
-    "config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Declarative configuration to start with, in Kong's format (what `kgate render` writes).",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Configuration to start with: kgate's files, or Kong's own format (what `kgate render` writes). "
+    "Once for all nodes, or once for each.",
 )
+@click.option("--cluster", help="The cluster to render, when kgate's files have several.")
+@click.option(
+    "--workers", type=click.IntRange(1, 16), default=1, show_default=True, help="Lua states a node."
+)
+@click.option(
+    "--nodes",
+    type=click.IntRange(1, 8),
+    default=1,
+    show_default=True,
+    help="Each has its own configuration and ports: the second one's are 100 higher, and so on.",
+)
+@click.option("--watch", is_flag=True, help="Take the files again when they change; show each request.")
+@click.option("--log", "show", is_flag=True, help="Show each request, without --watch too.")
 @click.option("--trusted-ips", default="", help="Addresses and CIDR blocks whose X-Forwarded-* are believed.")
 @click.option("--real-ip-header", default="X-Real-IP", show_default=True)
 @click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
 @click.option("-v", "--verbose", is_flag=True, help="Log each configuration and upstream failure too.")
+@click.pass_context
 def command(
+    ctx: click.Context,
     run_dir: Path,
     lane: str,
     proxy_listen: str,
     admin_listen: str,
-    config: Path | None,
+    files: tuple[Path, ...],
+    cluster: str | None,
+    workers: int,
+    nodes: int,
+    watch: bool,
+    show: bool,
     trusted_ips: str,
     real_ip_header: str,
     output: str,
@@ -56,23 +74,29 @@ def command(
 ) -> None:
     """Run a stand-in Kong on loopback: proxy, Admin API, and the adapter's Lua in LuaJIT.
 
-    KONG_* variables of the environment that the options do not set are read as stock Kong reads them.
+    KONG_* variables of the environment that the options do not set are read as stock Kong reads them. With
+    --watch a changed file is taken at once; a file with an error is told and the old configuration stays.
 
     \b
     Examples:
       kgate plugin-info --run-dir /tmp/kgate && kgate sandbox --run-dir /tmp/kgate
-      kgate sandbox --run-dir /tmp/kgate --lane express -f kong.json
+      kgate sandbox --run-dir /tmp/kgate --lane express -f gateway.yaml --watch
+      kgate sandbox --run-dir /tmp/kgate --workers 2 --nodes 2 -f a.json -f b.json
       kgate sandbox --run-dir /tmp/kgate --proxy-listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --output json
+
+    Exit codes: 0 stopped by a signal, 1 it could not start (a port is taken, say), 2 wrong usage.
     """
     try:
-        from sandbox.app import Sandbox
-        from sandbox.lua_runtime import PluginLoadError
-        from sandbox.validate import InvalidConfig
+        from cli.sandbox_run import Run, run
     except ModuleNotFoundError as e:
-        click.echo(f"error: {e.name} is missing: pip install 'kgate[sandbox]'", err=True)
-        raise SystemExit(exit_codes.FAILED) from e
-    from kong_plugins.kong_env import kong_env
+        raise FailedError(f"{e.name} is missing: pip install 'kgate[sandbox]'") from e
+    from kong_plugins.kong_env import express_socket, kong_env
 
+    files = (*ctx.find_root().ensure_object(dict).get(FILES_KEY, ()), *files)
+    if len(files) not in (0, 1, nodes):
+        raise UsageError(f"-f: once for all nodes or once for each of {nodes}, not {len(files)} times")
+    if watch and not files:
+        raise UsageError("--watch: there is nothing to watch; name the configuration with -f")
     env = {
         **{name: value for name, value in os.environ.items() if name.startswith("KONG_")},
         **kong_env(run_dir, lane),  # type: ignore[arg-type] # a click.Choice
@@ -81,33 +105,14 @@ def command(
         "KONG_TRUSTED_IPS": trusted_ips,
         "KONG_REAL_IP_HEADER": real_ip_header,
     }
-    if config:
-        env["KONG_DECLARATIVE_CONFIG"] = str(config)
+    if workers > 1 or "KONG_NGINX_WORKER_PROCESSES" not in env:
+        env["KONG_NGINX_WORKER_PROCESSES"] = str(workers)
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
-    try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_run(Sandbox(env), output))
-    except InvalidConfig as e:
-        _fail(f"{config}: {e}")
-    except PluginLoadError as e:
-        _fail(str(e))
-    except OSError as e:
-        _fail(_os_error(e, proxy_listen, admin_listen))
-    except ValueError as e:
-        _fail(f"{config}: {e}" if config and "KONG_" not in str(e) else str(e))
-
-
-def _fail(message: str) -> None:
-    click.echo(f"error: {message}", err=True)
-    raise SystemExit(exit_codes.FAILED)
-
-
-def _os_error(e: OSError, proxy: str, admin: str) -> str:
-    if e.filename:
-        return f"{e.filename}: {e.strerror}"
-    return f"cannot listen on {proxy} (--proxy-listen) or {admin} (--admin-listen): {e.strerror or e}"
+    settings = Run(env, nodes, files, cluster, express_socket(run_dir), watch, watch or show, output, NOTICE)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        raise SystemExit(runner.run(run(settings)) or exit_codes.OK)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -117,19 +122,3 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory
-
-
-async def _run(sandbox: Sandbox, output: str) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stop.set)
-    await sandbox.start()
-    if output == "json":
-        line = {"proxy": sandbox.proxy_url, "admin": sandbox.admin_url, "pid": os.getpid(), "notice": NOTICE}
-        click.echo(json.dumps(line))
-    else:
-        click.echo(NOTICE)
-        click.echo(f"proxy {sandbox.proxy_url}  admin {sandbox.admin_url}  pid {os.getpid()}")
-    await stop.wait()
-    await sandbox.stop()

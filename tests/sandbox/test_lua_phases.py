@@ -52,7 +52,7 @@ def run(kong: Any, make_service: Any) -> Any:
         ("return ngx.escape_uri('a b')", "a%20b"),
         ("return ngx.re.match('ab12', '(?<n>[0-9]+)').n", "12"),
         ("return (ngx.re.gsub('a.b.c', '[.]', '-'))", "a-b-c"),
-        ("return ngx.shared.kong:incr('n', 2, 1)", 3),
+        ("return (ngx.shared.kong:incr('n', 2, 1))", 3),
         ("return require('cjson').encode({})", "{}"),
         ("return require('cjson.safe').encode(require('cjson').decode('[]'))", "[]"),
         ("return require('cjson').decode('[null]')[1] == ngx.null", True),
@@ -113,7 +113,10 @@ def test_runtime_error_is_500(kong: Any, make_service: Any, phase: str) -> None:
         plugins=[{"name": "probe", "config": {phase: "error('x')", "header_filter": hf}}],
     )
     answer = kong.get("/r")
-    assert (answer.status, answer.json["message"]) == (500, "An unexpected error occurred")
+    text = b"An unexpected error occurred"
+    # in rewrite it is nginx that answers, in access Kong
+    expected = text + b"\nrequest_id: " if phase == "rewrite" else b'{\n  "message":"' + text
+    assert (answer.status, answer.body.startswith(expected)) == (500, True)
     assert answer.header("x-source") == "error"
     assert up.seen == []
 
@@ -219,6 +222,33 @@ def test_the_most_specific_instance_runs_and_rewrite_is_global(kong: Any, make_s
     assert kong.get("/none").header("x-h") == "global"
 
 
+def test_an_instance_that_the_schema_rules_out_is_never_chosen(
+    box: Any, make_service: Any, tmp_path: Any
+) -> None:
+    """Kong takes it nested in a declarative file, and then passes it over."""
+    folder = tmp_path / "kong" / "plugins" / "only"
+    folder.mkdir(parents=True)
+    (folder / "handler.lua").write_text(
+        """
+local H = { PRIORITY = 10, VERSION = "1" }
+function H:access(conf) kong.response.exit(200, conf.text) end
+return H
+"""
+    )
+    (folder / "schema.lua").write_text(
+        """
+local typedefs = require "kong.db.schema.typedefs"
+return { name = "only", fields = { { route = typedefs.no_route }, { service = typedefs.no_service }, {
+  config = { type = "record", fields = { { text = { type = "string" } } } } } } }
+"""
+    )
+    box.start(KONG_PLUGINS="bundled,only", KONG_LUA_PACKAGE_PATH=f"{tmp_path}/?.lua;;")
+    config = make_service(1)
+    config["routes"][0]["plugins"] = [{"name": "only", "config": {"text": "route"}}]
+    box.load(services=[config], plugins=[{"name": "only", "config": {"text": "global"}}])
+    assert box.get("/r").body == b"global"
+
+
 def test_conf_tables_carry_kongs_keys(run: Any) -> None:
     code = f"local c = {MINE} return c.__seq__, c.__key__, c.route_id, c.note"
     first, second = run(code), run(code)
@@ -292,6 +322,101 @@ kong.service.request.set_header('X-M', ngx.ctx.mine)
             data += part
         s.close()
         assert f'["X-M", "{n}"]'.encode() in data
+
+
+ONLY = "function cannot be called in {} phase (only in: {})"
+CHANGE = "rewrite, access, balancer, response, header_filter, error, admin_api"
+OUTPUT = "response, header_filter, body_filter, log, error, admin_api"
+BODY = "rewrite, access, response, error, admin_api"
+
+
+@pytest.mark.parametrize(
+    ("phase", "call", "message"),
+    [
+        ("log", "kong.response.exit(200)", ONLY.format("log", CHANGE)),
+        ("log", "kong.response.set_header('a', 'b')", ONLY.format("log", CHANGE)),
+        ("access", "kong.response.get_status()", ONLY.format("access", OUTPUT)),
+        ("header_filter", "kong.service.set_upstream('u')", ONLY.format("header_filter", "access")),
+        ("header_filter", "kong.service.request.set_header('a', 'b')",
+         ONLY.format("header_filter", "rewrite, access, balancer")),
+        ("header_filter", "kong.log.serialize()", ONLY.format("header_filter", "log")),
+        ("header_filter", "kong.request.get_raw_body()", ONLY.format("header_filter", BODY)),
+        ("header_filter", "ngx.sleep(0)", "API disabled in the context of header_filter_by_lua*"),
+        ("header_filter", "ngx.say('')", "API disabled in the context of header_filter_by_lua*"),
+        ("log", "ngx.exit(200)", "API disabled in the context of log_by_lua*"),
+        ("log", "ngx.req.read_body()", "API disabled in the context of log_by_lua*"),
+        ("timer", "ngx.var.uri", "API disabled in the current context"),
+        ("timer", "kong.log.serialize()", "no phase in ngx.ctx.KONG_PHASE, (need one of log)"),
+        ("timer", "kong.client.get_ip()", "no phase in ngx.ctx.KONG_PHASE"),
+        ("access", "kong.response.set_header('a')", 'invalid header value for "a": got nil, expected array of '
+         "string, string, number or boolean"),
+        ("access", "kong.response.exit(700)", "code must be a number between 100 and 599"),
+        ("access", "kong.service.set_retries(1.5)", "retries must be an integer"),
+        ("access", "kong.service.request.set_path('x')", "path must start with /"),
+        ("access", "kong.client.authenticate()", "either credential or consumer must be provided"),
+    ],
+)  # fmt: skip
+def test_what_may_be_called_where(kong: Any, make_service: Any, phase: str, call: str, message: str) -> None:
+    """Measured on Kong 3.9.3."""
+    _, port = kong.upstream()
+    keep = f"local _, e = pcall(function() local x = {call} end) ngx.shared.kong:set('e', tostring(e))"
+    code = {"access": f"ngx.timer.at(0, function() {keep} end)"} if phase == "timer" else {phase: keep}
+    kong.load(services=[make_service(port, code)])
+    kong.get("/r")
+    kong.load(
+        services=[
+            make_service(port, {"access": "ngx.sleep(0) kong.response.exit(200, ngx.shared.kong:get('e'))"})
+        ]
+    )
+    assert kong.get("/r").body.decode().endswith(message)
+
+
+def test_bodies_and_captures_for_plugins(kong: Any, http: Any) -> None:
+    _, port = kong.upstream()
+    code = """
+local body, err = kong.request.get_raw_body()
+local json = kong.request.get_body()
+local captures = kong.request.get_uri_captures()
+local seen = (body or err) .. "|" .. (json and json.a or "-") .. "|" .. captures.named.id
+kong.service.request.set_header("X-Seen", seen)
+"""
+    route = {
+        "name": "r",
+        "paths": [r"~/r/(?<id>\d+)"],
+        "plugins": [{"name": "probe", "config": {"access": code}}],
+    }
+    kong.load(services=[{"name": "s", "url": f"http://127.0.0.1:{port}", "routes": [route]}])
+    kind = {"Content-Type": "application/json"}
+    answer = http(kong.proxy, "POST", "/r/42", kind, b'{"a": 1}')
+    assert dict(answer.json["headers"])["X-Seen"] == '{"a": 1}|1|42'
+    assert answer.json["body"] == '{"a": 1}'
+    big = http(kong.proxy, "POST", "/r/42", kind, b" " * 9000)
+    assert "request body did not fit into client body buffer" in dict(big.json["headers"])["X-Seen"]
+
+
+def test_body_filter(kong: Any, make_service: Any, tmp_path: Any, box: Any) -> None:
+    folder = tmp_path / "kong" / "plugins" / "shout"
+    folder.mkdir(parents=True)
+    (folder / "handler.lua").write_text(
+        """
+local H = { PRIORITY = 10, VERSION = "1" }
+function H:header_filter() kong.response.clear_header("Content-Length") end
+function H:body_filter()
+  local body = kong.response.get_raw_body()
+  if body then kong.response.set_raw_body(body:upper()) end
+end
+return H
+"""
+    )
+    (folder / "schema.lua").write_text(
+        'return { name = "shout", fields = { { config = { type = "record", fields = {} } } } }'
+    )
+    kong.call(kong.sandbox.stop())
+    box.start(KONG_PLUGINS="bundled,shout", KONG_LUA_PACKAGE_PATH=f"{tmp_path}/?.lua;;")
+    up, port = box.upstream()
+    up.script = lambda head, writer: b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
+    box.load(services=[make_service(port)], plugins=[{"name": "shout"}])
+    assert box.get("/r").body == b"ABC"
 
 
 def test_plugins_that_do_not_load(box: Any, tmp_path: Any) -> None:

@@ -257,5 +257,5 @@ def test_schema_of_the_query_command_is_checked(box: Any, ext: PluginServer) -> 
     bad = {**box.config, "plugins": [{"name": "ext", "config": {"word": 1}}]}
     errors = box.post({"services": [bad]}, "?flatten_errors=1").json["flattened_errors"]
     assert errors[0]["errors"] == [{"type": "field", "field": "config.word", "message": "expected a string"}]
-    scoped = {"consumers": [{"username": "b", "plugins": [{"name": "ext"}]}]}
+    scoped = {"consumers": [{"username": "b"}], "plugins": [{"name": "ext", "consumer": "b"}]}
     assert box.post(scoped, "?flatten_errors=1").status == 400

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from typing import Any
@@ -232,7 +233,10 @@ def test_a_connection_closed_while_idle_is_no_failure(kong: Any, make_service: A
     assert kong.get("/r", method="POST").status == 200
 
 
-def test_a_reused_connection_that_closes_at_once_is_replaced(kong: Any, make_service: Any) -> None:
+@pytest.mark.parametrize(("method", "second", "seen"), [("GET", 200, 3), ("POST", 502, 2)])
+def test_a_reused_connection_that_closes_is_replaced_unless_the_request_may_have_run(
+    kong: Any, make_service: Any, method: str, second: int, seen: int
+) -> None:
     up, port = kong.upstream()
     used: set[Any] = set()
 
@@ -245,8 +249,8 @@ def test_a_reused_connection_that_closes_at_once_is_replaced(kong: Any, make_ser
 
     up.script = script
     kong.load(services=[make_service(port, retries=0)])
-    assert [kong.get("/r", method="POST").status for _ in range(2)] == [200, 200]
-    assert (up.connections, len(up.seen)) == (2, 3)
+    assert [kong.get("/r", method=method).status for _ in range(2)] == [200, second]
+    assert len(up.seen) == seen
 
 
 def test_weights_preserve_host_and_host_header(kong: Any) -> None:
@@ -300,3 +304,100 @@ def test_throughput(kong: Any, make_service: Any) -> None:
             size += part.count(b"HTTP/1.1 200")
     assert size == n
     assert n / (time.monotonic() - started) > 100
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "headers"),
+    [
+        (b"HTTP/1.1 299 Odd\r\nContent-Length: 0\r\n\r\n", b"299 Odd", {"date": None}),
+        (b"HTTP/1.1 200 OK\r\nDate: d\r\nServer: mine\r\nVia: 1.0 x\r\nContent-Length: 0\r\n\r\n", b"200 OK",
+         {"date": "d", "server": "mine", "via": "1.0 x, 1.1 kong/3.9.3"}),
+        (b"HTTP/1.1 200 OK\r\nConnection: X-A\r\nX-A: 1\r\nX-B: 2\r\nX-Pad: 1\r\nContent-Length: 0\r\n\r\n",
+         b"200 OK", {"x-a": None, "x-b": "2", "x-pad": None}),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", b"502 Bad Gateway", {"via": "1.1 kong/3.9.3"}),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", b"502 Bad Gateway", {"connection": "close"}),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b"204 No Content", {"content-length": None}),
+    ],
+)  # fmt: skip
+def test_what_becomes_of_an_answer(
+    kong: Any, make_service: Any, raw_send: Any, answer: bytes, status: bytes, headers: dict[str, str | None]
+) -> None:
+    """Measured on Kong 3.9.3."""
+    up, port = kong.upstream()
+    up.script = lambda head, writer: answer
+    kong.load(services=[make_service(port)])
+    out = raw_send(kong.proxy, b"GET /r HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+    assert out.startswith(b"HTTP/1.1 " + status + b"\r\n")
+    assert len(up.seen) == 1  # an answer that is none is not asked for again
+    got = kong.get("/r")
+    assert {name: got.header(name) for name in headers} == headers
+
+
+def test_raw_bytes_and_absolute_targets(kong: Any, make_service: Any, raw_send: Any) -> None:
+    up, port = kong.upstream()
+    kong.load(services=[make_service(port)])
+    for target in (b"/r/caf\xc3\xa9?\xff", b"http://other.example/r/x#f?q#g"):
+        raw_send(kong.proxy, b"GET " + target + b" HTTP/1.1\r\nHost: h.\r\nConnection: close\r\n\r\n")
+    assert up.seen[0].startswith(b"GET /base/caf%C3%A9?\xff HTTP/1.1\r\n")
+    assert up.seen[1].startswith(b"GET /base/x#f?q HTTP/1.1\r\n")
+    assert b"X-Forwarded-Host: h\r\n" in up.seen[0]
+    assert b"X-Forwarded-Host: other.example\r\n" in up.seen[1]
+
+
+def test_old_clients(kong: Any, make_service: Any, raw_send: Any) -> None:
+    up, port = kong.upstream()
+    up.script = lambda head, writer: (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+    )
+    kong.load(services=[make_service(port)])
+    out = raw_send(kong.proxy, b"GET /r HTTP/1.0\r\n\r\n")
+    assert out.endswith(b"\r\n\r\nok")
+    assert b"\r\nConnection: close\r\n" in out
+    assert raw_send(kong.proxy, b"GET /r\r\n") == b"ok"
+    assert b"Via: 1 kong/3.9.3" in up.seen[0]
+    assert b"Via: 0.9 kong/3.9.3" in up.seen[1]
+    out = raw_send(kong.proxy, b"GET /r HTTP/2.0\r\nHost: h\r\n\r\n")
+    assert out.startswith(b"HTTP/1.1 505 HTTP Version Not Supported\r\n")
+    assert b"<center><h1>505 HTTP Version Not Supported</h1></center>" in out
+
+
+def test_consistent_hashing_keeps_keys_and_sets_its_cookie(kong: Any) -> None:
+    ups = [kong.upstream() for _ in range(3)]
+    targets = [{"target": f"127.0.0.1:{port}"} for _, port in ups]
+    hashing = {"algorithm": "consistent-hashing", "targets": targets}
+    kong.load(
+        services=[
+            {"name": name, "host": f"{name}.up", "routes": [{"name": name, "paths": [f"/{name}"]}]}
+            for name in ("user", "cookie", "dash")
+        ],
+        upstreams=[
+            {"name": "user.up", "hash_on": "header", "hash_on_header": "user", **hashing},
+            {"name": "cookie.up", "hash_on": "cookie", "hash_on_cookie": "ck", **hashing},
+            {"name": "dash.up", "hash_on": "header", "hash_on_header": "X-U", **hashing},
+        ],
+    )
+
+    def used(path: str, headers: list[dict[str, str]]) -> list[int]:
+        before = [len(up.seen) for up, _ in ups]
+        for each in headers:
+            assert kong.get(path, each).status == 200
+        return [len(up.seen) - n for (up, _), n in zip(ups, before, strict=True)]
+
+    assert sorted(used("/user", [{"user": "bob"}] * 4)) == [0, 0, 4]
+    assert min(used("/user", [{"user": f"u{i}"} for i in range(40)])) > 0
+    # Kong finds nothing under a name with a dash: all go to one target
+    assert sorted(used("/dash", [{"X-U": f"u{i}"} for i in range(10)])) == [0, 0, 10]
+    answer = kong.get("/cookie")
+    assert re.fullmatch(r"ck=[0-9a-f-]{36}; Path=/; Same-Site=Lax; HttpOnly", answer.header("set-cookie"))
+    again = kong.get("/cookie", {"Cookie": answer.header("set-cookie").partition(";")[0]})
+    assert again.header("set-cookie") is None
+
+
+def test_services_that_are_not_part_of_the_sandbox_say_so(kong: Any) -> None:
+    service = {"name": "g", "protocol": "grpc", "host": "127.0.0.1", "port": 1}
+    route = {"name": "g", "paths": ["/g"], "protocols": ["http"]}
+    answer = kong.post({"services": [{**service, "routes": [route]}]})
+    if answer.status == 201:
+        refused = kong.get("/g")
+        assert refused.status == 501
+        assert "protocol 'grpc' are not part of it" in refused.json["message"]

@@ -14,6 +14,7 @@ package.preload["cjson.safe"] = function() return json.safe end
 package.preload["kong.tools.cjson"] = function() return json.safe end
 package.preload["resty.lrucache"] = function() return require "shim.lrucache" end
 package.preload["kong.db.schema.typedefs"] = function() return require "shim.typedefs" end
+package.preload["ngx.semaphore"] = function() return require("shim.thread").semaphore end
 package.preload["kong.meta"] = function() return { version = "3.9.3" } end
 package.preload["table.isempty"] = function() return function(t) return next(t) == nil end end
 package.preload["table.nkeys"] = function()

@@ -45,7 +45,7 @@ kong.ctx = setmetatable({}, {
     local cur = state.cur
     if not cur then return nil end
     if name == "shared" then return cur.shared end
-    if name == "plugin" then
+    if name == "plugin" and cur.phase ~= "timer" then
       local key = cur.conf or cur
       local t = cur.plugin_ctx[key]
       if not t then
@@ -57,4 +57,4 @@ kong.ctx = setmetatable({}, {
   end,
 })
 
-return kong
+return require("shim.phases").guard(kong)

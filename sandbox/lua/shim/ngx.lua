@@ -2,6 +2,7 @@
 local state = require "shim.state"
 local shdict = require "shim.shdict"
 local socket = require "shim.socket"
+local thread = require "shim.thread"
 local py = state.py
 
 local ngx = {
@@ -20,11 +21,7 @@ for name, status in pairs {
   SERVICE_UNAVAILABLE = 503, GATEWAY_TIMEOUT = 504, VERSION_NOT_SUPPORTED = 505, INSUFFICIENT_STORAGE = 507,
 } do ngx["HTTP_" .. name] = status end
 
-local function exchange(level)
-  local cur = state.cur
-  if not (cur and cur.x) then error("no request found", (level or 1) + 2) end
-  return cur.x
-end
+local function exchange() return state.request(4) end
 
 function ngx.now() return py.now() end
 function ngx.time() return math.floor(py.now()) end
@@ -59,23 +56,31 @@ _G.print = function(...) py.log(ngx.NOTICE, text(...)) end
 function ngx.get_phase() return state.cur and state.cur.phase or "init_worker" end
 function ngx.sleep(seconds) state.wait("sleep", seconds) end
 
-function ngx.print(...) py.resp_print(exchange(), text(...)) return 1 end
-function ngx.say(...) py.resp_print(exchange(), text(...) .. "\n") return 1 end
-function ngx.flush() return 1 end
-function ngx.eof() return 1 end
+function ngx.print(...)
+  state.check_before_answer()
+  py.resp_print(exchange(), text(...))
+  return 1
+end
+function ngx.say(...)
+  state.check_before_answer()
+  py.resp_print(exchange(), text(...) .. "\n")
+  return 1
+end
+function ngx.flush() state.check_before_answer() return 1 end
+function ngx.eof() state.check_before_answer() return 1 end
 function ngx.exit(status)
-  local phase = state.cur and state.cur.phase
-  if phase == "header_filter" then
-    return
-  end
-  state.check_may_wait()
-  if status and status >= 200 then py.resp_set_status(exchange(), status) end
+  state.check_exit()
+  local cur = state.cur
+  if cur.phase == "header_filter" then return end
+  if cur.x and status and status >= 200 then py.resp_set_status(cur.x, status) end
   coroutine.yield(state.EXIT)
 end
 function ngx.redirect(uri, status)
+  state.check_before_answer()
   py.resp_set_header(exchange(), "Location", uri)
   ngx.exit(status or 302)
 end
+function ngx.exec() error("ngx.exec is not part of the sandbox", 2) end
 function ngx.on_abort() return nil, "lua_check_client_abort is off" end
 
 ngx.var = setmetatable({}, {
@@ -103,8 +108,12 @@ ngx.req = {
   clear_header = function(name) py.req_set_header(exchange(), name, nil) end,
   get_uri_args = function() return py.req_query(exchange()) end,
   http_version = function() return py.req_http_version(exchange()) end,
-  read_body = function() end,
-  get_body_data = function() return nil end,
+  read_body = function()
+    state.check_before_answer()
+    state.wait("read_body", exchange())
+  end,
+  get_body_data = function() return py.body_data(exchange()) end,
+  get_body_file = function() return nil end,
   is_internal = function() return false end,
 }
 ngx.resp = {
@@ -136,26 +145,33 @@ ngx.socket = { tcp = socket.tcp, connect = socket.connect_new, stream = socket.t
 ngx.shared = setmetatable({}, {
   __index = function(t, name)
     if name:sub(1, 4) ~= "kong" and name ~= "prometheus_metrics" then return nil end
-    local dict = shdict.new()
+    local dict = shdict.new(name)
     rawset(t, name, dict)
     return dict
   end,
 })
 ngx.worker = {
-  id = function() return 0 end,
+  id = function() return (py.worker()) end,
   pid = function() return py.pid() end,
-  count = function() return 1 end,
+  pids = function()
+    local id, count = py.worker()
+    local list = {}
+    for i = 1, count do list[i] = py.pid() - id + i - 1 end
+    return list
+  end,
+  count = function() return (select(2, py.worker())) end,
   exiting = function() return py.exiting() end,
 }
 ngx.config = {
   subsystem = "http", debug = false, ngx_lua_version = 10027, nginx_version = 1027001,
   prefix = function() return py.prefix() end, nginx_configure = function() return "" end,
 }
-ngx.thread = { spawn = function() error("ngx.thread is not part of the sandbox") end }
+ngx.thread = { spawn = thread.spawn, wait = thread.wait, kill = thread.kill }
 
 return setmetatable(ngx, {
   __index = function(_, name)
     if name == "ctx" then return state.cur and state.cur.ctx or error("no request ctx found", 2) end
+    if name == "arg" then return state.cur and state.cur.arg end
     if name == "status" then return py.resp_status(exchange()) end
     if name == "headers_sent" then return py.resp_sent(exchange()) end
     if name == "is_subrequest" then return false end

@@ -50,17 +50,19 @@ local function apply(root, item)
   end
 end
 
-function log.serialize()
-  local cur = state.cur
+-- The record of one context; the sandbox's own request log reads it too.
+function log.record(cur)
   local ctx = cur.ctx
   local root = py.serialize(cur.x)
   root.route = ctx.route
   root.service = ctx.service
   root.consumer = ctx.authenticated_consumer
-  local source = kong.response.get_source()
-  root.source = source == "service" and "upstream" or "kong"
+  local proxied = ctx.KONG_PROXIED and not ctx.KONG_EXITED and not ctx.KONG_UNEXPECTED
+  root.source = proxied and "upstream" or "kong"
   for _, item in ipairs(ctx.serialize_values or {}) do apply(root, item) end
   return root
 end
+
+function log.serialize() return log.record(state.cur) end
 
 return setmetatable(log, { __call = function(_, ...) log.notice(...) end })

@@ -1,22 +1,13 @@
 -- kong.response, with Kong's rule for exits: in access the answer waits until the plugins had their turn,
 -- in header_filter it replaces what the upstream sent, elsewhere it raises.
 local state = require "shim.state"
+local checks = require "shim.checks"
 local py = state.py
 
 local M = {}
 local response = {}
 
-local function x(phases)
-  local cur = state.cur
-  if not (cur and cur.x) then error("no request found", 3) end
-  if phases and not phases[cur.phase] then
-    error("function cannot be called in " .. cur.phase .. " phase", 3)
-  end
-  return cur.x
-end
-
-local EXIT = { rewrite = true, access = true, header_filter = true }
-local CHANGE = EXIT
+local function x() return state.request(4) end
 
 function response.get_status() return py.resp_status(x()) end
 function response.get_header(name)
@@ -31,21 +22,65 @@ function response.get_source()
   if ctx.KONG_PROXIED then return "service" end
   return "error"
 end
-function response.set_status(status) py.resp_set_status(x(CHANGE), status) end
+local function unsent()
+  if py.resp_sent(x()) then error("headers have already been sent", 3) end
+end
+
+local function manual_coding(name)
+  local lower = name:lower():gsub("_", "-")
+  if lower ~= "transfer-encoding" then return false end
+  kong.log.warn("manually setting Transfer-Encoding. Ignored.")
+  return true
+end
+
+function response.set_status(status)
+  unsent()
+  checks.status(status, 100)
+  py.resp_set_status(x(), status)
+end
 function response.set_header(name, value)
-  py.resp_set_header(x(CHANGE), name, type(value) == "table" and value or tostring(value))
+  unsent()
+  value = checks.header(name, value)
+  if not manual_coding(name) then py.resp_set_header(x(), name, value) end
 end
 function response.add_header(name, value)
-  py.resp_add_header(x(CHANGE), name, type(value) == "table" and value or tostring(value))
+  unsent()
+  py.resp_add_header(x(), name, checks.header(name, value))
 end
-function response.clear_header(name) py.resp_set_header(x(CHANGE), name, nil) end
+function response.clear_header(name)
+  unsent()
+  if type(name) ~= "string" then error("header name must be a string", 2) end
+  py.resp_set_header(x(), name, nil)
+end
 function response.set_headers(headers)
-  local ex = x(CHANGE)
+  unsent()
+  headers = checks.headers(headers)
+  local ex = x()
   for name, value in pairs(headers) do
-    py.resp_set_header(ex, name, type(value) == "table" and value or tostring(value))
+    if not manual_coding(name) then py.resp_set_header(ex, name, value) end
   end
 end
 
+-- In body_filter: the body is collected until its end, then it is one string. See Kong's kong.response.
+function response.get_raw_body()
+  local cur = state.cur
+  local arg = cur.arg
+  cur.body_parts = cur.body_parts or {}
+  if type(arg[1]) == "string" then cur.body_parts[#cur.body_parts + 1] = arg[1] end
+  if not arg[2] then
+    arg[1] = nil
+    return nil
+  end
+  arg[1] = table.concat(cur.body_parts)
+  cur.body_parts = nil
+  return arg[1]
+end
+function response.set_raw_body(body)
+  if type(body) ~= "string" then error("body must be a string", 2) end
+  state.cur.arg[1] = body == "" and "\n" or body
+  state.cur.arg[2] = true
+  state.cur.body_parts = nil
+end
 -- Puts an answer on the exchange; does not leave the handler.
 local function send(status, body, headers)
   local ex = state.cur.x
@@ -83,20 +118,22 @@ local function leave(status, body, headers)
 end
 
 function response.exit(status, body, headers)
-  x(EXIT)
-  if type(status) ~= "number" then error("code must be a number", 2) end
-  if status < 100 or status > 599 then error("code must be a number between 100 and 599", 2) end
+  unsent()
+  checks.status(status, 100)
   if body ~= nil and type(body) ~= "string" and type(body) ~= "table" then
     error("body must be a nil, string or table", 2)
   end
   if headers ~= nil and type(headers) ~= "table" then error("headers must be a nil or table", 2) end
-  leave(status, body, headers)
+  leave(status, body, headers and checks.headers(headers))
 end
 
 function response.error(status, message, headers)
-  x(EXIT)
-  if type(status) ~= "number" then error("code must be a number", 2) end
-  if status < 400 or status > 599 then error("code must be a number between 400 and 599", 2) end
+  unsent()
+  checks.status(status, 400)
+  if type(message) == "table" then message = py.json_encode(message) end
+  if message ~= nil and type(message) ~= "string" then error("message must be a nil, a string or a table", 2) end
+  if headers ~= nil and type(headers) ~= "table" then error("headers must be a nil or table", 2) end
+  headers = headers and checks.headers(headers)
   local content_type, body = py.error_body(state.cur.x, status, message)
   local all = { ["Content-Type"] = content_type }
   for name, value in pairs(headers or {}) do all[name] = value end

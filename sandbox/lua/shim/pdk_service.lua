@@ -1,71 +1,96 @@
 -- kong.service: what a plugin may change of the request to the upstream.
 local state = require "shim.state"
+local checks = require "shim.checks"
 local py = state.py
 
-local function x(phases)
-  local cur = state.cur
-  if not (cur and cur.x) then error("no request found", 3) end
-  if phases and not phases[cur.phase] then
-    error("function cannot be called in " .. cur.phase .. " phase", 3)
-  end
-  return cur.x
-end
-
-local ACCESS = { access = true }
-local EARLY = { rewrite = true, access = true }
+local function x() return state.request(4) end
 
 local service = { request = {}, response = {} }
+
 function service.set_upstream(name)
-  if type(name) ~= "string" then error("host must be a string", 2) end
-  if name == "" then error("host must not be empty", 2) end
-  local ok, err = py.set_upstream(x(ACCESS), name)
+  checks.text("host", name)
+  local ok, err = py.set_upstream(x(), name)
   if not ok then return nil, err end
   return true
 end
 function service.set_target(host, port)
-  if type(host) ~= "string" or host == "" then error("host must be a string", 2) end
-  if type(port) ~= "number" then error("port must be an integer", 2) end
-  py.set_target(x(ACCESS), host, port)
+  checks.text("host", host)
+  if type(port) ~= "number" or math.floor(port) ~= port then error("port must be an integer", 2) end
+  checks.integer("port", port, 0, 65535)
+  py.set_target(x(), host, port)
 end
 function service.set_retries(retries)
-  if type(retries) ~= "number" then error("retries must be an integer", 2) end
-  py.set_retries(x(ACCESS), retries)
+  checks.integer("retries", retries, 0, 32767)
+  py.set_retries(x(), retries)
 end
-function service.set_timeouts(connect, write, read) py.set_timeouts(x(ACCESS), connect, read) end
+function service.set_timeouts(connect, write, read)
+  checks.integer("connect_timeout", connect, 1, 2147483646)
+  checks.integer("write_timeout", write, 1, 2147483646)
+  checks.integer("read_timeout", read, 1, 2147483646)
+  py.set_timeouts(x(), connect, read)
+end
 function service.set_tls_verify() return true end
+function service.set_target_retry_callback() error("set_target_retry_callback is not part of the sandbox", 2) end
 
-local function check_name(name)
-  if type(name) ~= "string" then error("invalid header name: got " .. type(name) .. ", expected string", 3) end
+local request = service.request
+
+local function set_host(name, value)
+  if name:lower() == "host" then py.var_set(x(), "upstream_host", type(value) == "table" and value[1] or value) end
 end
 
-function service.request.set_header(name, value)
-  check_name(name)
-  if type(value) == "number" or type(value) == "boolean" then value = tostring(value) end
-  if type(value) ~= "string" and type(value) ~= "table" then
-    error("invalid header value for \"" .. name .. "\": got " .. type(value) .. ", expected array of string, string, number or boolean", 2)
-  end
-  py.req_set_header(x(EARLY), name, value)
+function request.set_header(name, value)
+  value = checks.header(name, value)
+  set_host(name, value)
+  py.req_set_header(x(), name, value)
 end
-function service.request.add_header(name, value)
-  check_name(name)
-  py.req_add_header(x(EARLY), name, type(value) == "table" and value or tostring(value))
+function request.add_header(name, value)
+  value = checks.header(name, value)
+  set_host(name, value)
+  py.req_add_header(x(), name, value)
 end
-function service.request.clear_header(name)
-  check_name(name)
-  py.req_set_header(x(EARLY), name, nil)
+function request.clear_header(name)
+  if type(name) ~= "string" then error("header must be a string", 2) end
+  py.req_set_header(x(), name, nil)
 end
-function service.request.set_headers(headers)
-  if type(headers) ~= "table" then error("headers must be a table", 2) end
-  local ex = x(EARLY)
+function request.set_headers(headers)
+  headers = checks.headers(headers)
+  local ex = x()
   for name, value in pairs(headers) do
-    py.req_set_header(ex, name, type(value) == "table" and value or tostring(value))
+    set_host(name, value)
+    py.req_set_header(ex, name, value)
   end
 end
-function service.request.set_path(path) py.set_path(x(ACCESS), path) end
-function service.request.set_raw_query(query) py.set_query(x(EARLY), query) end
-function service.request.set_method(method) py.req_set_method(x(EARLY), method) end
-function service.request.set_scheme(scheme) py.set_scheme(x(ACCESS), scheme) end
-function service.request.enable_buffering() error("buffered proxying is not part of the sandbox", 2) end
+function request.set_path(path)
+  checks.text("path", path)
+  if path:sub(1, 1) ~= "/" then error("path must start with /", 2) end
+  py.set_path(x(), path)
+end
+function request.set_raw_query(query)
+  checks.text("query", query)
+  py.set_query(x(), query)
+end
+function request.set_query(args)
+  if type(args) ~= "table" then error("args must be a table", 2) end
+  py.set_query(x(), py.encode_args(args))
+end
+
+local METHODS = {}
+for name in ("GET HEAD PUT POST DELETE OPTIONS MKCOL COPY MOVE PROPFIND PROPPATCH LOCK UNLOCK PATCH TRACE"):gmatch("%S+") do
+  METHODS[name] = true
+end
+function request.set_method(method)
+  checks.text("method", method)
+  if not METHODS[method] then error("invalid method: " .. method, 2) end
+  py.req_set_method(x(), method)
+end
+function request.set_scheme(scheme)
+  checks.text("scheme", scheme)
+  if scheme ~= "http" and scheme ~= "https" then error("invalid scheme: " .. scheme, 2) end
+  py.set_scheme(x(), scheme)
+end
+function request.set_raw_body() error("kong.service.request.set_raw_body is not part of the sandbox", 2) end
+function request.set_body() error("kong.service.request.set_body is not part of the sandbox", 2) end
+function request.enable_buffering() state.cur.ctx.buffered_proxying = true end
 
 function service.response.get_status() return py.upstream_response_status(x()) end
 function service.response.get_header(name)
@@ -74,5 +99,23 @@ function service.response.get_header(name)
   return value
 end
 function service.response.get_headers(max) return ngx.resp.get_headers(max) end
+function service.response.get_raw_body()
+  local ctx = state.cur.ctx
+  if not ctx.buffered_proxying then
+    error("service body is only available with buffered proxying (see: kong.service.request.enable_buffering function)", 2)
+  end
+  return ctx.buffered_body or ""
+end
+function service.response.get_body(mimetype)
+  local body = service.response.get_raw_body()
+  local kind = mimetype or service.response.get_header("Content-Type")
+  if not kind then return nil, "missing content type" end
+  if kind:lower():find("application/json", 1, true) ~= 1 then
+    return nil, "content type '" .. kind .. "' is not part of the sandbox"
+  end
+  local json = require("cjson.safe").decode(body)
+  if type(json) ~= "table" then return nil, "invalid json body" end
+  return json
+end
 
 return service

@@ -2,12 +2,14 @@
 -- Rules: https://docs.konghq.com/gateway/latest/key-concepts/plugins/#precedence
 local state = require "shim.state"
 local answers = require "shim.pdk_response"
+local threads = require "shim.thread"
 local py = state.py
 
 local M = {}
 local plugins = {}                             -- all that are enabled, in order of execution
 local ws = { plugins = { [0] = 0 }, combos = {}, globals = {} }
-local COLLECTED = { "header_filter", "log" }
+local started = false                          -- whether the plugins were told a configuration yet
+local COLLECTED = { "response", "header_filter", "body_filter", "log" }
 
 local function key(route_id, service_id, consumer_id)
   return (route_id or "") .. ":" .. (service_id or "") .. ":" .. (consumer_id or "")
@@ -42,10 +44,31 @@ function M.external(name, phases)
   return handler
 end
 
+-- Every plugin with a `configure` handler is told its enabled configs, or nil where it has none, before they are used
+-- (kong/runloop/plugins_iterator.lua). An error there stops nothing.
+local function tell(confs_of)
+  local before = state.cur
+  for _, plugin in ipairs(plugins) do
+    if plugin.handler.configure then
+      local r = state.new(nil)
+      r.phase, r.plugin = started and "timer" or "init_worker", plugin
+      state.cur = r
+      local ok, err = pcall(plugin.handler.configure, plugin.handler, confs_of[plugin.name])
+      if not ok then
+        py.log(4, "failed to execute plugin '" .. plugin.name .. ":configure (" .. tostring(err) .. ")")
+      end
+    end
+  end
+  started, state.cur = true, before
+end
+
 -- instances: list of {name, route_id, service_id, consumer_id, conf}. Requests in flight keep the old tables.
 function M.configure(instances)
-  local combos, globals = {}, {}
+  local combos, globals, confs_of = {}, {}, {}
   for _, instance in ipairs(instances) do
+    local confs = confs_of[instance.name] or {}
+    confs_of[instance.name] = confs
+    confs[#confs + 1] = instance.conf
     combos[instance.name] = combos[instance.name] or {}
     combos[instance.name][key(instance.route_id, instance.service_id, instance.consumer_id)] = instance.conf
   end
@@ -56,7 +79,7 @@ function M.configure(instances)
       loaded[loaded[0]] = plugin
     end
   end
-  for _, phase in ipairs { "rewrite", "header_filter", "log" } do
+  for _, phase in ipairs { "rewrite", "header_filter", "body_filter", "log" } do
     local list = { [0] = 0 }
     for i = 1, loaded[0] do
       local plugin = loaded[i]
@@ -68,12 +91,21 @@ function M.configure(instances)
     end
     globals[phase] = list
   end
+  tell(confs_of)
   ws = { plugins = loaded, combos = combos, globals = globals }
 end
 
-local function choose(combos, ctx)
-  local r, s = ctx.route and ctx.route.id, ctx.service and ctx.service.id
-  local c = ctx.authenticated_consumer and ctx.authenticated_consumer.id
+-- Scopes that the plugin's schema rules out: an instance there may be configured, but is never chosen.
+function M.limit(name, scope)
+  for _, plugin in ipairs(plugins) do
+    if plugin.name == name then plugin["no_" .. scope] = true end
+  end
+end
+
+local function choose(plugin, combos, ctx)
+  local r = not plugin.no_route and ctx.route and ctx.route.id
+  local s = not plugin.no_service and ctx.service and ctx.service.id
+  local c = not plugin.no_consumer and ctx.authenticated_consumer and ctx.authenticated_consumer.id
   return r and s and c and combos[key(r, s, c)]
       or r and c and combos[key(r, nil, c)]
       or s and c and combos[key(nil, s, c)]
@@ -131,7 +163,7 @@ function next_access(r, i)
   local mine = ctx.plugins.ws
   while i <= mine.plugins[0] do
     local plugin = mine.plugins[i]
-    local conf = choose(mine.combos[plugin.name], ctx)
+    local conf = choose(plugin, mine.combos[plugin.name], ctx)
     if conf then
       local collected = ctx.plugins
       for _, phase in ipairs(COLLECTED) do
@@ -139,6 +171,7 @@ function next_access(r, i)
           local list = collected[phase]
           list[list[0] + 1], list[list[0] + 2] = plugin, conf
           list[0] = list[0] + 2
+          if phase == "response" then ctx.buffered_proxying = true end
         end
       end
       if plugin.handler.access and not ctx.delayed_response then
@@ -183,9 +216,41 @@ function M.access(r, route, service)
   state.cur, r.phase = r, "access"
   local ctx = r.ctx
   ctx.route, ctx.service = route, service
-  ctx.plugins = { ws = ws, header_filter = { [0] = 0 }, log = { [0] = 0 } }
+  ctx.plugins = { ws = ws, response = { [0] = 0 }, header_filter = { [0] = 0 }, body_filter = { [0] = 0 }, log = { [0] = 0 } }
+  if service then
+    ctx.balancer_data = {
+      type = py.host_type(service.host), host = service.host, port = service.port, scheme = service.protocol,
+      try_count = 0, retries = service.retries, tries = {},
+    }
+  end
   ctx.delay_response = true
   return next_access(r, 1)
+end
+
+local next_response
+
+local function after_response(r, i, outcome, ...)
+  if outcome == "done" then return next_response(r, i + 2) end
+  return outcome, ...
+end
+
+function next_response(r, i)
+  local list = r.ctx.plugins.response
+  if i > list[0] then
+    r.plugin, r.conf = nil, nil
+    return "done"
+  end
+  r.i = i
+  return after_response(r, i, start(r, list[i], list[i + 1], "response"))
+end
+
+-- A plugin has a `response` phase, or asked for it: the upstream's answer is read before anything goes to the client.
+function M.buffers(r) return r.ctx.buffered_proxying == true end
+
+function M.response(r, status, body)
+  state.cur, r.phase = r, "response"
+  r.ctx.buffered_status, r.ctx.buffered_body = status, body
+  return next_response(r, 1)
 end
 
 -- Continue what waited, with the results of its wait.
@@ -196,6 +261,8 @@ function M.resume(r, ...)
     return after_access(r, r.i, settle(r, coroutine.resume(job.co, ...)))
   elseif r.phase == "rewrite" then
     return after_rewrite(r, r.i, settle(r, coroutine.resume(job.co, ...)))
+  elseif r.phase == "response" then
+    return after_response(r, r.i, settle(r, coroutine.resume(job.co, ...)))
   end
   return settle(r, coroutine.resume(job.co, ...))
 end
@@ -217,6 +284,32 @@ function M.output(r, phase)
   r.plugin, r.conf = nil, nil
   return true
 end
+
+-- One part of a body through body_filter. Returns false at an error, else the part to send.
+function M.body_filter(r, part, last)
+  state.cur, r.phase = r, "body_filter"
+  local list = r.ctx.plugins and r.ctx.plugins.body_filter or ws.globals.body_filter
+  r.arg = { part, last }
+  for i = 1, list and list[0] or 0, 2 do
+    local plugin, conf = list[i], list[i + 1]
+    r.plugin, r.conf = plugin, conf
+    local ok, err = xpcall(plugin.handler.body_filter, debug.traceback, plugin.handler, conf)
+    if not ok then
+      py.log(4, "[" .. plugin.name .. "] body_filter: " .. tostring(err))
+      return false
+    end
+  end
+  r.plugin, r.conf = nil, nil
+  return r.arg[1] or ""
+end
+
+function M.has_body_filter(r)
+  local list = r.ctx.plugins and r.ctx.plugins.body_filter or ws.globals.body_filter
+  return list ~= nil and list[0] > 0
+end
+
+-- What kong.log.serialize says at the end of a request.
+function M.record(r) return kong.log.record(r) end
 
 -- nginx or the balancer made the answer: the output filters see why.
 function M.mark(r, name) r.ctx[name] = true end
@@ -254,45 +347,16 @@ ngx.set_timer_function(function(delay, again, fn, ...)
   return true
 end)
 
--- A timer is due.
-function M.fire(id, again)
+-- A timer is due; premature: the worker ends.
+function M.fire(id, again, premature)
   local body = bodies[id]
   if not again then bodies[id] = nil end
-  return body(false)
+  return body(premature)
 end
 
--- A PDK call of an external plugin, under its request. The plugin's own coroutine is suspended meanwhile.
-local methods = {
-  ["kong.ctx.shared.get"] = function(k) return kong.ctx.shared[k] end,
-  ["kong.ctx.shared.set"] = function(k, v) kong.ctx.shared[k] = v end,
-  ["kong.log.serialize"] = function() return (py.json_encode(kong.log.serialize())) end,
-}
-local function find(name)
-  local at = _G
-  for part in name:gmatch("[^.]+") do
-    if type(at) ~= "table" then return nil end
-    at = at[part]
-  end
-  return at
-end
-
-function M.call_pdk(r, plugin_name, conf, name, args, n)
-  state.cur = r
-  local method = methods[name]
-  if not method then
-    if name:sub(1, 5) == "kong." then method = find(name) end
-    if not method then
-      kong.log.err("could not find pdk method: ", name)
-      return "missing"
-    end
-    methods[name] = method
-  end
-  local co = coroutine.create(method)
-  local ok, result = coroutine.resume(co, unpack(args, 1, n))
-  if not ok then return "raise", tostring(result) end
-  if coroutine.status(co) ~= "dead" then return "exit" end
-  return "ok", result
-end
+M.call_pdk = require("shim.pdk_call").call_pdk
+threads.set_settle(settle)
+M.thread_pending, M.thread_resume, M.thread_lost = threads.pending, threads.resume, threads.lost
 
 M.new = state.new
 return M

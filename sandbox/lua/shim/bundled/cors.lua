@@ -47,6 +47,14 @@ function H:header_filter(conf)
 end
 
 local typedefs = require "kong.db.schema.typedefs"
+-- "*", a plain origin, or a regular expression.
+local function valid_origin(value)
+  if value == "*" then return true end
+  local ok = pcall(ngx.re.find, "just a string to test", value)
+  if not ok then return nil, "'" .. value .. "' is not a valid regex" end
+  return true
+end
+
 local METHODS = { "GET", "HEAD", "PUT", "PATCH", "POST", "DELETE", "OPTIONS", "TRACE", "CONNECT" }
 return {
   handler = H,
@@ -56,7 +64,7 @@ return {
       { consumer = typedefs.no_consumer },
       { protocols = typedefs.protocols_http },
       { config = { type = "record", fields = {
-        { origins = { type = "array", elements = { type = "string" } } },
+        { origins = { type = "array", elements = { type = "string", custom_validator = valid_origin } } },
         { headers = { type = "array", elements = { type = "string" } } },
         { exposed_headers = { type = "array", elements = { type = "string" } } },
         { methods = { type = "array", default = METHODS, elements = { type = "string", one_of = METHODS } } },

@@ -1,0 +1,39 @@
+-- PDK calls that external plugins make over their socket.
+local state = require "shim.state"
+local py = state.py
+local M = {}
+
+-- A PDK call of an external plugin, under its request. The plugin's own coroutine is suspended meanwhile.
+local methods = {
+  ["kong.ctx.shared.get"] = function(k) return kong.ctx.shared[k] end,
+  ["kong.ctx.shared.set"] = function(k, v) kong.ctx.shared[k] = v end,
+  ["kong.log.serialize"] = function() return (py.json_encode(kong.log.serialize())) end,
+}
+local function find(name)
+  local at = _G
+  for part in name:gmatch("[^.]+") do
+    if type(at) ~= "table" then return nil end
+    at = at[part]
+  end
+  return at
+end
+
+function M.call_pdk(r, plugin_name, conf, name, args, n)
+  state.cur = r
+  local method = methods[name]
+  if not method then
+    if name:sub(1, 5) == "kong." then method = find(name) end
+    if not method then
+      kong.log.err("could not find pdk method: ", name)
+      return "missing"
+    end
+    methods[name] = method
+  end
+  local co = coroutine.create(method)
+  local ok, result = coroutine.resume(co, unpack(args, 1, n))
+  if not ok then return "raise", tostring(result) end
+  if coroutine.status(co) ~= "dead" then return "exit" end
+  return "ok", result
+end
+
+return M
