@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from cli.errors import FailedError, FindingsError, UsageError
 from cli.operate import Notes, StoreAt, change_options, opened, store_options
 from cli.options import file_option
 from cli.report import state as report
+from kong_plugins.state import ramps
 from kong_plugins.state.base import CanaryOverride, Conflict, Store
 from kong_plugins.state.canaries import check_canary_name
 from kong_plugins.state.operations import canaries, lists
@@ -53,8 +54,12 @@ def steering(command: Callable[..., None]) -> Callable[..., None]:
     return named(if_version(new(file_option(change_options(store_options(with_how))))))
 
 
-def update(how: Steering, changes: dict[str, Any], kind: str) -> None:
-    """Change the override as it was read. Whoever was faster is named."""
+Clock = Callable[[CanaryOverride | None, bool, float], Mapping[str, Any]]
+"""What a change does to the ramp: the override as it was read, whether the plan may have a ramp, the store's time."""
+
+
+def update(how: Steering, changes: dict[str, Any], kind: str, clock: Clock | None = None) -> None:
+    """Change the override as it was read. Whoever was faster is named. clock: further changes."""
     name, notes = check_name(how.name), how.notes
     with opened(how.at) as store:
         seen = canaries.get(store, name)
@@ -65,6 +70,8 @@ def update(how: Steering, changes: dict[str, Any], kind: str) -> None:
         named = changes.get("users_list")
         if named is not None:
             _must_be_users(store, named)
+        if clock is not None:
+            changes = {**changes, **clock(seen, _may_have_ramp(how), store.now())}
         version = _version(how, seen)
         lasting = notes.lasting(store)
         if notes.ttl is None and seen is not None and seen.expires is not None:
@@ -90,6 +97,24 @@ def follow_plan(how: Steering) -> None:
         click.echo(report.dump({**report.record(gone), "removed": True}))
     else:
         click.echo(f"{name}: follows its plan again")
+
+
+def holding(seen: CanaryOverride | None, planned: bool, now: float) -> dict[str, Any]:
+    """Stops the ramp's clock, where there may be one."""
+    data = None if seen is None else seen.ramp
+    return {"ramp": ramps.held(data, now)} if planned or data is not None else {}
+
+
+def going_on(seen: CanaryOverride | None, planned: bool, now: float) -> dict[str, Any]:
+    """Lets the ramp's clock go on where it stood."""
+    data = None if seen is None else seen.ramp
+    return {} if data is None else {"ramp": ramps.resumed(data, now)}
+
+
+def _may_have_ramp(how: Steering) -> bool:
+    """Whether the plan has a ramp; where no file is at hand it may."""
+    plans = read_plans(how.ctx, how.files)
+    return plans is None or any(plugin.config.get("ramp") for plugin in plans.by_name.get(how.name, ()))
 
 
 def check_name(name: str) -> str:
@@ -128,7 +153,8 @@ def changes_of(
     if users_list is not None:
         changes |= {"users": None, "users_list": users_list}
     if percent is not None:
-        changes["percent"] = _percent(percent)
+        # a percent is the operator's word: it ends a ramp
+        changes |= {"percent": _percent(percent), "ramp": None}
     if users is not None:
         changes["users"] = frozenset(user.strip() for user in users.split(",") if user.strip())
         changes["users_list"] = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 from cli.canary_plans import CANARY, Plans
@@ -17,8 +18,8 @@ from kong_plugins.state.operations import live
 
 
 class Answer(NamedTuple):
-    """arm: NAME=canary or NAME=control. rule: the filter's id of the rule. why: the rule in words. place: of the
-    plan in the files. bucket: the user's place among 10,000, None without a user."""
+    """arm: NAME=canary, NAME=control, NAME=RULE, or NAME=denied. rule: the filter's id of the rule. why: the
+    rule in words. place: of the plan in the files. bucket: the user's place among 10,000, None without a user."""
 
     arm: str
     rule: str
@@ -60,11 +61,13 @@ def answers(
             config: Any = parse_config(CANARY, plugin.config)
         except ValueError as error:
             raise FailedError(f"{plans.project.sources.place(plugin.path)}: {error}") from error
-        verdict = core.decide(facts, config, state, now)
+        # without its cookie nobody knows what a device gets
+        asked = dataclasses.replace(config, device_cookie="") if who is None else config
+        verdict = core.decide(facts, asked, state, now)
         said, place = canary_rule(verdict.reason, facts, config, snapshot, now)
         found.append(
             Answer(
-                verdict.arm,
+                verdict.arm or f"{name}=denied",
                 verdict.reason,
                 said,
                 verdict.upstream,

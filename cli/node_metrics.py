@@ -14,7 +14,7 @@ from kong_plugins.identity.http_get import FetchError, get
 
 TIMEOUT = 1.5
 MAX_BYTES = 32 * 1024 * 1024
-_CANARY_RULES = frozenset({"canary_user", "canary_cidr", "canary_percent"})
+_CONTROL_RULES = frozenset({"canary_paused", "canary_aborted", "canary_denied"})
 
 Key = tuple[str, str, str, str]
 """route, answering plugin ("" when it passed), verdict, rule."""
@@ -34,6 +34,8 @@ class Sample(NamedTuple):
     breakers: tuple[tuple[str, float], ...]
     servers: int
     away: Mapping[str, str]
+    canaries: Mapping[str, Mapping[str, Mapping[str, float]]] = {}
+    """Figures of the last minute by canary and arm, of the node that has seen most: each counts for all."""
 
 
 def look(urls: Sequence[str], now: float) -> Sample:
@@ -63,10 +65,12 @@ def read(texts: Iterable[str], now: float, away: Mapping[str, str]) -> Sample:
     requests: defaultdict[Key, float] = defaultdict(float)
     fails: defaultdict[str, float] = defaultdict(float)
     breakers: list[tuple[str, float]] = []
+    canaries: dict[str, dict[str, dict[str, float]]] = {}
     workers = degraded = servers = 0
     age, version = 0.0, None
     for text in texts:
         servers += 1
+        mine: dict[str, dict[str, dict[str, float]]] = {}
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 labels, value = sample.labels, sample.value
@@ -83,9 +87,15 @@ def read(texts: Iterable[str], now: float, away: Mapping[str, str]) -> Sample:
                     age = max(age, value)
                 elif sample.name == "kgate_state_version" and value > 0:
                     version = int(value) if version is None else min(version, int(value))
+                elif sample.name == "kgate_canary":
+                    arms = mine.setdefault(labels["canary"], {})
+                    arms.setdefault(labels["arm"], {})[labels["figure"]] = value
                 elif sample.name.startswith("kgate_breaker"):
                     named = ",".join(f"{name}={text}" for name, text in sorted(labels.items()))
                     breakers.append((f"{sample.name}{{{named}}}", value))
+        for name, figures in mine.items():
+            if _requests(figures) >= _requests(canaries.get(name, {})):
+                canaries[name] = figures
     return Sample(
         now,
         dict(requests),
@@ -97,7 +107,12 @@ def read(texts: Iterable[str], now: float, away: Mapping[str, str]) -> Sample:
         tuple(sorted(breakers)),
         servers,
         dict(away),
+        canaries,
     )
+
+
+def _requests(arms: Mapping[str, Mapping[str, float]]) -> float:
+    return sum(figures.get("requests", 0.0) for figures in arms.values())
 
 
 def rates(old: Sample | None, new: Sample) -> dict[str, Any]:
@@ -153,7 +168,9 @@ def _arms(requests: Mapping[Key, float]) -> list[dict[str, Any]]:
     arms: list[dict[str, Any]] = []
     for route in sorted(seen):
         passed = {r: n for (at, _, verdict, r), n in requests.items() if at == route and verdict == "pass"}
-        canary = sum(n for rule, n in passed.items() if rule in _CANARY_RULES)
+        canary = sum(
+            n for rule, n in passed.items() if rule.startswith("canary_") and rule not in _CONTROL_RULES
+        )
         everybody = sum(passed.values())
         share = round(100 * canary / everybody, 2) if everybody else None
         arms.append(

@@ -1,4 +1,5 @@
-"""Writes what an override says into the files that plan the canary: percent and users, and not a character more."""
+"""Writes what an override says into the files that plan the canary: percent, ramp and users, and not a character
+more."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from cli import canary_ramp
 from cli.canary_plans import CANARY, Plans
 from cli.errors import FailedError, FindingsError
 from cli.yaml_edit import Span, applied, find_node, set_items, set_key
@@ -18,6 +20,7 @@ from decl.findings import Path as NodePath
 from decl.load import Text
 from decl.project import open_project
 from decl.source import SourceFile
+from kong_plugins.state import ramps
 from kong_plugins.state.base import CanaryOverride
 
 
@@ -37,6 +40,11 @@ def edits(override: CanaryOverride, plans: Plans) -> list[Edit]:
     if override.aborted or override.paused:
         state = "aborted" if override.aborted else "paused"
         raise FindingsError(f"canary {override.name} is {state}: only a running one can be promoted")
+    if override.ramp is not None and override.ramp.get("held") is not None:
+        raise FindingsError(
+            f"the ramp of canary {override.name} is paused: kgate canary ramp {override.name} --resume, or set a "
+            "percent"
+        )
     changed = {}
     texts = {file.name: _text(file.name) for file in plans.project.sources.files}
     for file in plans.project.sources.files:
@@ -70,8 +78,11 @@ def _spans(
     override: CanaryOverride, config: Mapping[str, Any], text: str, node: yaml.MappingNode
 ) -> list[Span]:
     spans: list[Span] = []
-    if override.percent is not None and config.get("percent", 0) != override.percent:
-        spans.append(set_key(text, node, "percent", _number(override.percent)))
+    percent, ramp = _share(override, config)
+    if (config.get("percent") or 0) != (percent or 0):
+        spans.append(set_key(text, node, "percent", _number(percent or 0)))
+    if config.get("ramp") != ramp:
+        spans.append(set_key(text, node, "ramp", "null" if ramp is None else json.dumps(ramp)))
     if override.users is None and override.users_list is None:
         return spans
     # an override of one replaces both ways of naming users
@@ -81,6 +92,20 @@ def _spans(
     if config.get("users_list") != named:
         spans.append(set_key(text, node, "users_list", "null" if named is None else json.dumps(named)))
     return spans
+
+
+def _share(override: CanaryOverride, config: Mapping[str, Any]) -> tuple[float | None, Any]:
+    """The plan's percent and ramp that say what the override says; never both."""
+    data = override.ramp
+    if data is not None and data.get("points") is not None:
+        return None, canary_ramp.as_plan(data)
+    if override.percent is not None:
+        return override.percent, None
+    planned = config.get("ramp")
+    if data is not None and data.get("late") and isinstance(planned, Mapping):
+        start = ramps.moment(planned.get("start")) + data["late"]
+        return None, {**planned, "start": ramps.moment_text(start)}
+    return config.get("percent"), planned
 
 
 def _number(value: float) -> str:
@@ -119,7 +144,13 @@ def _check(override: CanaryOverride, texts: dict[str, str]) -> None:
 
 
 def _says(config: Mapping[str, Any], override: CanaryOverride) -> bool:
-    if override.percent is not None and config.get("percent", 0) != override.percent:
+    data = override.ramp
+    own = data is not None and data.get("points") is not None
+    percent, ramp = _share(override, config)
+    # a plan's own ramp that came late was moved, and would be moved once more
+    if (own or override.percent is not None) and (
+        (config.get("percent") or 0) != (percent or 0) or config.get("ramp") != ramp
+    ):
         return False
     if override.users is None and override.users_list is None:
         return True

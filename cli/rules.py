@@ -6,7 +6,9 @@ import json
 from typing import Any
 
 from cli.report import state as report
-from kong_plugins.canary_router.bucket import BUCKETS, bucket, threshold
+from kong_plugins.canary_router.bucket import BUCKETS, bucket
+from kong_plugins.canary_router.core import limit_at
+from kong_plugins.canary_router.rules import Rule
 from kong_plugins.engine.facts import Facts
 from kong_plugins.engine.verdict import Verdict
 from kong_plugins.state.base import Block
@@ -24,29 +26,46 @@ def canary_rule(
         override = None
     plan = "the plan"
     set_by = users_by = percent_by = plan
-    named, limit = config.users_list, config.threshold
+    named, limit = config.users_list, limit_at(config, override, now)
     if override is not None:
         set_by = f"override version {override.version} {report.by(override.actor, override.reason)}"
         if override.users is not None or override.users_list is not None:
             users_by, named = set_by, override.users_list or ""
-        if override.percent is not None:
-            percent_by, limit = set_by, threshold(override.percent)
+        if override.percent is not None or override.ramp is not None:
+            percent_by = set_by
     who = facts.identity
     place = None if who is None else bucket(config.key, who.key)
     share = f"{limit / BUCKETS:.2%} of the users ({percent_by})"
+    if config.ramp is not None and percent_by == plan:
+        share = f"{limit / BUCKETS:.2%} of the users at this point of the ramp ({percent_by})"
     by_list = f", by itself or in the list {report.printable(named)}" if named else ""
     words = {
-        "canary_paused": f"paused: {set_by}",
+        "canary_paused": f"paused: {set_by if override is not None and override.paused else plan}",
         "canary_aborted": f"aborted: {set_by}",
         "canary_user": f"a pinned user{by_list} ({users_by})",
         "canary_cidr": f"address {facts.ip} is in the plan's networks",
         "canary_percent": f"bucket {place} is below {limit}: {share}",
     }
+    rule = _rule_of(reason, facts, config, snapshot, now)
+    if rule is not None:
+        return f"rule {rule.name} of the plan ({reason})", place
     if reason:
         return words.get(reason, f"rule {reason}"), place
+    if who is None and config.device_cookie:
+        return "no verified user: the device's cookie decides, which is not known here", place
     if who is None:
         return "no verified user, and the address is in none of the plan's networks", place
     return f"not pinned, bucket {place} is not below {limit}: {share}", place
+
+
+def _rule_of(reason: str, facts: Facts, config: Any, snapshot: Snapshot, now: float) -> Rule | None:
+    """The rule of the plan's `rules` that gave this verdict, None when it was something else."""
+    holding = (rule for rule in config.rules if rule.holds(facts, snapshot, now, config.key, ""))
+    first: Rule | None = next(holding, None)
+    if first is None or (reason == "canary_percent" and first.kind != "percent"):
+        return None
+    denied = first.deny and reason in ("not_found", "canary_denied")
+    return first if denied or reason == f"canary_{first.kind}" else None
 
 
 def state_rule(reason: str, facts: Facts, snapshot: Snapshot, now: float) -> str:

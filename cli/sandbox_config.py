@@ -94,6 +94,7 @@ def _rendered(
     from cli.project import chosen_cluster
     from cli.report import human
     from decl.findings import has_errors
+    from decl.late import Resolver
     from decl.project import open_project
     from decl.render import canonical, render
 
@@ -101,7 +102,11 @@ def _rendered(
     lines = tuple(human.findings(project.findings))
     if project.gateway is None or has_errors(project.findings):
         raise BadConfig(lines)
-    document = render(project.gateway, chosen_cluster(project.gateway, cluster)).document
+    rendered = render(project.gateway, chosen_cluster(project.gateway, cluster))
+    try:
+        document = rendered.resolved(Resolver(env, lambda name: Path(name).read_bytes())).document
+    except ValueError as error:
+        raise BadConfig([str(error)]) from error
     for plugin in document.get("plugins", ()):
         if plugin["name"] in ADAPTER_PLUGINS:
             plugin["config"]["socket"] = str(socket)  # this run dir's, whatever the cluster says

@@ -1,4 +1,4 @@
-"""One node's Admin API, as far as DB-less pushes need it.
+"""One node's Admin API: the config of a DB-less node, the entities of one with a database.
 
 Answers that were recorded from Kong 3.9: 201 stored, 304 the same, 400 with `flattened_errors`, 413 as JSON
 (LMDB full) or HTML (over 10 MB), 429 with Retry-After while another config is being loaded.
@@ -7,14 +7,15 @@ Answers that were recorded from Kong 3.9: 201 stored, 304 the same, 400 with `fl
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
+from urllib.parse import quote
 
-import requests
+from decl.http import Answer, Pool, Tls, TransportError
 
-CONNECT_TIMEOUT = 5.0
-"""Seconds to get a connection; `timeout` bounds the answer."""
+PAGE = 1000
+"""Entities a page: the most that Kong gives."""
 
 _CONFIG = "/config?check_hash=1&flatten_errors=1"
 _MAX_TEXT = 300
@@ -25,11 +26,19 @@ class AdminError(Exception):
     """A node's Admin API did not do what was asked.
 
     status is the HTTP status, None when there was no answer. `uncertain` says that the config may have been
-    stored all the same: the node's hash must be read before anything is concluded.
+    stored all the same: the node must be read before anything is concluded. `away`: no answer came at all.
     """
 
-    def __init__(self, node: str, reason: str, status: int | None = None, uncertain: bool = False) -> None:
+    def __init__(
+        self,
+        node: str,
+        reason: str,
+        status: int | None = None,
+        uncertain: bool = False,
+        away: bool = False,
+    ) -> None:
         super().__init__(f"{node}: {reason}")
+        self.away = away
         self.node = node
         self.reason = reason
         self.status = status
@@ -42,6 +51,10 @@ class BusyError(AdminError):
     def __init__(self, node: str, retry_after: float) -> None:
         super().__init__(node, "is still loading another config", 429)
         self.retry_after = retry_after
+
+
+class GoneError(AdminError):
+    """What is asked for is not there."""
 
 
 class EntityError(NamedTuple):
@@ -57,13 +70,16 @@ class EntityError(NamedTuple):
 class RejectedError(AdminError):
     """Kong refused the config and keeps the old one."""
 
-    def __init__(self, node: str, reason: str, errors: tuple[EntityError, ...]) -> None:
-        super().__init__(node, reason, 400)
+    def __init__(self, node: str, reason: str, errors: tuple[EntityError, ...], status: int = 400) -> None:
+        super().__init__(node, reason, status)
         self.errors = errors
 
 
 class AdminClient:
-    """A node's Admin API over one kept connection. timeout is seconds; use it as a context manager."""
+    """A node's Admin API over kept connections. timeout is seconds; use it as a context manager.
+
+    Methods raise AdminError. One client may be used from several threads.
+    """
 
     def __init__(
         self,
@@ -71,14 +87,10 @@ class AdminClient:
         headers: Mapping[str, str] | None = None,
         ca: str | None = None,
         timeout: float = 10.0,
+        tls: Tls | None = None,
     ) -> None:
         self.node = node
-        self._timeout = (min(CONNECT_TIMEOUT, timeout), timeout)
-        self._session = requests.Session()
-        self._session.trust_env = False  # a proxy or a .netrc must not see the admin's credentials
-        self._session.headers.update(headers or {})
-        if ca is not None:
-            self._session.verify = ca
+        self._pool = Pool(node, headers, timeout, tls or Tls(ca))
 
     def __enter__(self) -> Self:
         return self
@@ -86,79 +98,114 @@ class AdminClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._session.close()
+        self._pool.close()
 
+    # -- DB-less ---------------------------------------------------------------------------------------------
     def config_hash(self) -> str:
         """The md5 of the config that the node holds. Raises AdminError, also when it is not DB-less."""
-        answer = self._request("GET", "/status")
-        if answer.status_code != 200:
-            raise self._error(answer)
-        found = _json_map(answer).get("configuration_hash")
+        found = self._ok("GET", "/status").fields().get("configuration_hash")
         if not isinstance(found, str):
             raise AdminError(self.node, "tells no configuration_hash: it is not a DB-less Kong node", 200)
         return found
 
     def post_config(self, content: bytes) -> bool:
         """Push a config; whether the node changed. Raises BusyError, RejectedError or another AdminError."""
-        answer = self._request("POST", _CONFIG, content)
-        if answer.status_code in (200, 201, 304):
-            return answer.status_code != 304
-        if answer.status_code == 429:
+        answer = self.request("POST", _CONFIG, content, "text/yaml")
+        if answer.status in (200, 201, 304):
+            return answer.status != 304
+        if answer.status == 429:
             raise BusyError(self.node, _retry_after(answer))
-        if answer.status_code == 400:
-            body = _json_map(answer)
+        if answer.status == 400:
+            body = answer.fields()
             errors = _entity_errors(body)
             if not errors and not body.get("fields"):
                 # flattening loses dangling references: without it Kong names them; it refuses again
-                plain = self._request("POST", "/config?check_hash=1", content)
-                body = _json_map(plain) if plain.status_code == 400 else body
+                plain = self.request("POST", "/config?check_hash=1", content, "text/yaml")
+                body = plain.fields() if plain.status == 400 else body
             raise RejectedError(self.node, f"refused the config: {_message(body, errors)}", errors)
         raise self._error(answer)
 
-    def _request(self, method: str, path: str, content: bytes | None = None) -> requests.Response:
-        headers = {"Content-Type": "text/yaml"} if content is not None else None
-        try:
-            return self._session.request(
-                method,
-                self.node + path,
-                data=content,
-                headers=headers,
-                timeout=self._timeout,
-                allow_redirects=False,
-            )
-        except requests.exceptions.SSLError as error:
-            raise AdminError(self.node, f"TLS failed: {_cause(error)}; check admin.ca") from error
-        except requests.exceptions.ConnectTimeout as error:
-            raise AdminError(self.node, f"is away: no connection within {self._timeout[0]:g} s") from error
-        except requests.exceptions.Timeout as error:
-            reason = f"gave no answer within {self._timeout[1]:g} s"
-            raise AdminError(self.node, reason, uncertain=method == "POST") from error
-        except requests.exceptions.ConnectionError as error:
-            raise AdminError(self.node, f"is away: {_cause(error)}", uncertain=method == "POST") from error
-        except (requests.exceptions.RequestException, ValueError) as error:
-            raise AdminError(self.node, f"cannot be asked: {_cause(error)}") from error
+    def exported(self) -> bytes:
+        """The config of a DB-less node as it tells it: the same entities, other bytes than were posted."""
+        found = self._ok("GET", "/config").fields().get("config")
+        if not isinstance(found, str):
+            raise AdminError(self.node, "tells no config: it is not a DB-less Kong node", 200)
+        return found.encode("utf-8", "surrogatepass")
 
-    def _error(self, answer: requests.Response) -> AdminError:
-        status = answer.status_code
+    # -- entities --------------------------------------------------------------------------------------------
+    def get(self, path: str) -> dict[str, Any]:
+        """One JSON map. Raises GoneError for 404."""
+        return self._ok("GET", path).fields()
+
+    def pages(self, path: str, tags: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """A whole list, in pages of 1000; tags: only what has all of them, picked by the server."""
+        query = f"?size={PAGE}" + (f"&tags={quote(','.join(tags), safe=',')}" if tags else "")
+        found: list[dict[str, Any]] = []
+        following: str | None = path + query
+        while following:
+            page = self._ok("GET", following).fields()
+            found += page.get("data") or ()  # an empty list may arrive as {}
+            more = page.get("next")
+            following = more if isinstance(more, str) and page.get("data") else None
+        return found
+
+    def schema(self, name: str) -> dict[str, Any] | None:
+        """GET /schemas/NAME, None when the node does not know it."""
+        try:
+            return self.get(f"/schemas/{name}")
+        except GoneError:
+            return None
+
+    def send(self, method: str, path: str, entity: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """One write; what the node holds then. Raises BusyError for 429, RejectedError for 400 and 409."""
+        return self.write(method, path, entity).fields()
+
+    def write(self, method: str, path: str, entity: Mapping[str, Any] | None = None) -> Answer:
+        """As send; what the node holds then is not looked at."""
+        content = None if entity is None else json.dumps(entity, ensure_ascii=False).encode("utf-8")
+        answer = self.request(method, path, content, "application/json")
+        if answer.status in (200, 201, 204):
+            return answer
+        if answer.status == 429:
+            raise BusyError(self.node, _retry_after(answer))
+        if answer.status in (400, 409):
+            body = answer.fields()
+            error = EntityError("entity", None, None, "", str(body.get("message", "is refused"))[:_MAX_TEXT])
+            raise RejectedError(self.node, f"{method} {path}: {error.message}", (error,), answer.status)
+        raise self._error(answer)
+
+    # -- transport -------------------------------------------------------------------------------------------
+    def request(
+        self, method: str, path: str, content: bytes | None = None, kind: str | None = None
+    ) -> Answer:
+        """One exchange, whatever its status. Raises AdminError when no answer came."""
+        headers = {"Content-Type": kind} if content is not None and kind else None
+        try:
+            return self._pool.request(method, path, content, headers)
+        except TransportError as error:
+            uncertain = error.sent and method not in ("GET", "HEAD")
+            raise AdminError(self.node, error.reason, uncertain=uncertain, away=True) from error
+
+    def _ok(self, method: str, path: str) -> Answer:
+        answer = self.request(method, path)
+        if answer.status == 200:
+            return answer
+        raise BusyError(self.node, _retry_after(answer)) if answer.status == 429 else self._error(answer)
+
+    def _error(self, answer: Answer) -> AdminError:
+        status = answer.status
         if status == 413:
             big = "the config is over the node's body limit (10 MB by default)"
-            reason = "Kong's store is full; raise lmdb_map_size" if _json_map(answer) else big
+            reason = "Kong's store is full; raise lmdb_map_size" if answer.fields() else big
         elif status in (401, 403):
             reason = f"refused access (HTTP {status}); check the cluster's admin.headers"
         elif status in (404, 405):
-            reason = f"is no DB-less Admin API (HTTP {status}); check the node's URL and the cluster's mode"
+            reason = f"does not have that (HTTP {status}); check the node's URL and the cluster's mode"
         else:
-            text = str(_json_map(answer).get("message") or "") or " ".join(answer.reason.split())
+            text = str(answer.fields().get("message") or "") or " ".join(answer.reason.split())
             reason = f"answered HTTP {status}: {text[:_MAX_TEXT]}"
-        return AdminError(self.node, reason, status, uncertain=status in (500, 503, 504))
-
-
-def _json_map(answer: requests.Response) -> dict[str, Any]:
-    try:
-        body = json.loads(answer.content)
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
+        kind = GoneError if status == 404 else AdminError
+        return kind(self.node, reason, status, uncertain=status in (500, 502, 503, 504))
 
 
 def _entity_errors(body: Mapping[str, Any]) -> tuple[EntityError, ...]:
@@ -187,23 +234,9 @@ def _message(body: Mapping[str, Any], errors: tuple[EntityError, ...]) -> str:
     return str(body.get("message", "no reason given"))[:_MAX_TEXT]
 
 
-def _retry_after(answer: requests.Response) -> float:
+def _retry_after(answer: Answer) -> float:
     try:
-        seconds = float(answer.headers.get("Retry-After", _RETRY_AFTER_DEFAULT))
+        seconds = float(answer.headers.get("retry-after", _RETRY_AFTER_DEFAULT))
     except ValueError:
         seconds = _RETRY_AFTER_DEFAULT
     return min(max(seconds, 0.0), _RETRY_AFTER_MAX)
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost cause in a few words: requests wraps it three times."""
-    cause: BaseException = error
-    for _ in range(8):
-        inner = getattr(cause, "reason", None)
-        if not isinstance(inner, BaseException):
-            inner = cause.__cause__ or cause.__context__
-        if inner is None:
-            break
-        cause = inner
-    text = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
-    return " ".join(str(text or type(cause).__name__).split())[:_MAX_TEXT]

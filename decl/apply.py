@@ -1,24 +1,35 @@
-"""Apply: bring DB-less nodes, one after the other, to one rendered config.
+"""Apply: bring DB-less nodes, wave after wave, to one rendered config.
 
 A node whose /status already tells the config's md5 is left alone: each accepted push rebuilds router,
-plugins and balancer and empties caches. The first failure stops the run: nodes after it stay as they are.
+plugins and balancer and empties caches. The first failure stops the run: nodes after it stay as they are, and
+those before it get their last good bytes back.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from hashlib import md5
 from typing import Literal, NamedTuple, Protocol
 
 from decl.admin import AdminClient, AdminError, BusyError, EntityError, RejectedError
+from decl.apply_db import StoppedError
 from decl.findings import Finding, Problem
 from decl.render import Rendered
 from decl.source import Sources
 
-State = Literal["unchanged", "changed", "failed", "unknown", "not tried"]
-"""unknown: no answer came, and the node's hash cannot be read; the config may be there or not."""
+State = Literal["unchanged", "changed", "failed", "unknown", "not tried", "returned"]
+"""unknown: no answer came, and the node's hash cannot be read; the config may be there or not. returned: it had
+the new config and has its old one back."""
+
+Strategy = Literal["canary", "rolling", "all-at-once"]
+
+EMPTY_HASH = "0" * 32
+EMPTY_CONFIG = b'{"_format_version":"3.0"}'
+"""A node without a config tells the hash; it is made empty again by the config."""
 
 
 class NodeResult(NamedTuple):
@@ -49,6 +60,15 @@ class Patience:
     poll: float = 0.1
 
 
+def waves(nodes: Sequence[Node], strategy: Strategy) -> list[Sequence[Node]]:
+    """canary: one node, then all others; rolling: one after the other."""
+    if strategy == "all-at-once":
+        return [nodes]
+    if strategy == "canary":
+        return [part for part in (nodes[:1], nodes[1:]) if part]
+    return [[node] for node in nodes]
+
+
 def push(
     nodes: Sequence[Node],
     rendered: Rendered,
@@ -56,23 +76,100 @@ def push(
     patience: Patience = Patience(),
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
+    strategy: Strategy = "rolling",
+    gate: Callable[[Sequence[str]], str | None] = lambda _: None,
+    last_good: Callable[[Node, str], bytes | None] | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> tuple[NodeResult, ...]:
-    """Push to the nodes in their order; a result for each. now and sleep are seconds, for tests."""
-    results: list[NodeResult] = []
-    content, config_hash = rendered.content, rendered.hash
-    for node in nodes:
-        if any(result.state in ("failed", "unknown") for result in results):
-            results.append(NodeResult(node.node, "not tried", "a node before it failed"))
+    """Push to the nodes; a result for each, in their order. now and sleep are seconds, for tests.
+
+    gate: asked after each wave with its nodes, what is wrong with them. last_good: the bytes that give a node
+    with this hash its config again; without it nothing is taken back. check: asked before each wave, raises
+    StoppedError when nothing may be written any more.
+    """
+    run = _Run(rendered, sources, patience, now, sleep, last_good)
+    stopped = ""
+    for wave in waves(nodes, strategy):
+        if not stopped:
+            try:
+                check()
+            except StoppedError as error:
+                stopped = str(error)
+        if stopped:
+            run.results.update({node.node: NodeResult(node.node, "not tried", stopped) for node in wave})
             continue
+        with ThreadPoolExecutor(len(wave)) as threads:
+            for result in threads.map(run.one, wave):
+                run.results[result.node] = result
+        if any(run.results[node.node].state in ("failed", "unknown") for node in wave):
+            stopped = "a node before it failed"
+        elif any(run.results[node.node].state == "changed" for node in wave):
+            reason = gate([node.node for node in wave])
+            if reason is not None:
+                stopped = reason
+    if stopped and last_good is not None:
+        with ThreadPoolExecutor(len(nodes) or 1) as threads:
+            for result in threads.map(lambda node: run.returned(node, stopped), nodes):
+                run.results[result.node] = result
+    return tuple(run.results[node.node] for node in nodes)
+
+
+class _Run:
+    """The nodes' results so far, and what each node held before."""
+
+    def __init__(
+        self,
+        rendered: Rendered,
+        sources: Sources,
+        patience: Patience,
+        now: Callable[[], float],
+        sleep: Callable[[float], None],
+        last_good: Callable[[Node, str], bytes | None] | None,
+    ) -> None:
+        self._rendered, self._sources = rendered, sources
+        self._patience, self._now, self._sleep = patience, now, sleep
+        self._content, self._hash = rendered.content, rendered.hash
+        self._last_good = last_good
+        self._before: dict[str, bytes | None] = {}
+        self.results: dict[str, NodeResult] = {}
+
+    def one(self, node: Node) -> NodeResult:
+        """Push to one node."""
         try:
-            state = _Push(node, content, config_hash, patience, now, sleep).run()
-            results.append(NodeResult(node.node, state))
+            held = node.config_hash()
+        except AdminError as error:  # nothing was sent yet, so nothing is uncertain
+            return NodeResult(node.node, "failed", error.reason)
+        if held == self._hash:
+            return NodeResult(node.node, "unchanged")
+        try:
+            if self._last_good is not None:
+                self._before[node.node] = EMPTY_CONFIG if held == EMPTY_HASH else self._last_good(node, held)
+            push = _Push(node, self._content, self._hash, self._patience, self._now, self._sleep)
+            return NodeResult(node.node, push.run())
         except RejectedError as error:
-            findings = tuple(locate(item, rendered, sources) for item in error.errors)
-            results.append(NodeResult(node.node, "failed", error.reason, findings))
+            findings = tuple(locate(item, self._rendered, self._sources) for item in error.errors)
+            return NodeResult(node.node, "failed", error.reason, findings)
         except AdminError as error:
-            results.append(NodeResult(node.node, "unknown" if error.uncertain else "failed", error.reason))
-    return tuple(results)
+            return NodeResult(node.node, "unknown" if error.uncertain else "failed", error.reason)
+
+    def returned(self, node: Node, why: str) -> NodeResult:
+        """Give a node that has (or may have) the new config its old one back."""
+        result = self.results[node.node]
+        if result.state not in ("changed", "unknown"):
+            return result
+        content = self._before.get(node.node)
+        if content is None:
+            return result._replace(reason=f"{why}; its old config is not known and was not brought back")
+        try:
+            also = EMPTY_HASH if content == EMPTY_CONFIG else ""
+            _Push(node, content, _md5(content), self._patience, self._now, self._sleep, also).run()
+        except AdminError as error:
+            return result._replace(reason=f"{why}; its old config could not be brought back: {error.reason}")
+        return result._replace(state="returned", reason=result.reason or why)
+
+
+def _md5(content: bytes) -> str:
+    return md5(content, usedforsecurity=False).hexdigest()
 
 
 class _Push(NamedTuple):
@@ -82,15 +179,11 @@ class _Push(NamedTuple):
     patience: Patience
     now: Callable[[], float]
     sleep: Callable[[float], None]
+    also: str = ""
+    """Another hash that means the same: Kong tells zeros for a config without entities."""
 
     def run(self) -> State:
         """Raises AdminError; an uncertain one only when the node's hash could not be read afterwards."""
-        try:
-            stored = self.node.config_hash()
-        except AdminError as error:  # nothing was sent yet, so nothing is uncertain
-            raise AdminError(error.node, error.reason, error.status) from error
-        if stored == self.hash:
-            return "unchanged"
         if not self._post():
             return "unchanged"
         self._wait_until_live()
@@ -115,7 +208,7 @@ class _Push(NamedTuple):
     def _look(self, error: AdminError) -> bool:
         """No clear answer came: the node's hash says what happened."""
         try:
-            stored = self.node.config_hash() == self.hash
+            stored = self.node.config_hash() in (self.hash, self.also)
         except AdminError:
             raise error from None
         if stored:
@@ -127,7 +220,7 @@ class _Push(NamedTuple):
         reason = "its /status shows another hash"
         while True:
             try:
-                if self.node.config_hash() == self.hash:
+                if self.node.config_hash() in (self.hash, self.also):
                     return
             except AdminError as error:
                 reason = error.reason
@@ -173,7 +266,8 @@ def push_to(
     timeout: float = 10.0,
     patience: Patience = Patience(),
 ) -> tuple[NodeResult, ...]:
-    """Push over HTTP to the nodes with these Admin API URLs; timeout is seconds for one answer."""
+    """Push over HTTP to the nodes with these Admin API URLs, one after the other, and take nothing back; timeout
+    is seconds for one answer."""
     with ExitStack() as stack:
         clients = [stack.enter_context(AdminClient(url.rstrip("/"), headers, ca, timeout)) for url in urls]
         return push(clients, rendered, sources, patience)

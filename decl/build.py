@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from decl.file_kinds import CREDENTIALS
 from decl.findings import Path
+from decl.items import build_items
 from decl.model import (
     Cluster,
     Consumer,
@@ -22,6 +25,7 @@ from decl.model import (
     Tenant,
     Upstream,
 )
+from decl.policies import health, retry
 from decl.url import DEFAULT_PORT, parse_url
 from decl.walk import reference
 
@@ -29,15 +33,15 @@ _DROPPED = frozenset(("_comment", "_ignore", "created_at", "updated_at"))
 """Notes for people, and times that Kong keeps itself."""
 
 _OWN = _DROPPED | {"name", "tags"}
-_SERVICE = _OWN | {"routes", "plugins", "tenant", "url", "protocol", "host", "port"}
+_SERVICE = _OWN | {"retry", "routes", "plugins", "tenant", "url", "protocol", "host", "port"}
 _ROUTE = _OWN | {"service", "plugins"}
-_PLUGIN = _DROPPED | {"name", "config", "service", "route", "consumer"}
-_UPSTREAM = _OWN | {"targets"}
+_PLUGIN = _DROPPED | {"name", "config", "_config", "service", "route", "consumer"}
+_UPSTREAM = _OWN | {"health", "targets", "tenant"}
 _TARGET = _DROPPED | {"target", "upstream", "tags"}
-_CONSUMER = _DROPPED | {"tags", "plugins", "keyauth_credentials", "jwt_secrets"}
-_CREDENTIAL = _DROPPED | {"key", "consumer", "tags"}
+_CONSUMER = _DROPPED | {"tags", "plugins", *CREDENTIALS}
+_CREDENTIAL = _DROPPED | {"consumer", "tags"}
+_PLAIN_PATH = re.compile(r"[a-zA-Z0-9._~/%-]*")
 _MATCHES = ("protocols", "methods", "hosts", "paths", "headers", "snis", "sources", "destinations")
-_CREDENTIAL_KINDS = ("keyauth_credentials", "jwt_secrets")
 
 Document = Mapping[str, Any]
 Placed = tuple[Path, Document]
@@ -48,12 +52,21 @@ def build(document: Document) -> Gateway:
     return _Builder(document).gateway()
 
 
+def _with_budget(plugins: tuple[Plugin, ...], block: Document) -> tuple[Plugin, ...]:
+    """Plugins of a service with its retry budget in each static-fallback."""
+    return tuple(
+        replace(plugin, config=retry.with_budget(block, plugin.config)) if plugin.name == "static-fallback" else plugin
+        for plugin in plugins
+    )
+
+
 class _Builder:
     def __init__(self, document: Document) -> None:
         self._document = document
         info = document.get("_info", {})
         self._defaults: Document = info.get("defaults", {})
         self._tags: tuple[str, ...] = tuple(info.get("select_tags", ()))
+        self._old = document.get("_format_version") in ("1.1", "2.1")
         self._names: dict[tuple[str, str], str] = {}
         """(kind, id) -> name, for references by id."""
         self._loose: dict[tuple[str, str], list[Placed]] = defaultdict(list)
@@ -71,7 +84,9 @@ class _Builder:
             consumers=tuple(self._consumer(*item) for item in self._top("consumers")),
             tenants={values["name"]: _tenant(path, values) for path, values in self._top("tenants")},
             clusters={name: _cluster(name, values or {}) for name, values in clusters.items()},
+            select_tags=self._tags,
             issuers=tuple(Issuer(values["name"], path, values) for path, values in self._top("issuers")),
+            items=build_items(self._document, self._tags),
         )
 
     def _top(self, kind: str) -> Iterable[Placed]:
@@ -89,7 +104,7 @@ class _Builder:
         for kind, field, parent in (
             ("routes", "service", "services"),
             ("targets", "upstream", "upstreams"),
-            *((kind, "consumer", "consumers") for kind in _CREDENTIAL_KINDS),
+            *((kind, "consumer", "consumers") for kind in CREDENTIALS),
         ):
             for item in self._top(kind):
                 name = self._name(parent, item[1].get(field)) or ""
@@ -147,7 +162,15 @@ class _Builder:
         fields = _without(values, _SERVICE | {"path"})
         if url_path is not None:
             fields["path"] = url_path
-        routes = self._children("services", name, path, values, "routes")
+        block = values.get("retry")
+        if block is not None:
+            fields.update(retry.fields(block, {}))
+        children = self._children("services", name, path, values, "routes")
+        routes = tuple(self._route(*item, name) for item in children)
+        plugins = self._plugins("services", name, path, values)
+        if block is not None:
+            plugins = _with_budget(plugins, block)
+            routes = tuple(replace(route, plugins=_with_budget(route.plugins, block)) for route in routes)
         return Service(
             name=name,
             path=path,
@@ -156,13 +179,15 @@ class _Builder:
             port=port,
             fields=fields,
             tenant=values.get("tenant"),
-            routes=tuple(self._route(*item, name) for item in routes),
-            plugins=self._plugins("services", name, path, values),
+            routes=routes,
+            plugins=plugins,
             tags=self._tagged(values),
         )
 
     def _route(self, path: Path, values: Document, service: str | None) -> Route:
         values = {**self._defaults.get("route", {}), **values}
+        if self._old and values.get("paths"):
+            values = {**values, "paths": [_with_tilde(path) for path in values["paths"]]}
         key = values.get("name") or values.get("id")
         return Route(
             name=values.get("name") or made_name(values, service),
@@ -181,15 +206,20 @@ class _Builder:
             target = {**self._defaults.get("target", {}), **target}
             tags = self._tagged(target)
             targets.append(Target(_with_port(target["target"]), target_path, _without(target, _TARGET), tags))
-        return Upstream(name, path, _without(values, _UPSTREAM), tuple(targets), self._tagged(values))
+        fields = _without(values, _UPSTREAM)
+        if values.get("health") is not None:
+            fields["healthchecks"] = health.healthchecks(values["health"])
+        return Upstream(name, path, fields, tuple(targets), self._tagged(values), values.get("tenant"))
 
     def _consumer(self, path: Path, values: Document) -> Consumer:
+        values = {**self._defaults.get("consumer", {}), **values}
         name = values.get("username") or values["custom_id"]
         credentials = []
-        for kind in _CREDENTIAL_KINDS:
-            for at, item in self._children("consumers", name, path, values, kind):
+        for kind, public in CREDENTIALS.items():
+            for index, (at, item) in enumerate(self._children("consumers", name, path, values, kind)):
+                key = item.get(public) or f"#{index}"
                 fields = _without(item, _CREDENTIAL)
-                credentials.append(Credential(kind, item["key"], at, fields, self._tagged(item)))
+                credentials.append(Credential(kind, str(key), at, fields, self._tagged(item)))
         plugins = self._plugins("consumers", name, path, values)
         return Consumer(
             name, path, _without(values, _CONSUMER), tuple(credentials), plugins, self._tagged(values)
@@ -220,6 +250,10 @@ def _tenant(path: Path, values: Document) -> Tenant:
             for index, plugin in enumerate(values.get("plugins", ()))
         ),
         tags=tuple(values.get("tags", ())),
+        service_defaults=values.get("defaults", {}).get("service", {}),
+        route_defaults=values.get("defaults", {}).get("route", {}),
+        limits=values.get("limits", {}),
+        dns=values.get("dns", {}),
     )
 
 
@@ -232,9 +266,17 @@ def _cluster(name: str, values: Document) -> Cluster:
         nodes=tuple(node.rstrip("/") for node in values.get("nodes", ())),
         headers=dict(admin.get("headers", {})),
         ca=admin.get("ca"),
+        client_cert=admin.get("client_cert"),
+        client_key=admin.get("client_key"),
+        proxy=tuple(url.rstrip("/") for url in values.get("proxy", ())),
+        strategy=values.get("strategy", "rolling"),
+        gate=values.get("gate", {}),
         timeout=float(admin.get("timeout", 10)),
         run_dir=values.get("run_dir", "/run/kgate").rstrip("/"),
         server=values.get("server", {}),
+        plugins=tuple(values.get("plugins", ())),
+        trusted_ips=tuple(values["trusted_ips"]) if "trusted_ips" in values else None,
+        dns=values.get("dns", {}),
     )
 
 
@@ -243,6 +285,14 @@ def made_name(values: Document, service: str | None) -> str:
     matches = json.dumps({field: values[field] for field in _MATCHES if field in values}, sort_keys=True)
     digest = hashlib.sha256(matches.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{service or 'route'}-{digest[:10]}"
+
+
+def _with_tilde(path: str) -> str:
+    """A path of the formats before 3.0, where a regular expression was told by its characters.
+
+    Kong does the same to such files (kong/db/migrations/migrate_path_280_300.lua); render writes 3.0.
+    """
+    return path if path.startswith("~") or _PLAIN_PATH.fullmatch(path) else f"~{path}"
 
 
 def _with_port(target: str) -> str:

@@ -7,11 +7,14 @@ anchors, aliases and `<<` merges work.
 
 from __future__ import annotations
 
+import os.path
 from typing import Any
 
 import yaml
 
 from decl.findings import Finding, finding
+from decl.late import KINDS as LATE_KINDS
+from decl.late import Late
 from decl.scalars import plain
 from decl.source import mark
 
@@ -20,6 +23,8 @@ PLAIN_TAG = "?"
 
 _TEXT_TAG = "tag:yaml.org,2002:str"
 _KNOWN_TAGS = frozenset((PLAIN_TAG, _TEXT_TAG, "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"))
+
+LATE_TAGS = frozenset(f"!{kind}" for kind in LATE_KINDS)
 
 MAX_NODES = 3_000_000
 """More values than that can only come from aliases of aliases: ten lines of YAML can hold billions."""
@@ -35,6 +40,7 @@ class Constructor:
     def __init__(self, file: str) -> None:
         self.file = file
         self.findings: list[Finding] = []
+        self.late = False
         self._left = MAX_NODES
         self._open: set[int] = set()
         self._cache: dict[str, Any] = {}
@@ -62,6 +68,8 @@ class Constructor:
 
     def _scalar(self, node: yaml.Node) -> Any:
         if node.tag != PLAIN_TAG:
+            if node.tag in LATE_TAGS:
+                return self._late(node)
             if node.tag != _TEXT_TAG:
                 self._unknown_tag(node)
             return node.value
@@ -71,6 +79,13 @@ class Constructor:
         except KeyError:
             value = self._cache[text] = plain(text)
             return value
+
+    def _late(self, node: yaml.Node) -> Any:
+        self.late = True
+        if not node.value.strip():
+            message = f"{node.tag} needs a name: {node.tag} NAME"
+            self.findings.append(finding(mark(self.file, node), "late-value", message))
+        return Late(node.tag[1:], node.value.strip(), os.path.dirname(self.file))
 
     def _mapping(self, node: yaml.Node, keep_null: bool) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -115,5 +130,5 @@ class Constructor:
         self.findings.append(finding(mark(self.file, again), "duplicate-key", message))
 
     def _unknown_tag(self, node: yaml.Node) -> None:
-        message = f"tag {node.tag!r} is not known; write plain YAML"
+        message = f"tag {node.tag!r} is not known; write plain YAML, or !env NAME or !file PATH for a secret"
         self.findings.append(finding(mark(self.file, node), "yaml-syntax", message))

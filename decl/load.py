@@ -14,6 +14,7 @@ import yaml
 
 from decl.construct import PLAIN_TAG, Constructor, TooLargeError
 from decl.findings import Finding, Place, finding
+from decl.overlay import overlay
 from decl.source import SourceFile, Sources, mark
 
 try:
@@ -23,24 +24,32 @@ except ImportError:  # PyYAML without libyaml: the same result, ten times slower
 
 
 class Text(NamedTuple):
-    """One file's name as it shall stand in findings, and its bytes."""
+    """One file's name as it shall stand in findings, and its bytes. An overlay is merged over the others."""
 
     name: str
     content: bytes
+    overlay: bool = False
 
 
 class Loaded(NamedTuple):
     """The merged document, where its values stand, what was wrong. `complete` is False when a file could
-    not be read as YAML: then nothing can be said of what is missing."""
+    not be read as YAML: then nothing can be said of what is missing. `late`: it refers to secrets."""
 
     document: dict[str, Any]
     sources: Sources
     findings: tuple[Finding, ...]
     complete: bool
+    late: bool = False
 
 
 class _Loader(_BaseLoader):
     """Marks unquoted scalars and leaves their type to decl.scalars."""
+
+    def descend_resolver(self, current_node: Any, current_index: Any) -> None:
+        """Path resolvers are not used: composing need not ask for them at each node."""
+
+    def ascend_resolver(self) -> None:
+        """As above."""
 
     def resolve(self, kind: type, value: Any, implicit: Any) -> str:
         if kind is yaml.ScalarNode:
@@ -53,25 +62,34 @@ def load(texts: Iterable[Text]) -> Loaded:
     merged: dict[str, Any] = {}
     files: list[SourceFile] = []
     findings: list[Finding] = []
-    complete = True
+    complete, late = True, False
+    overlays: list[tuple[SourceFile, dict[str, Any]]] = []
     for text in texts:
-        read = _read(text, findings)
+        constructor = Constructor(text.name)
+        read = _read(text, constructor, findings)
+        late = late or constructor.late
         if read is None:
             complete = False
             continue
         root, values = read
-        files.append(_merge(merged, SourceFile(text.name, root), values, files, findings))
-    return Loaded(merged, Sources(tuple(files)), tuple(findings), complete)
+        file = SourceFile(text.name, root)
+        if text.overlay:
+            overlays.append((file, values))
+        else:
+            files.append(_merge(merged, file, values, files, findings))
+    parts = tuple(part for file, values in overlays for part in overlay(merged, values, file))
+    return Loaded(merged, Sources(tuple(files), parts), tuple(findings), complete, late)
 
 
-def _read(text: Text, findings: list[Finding]) -> tuple[yaml.Node, dict[str, Any]] | None:
+def _read(
+    text: Text, constructor: Constructor, findings: list[Finding]
+) -> tuple[yaml.Node, dict[str, Any]] | None:
     """Root node and values of one file; None when it is not YAML or not a map."""
-    constructor = Constructor(text.name)
     place, message = Place(text.name, 1, 1), ""
     try:
         root = _compose(text.content)
         if isinstance(root, yaml.MappingNode):
-            values = constructor.build(root)
+            values = constructor.build(root, keep_null=text.overlay)
             findings.extend(constructor.findings)
             return root, values
         place = place if root is None else mark(text.name, root)

@@ -74,18 +74,21 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """One upstream with its targets."""
+    """One upstream with its targets; only services of its tenant may use it, of any without one."""
 
     name: str
     path: Path
     fields: Fields
     targets: tuple[Target, ...] = ()
     tags: tuple[str, ...] = ()
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """One credential; kind is Kong's list, keyauth_credentials or jwt_secrets. `fields` hold secrets."""
+    """One credential; kind is Kong's list, `keyauth_credentials` and the like. key is the public text that
+    tells it from the consumer's others (decl.file_kinds.CREDENTIALS), `#0` for its place where there is none.
+    `fields` hold secrets."""
 
     kind: str
     key: str
@@ -107,8 +110,26 @@ class Consumer:
 
 
 @dataclass(frozen=True, slots=True)
+class Item:
+    """An entity that kgate passes on as it is: a certificate, a vault, a key ... (decl.file_kinds.PLAIN). `name`
+    is what its id is made of; `children` stand in it, by list. `fields` may hold secrets."""
+
+    kind: str
+    name: str
+    path: Path
+    fields: Fields = field(repr=False)
+    children: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
+    plugins: tuple[Plugin, ...] = ()
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
-    """A group of services with one owner, one cluster (and a standby) and default plugins."""
+    """A group of services with one owner, one cluster (and a standby) and default plugins.
+
+    service_defaults and route_defaults are fields of its services and routes; limits is how many entities of
+    a kind it may have; dns is the zone of its hosts, for fail-over.
+    """
 
     name: str
     path: Path
@@ -118,11 +139,19 @@ class Tenant:
     owner: str | None = None
     plugins: tuple[Plugin, ...] = ()
     tags: tuple[str, ...] = ()
+    service_defaults: Fields = field(default_factory=dict)
+    route_defaults: Fields = field(default_factory=dict)
+    limits: Mapping[str, int] = field(default_factory=dict)
+    dns: Fields = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Kong nodes with the same config. timeout is seconds; run_dir is the plugin server's on the nodes."""
+    """Kong nodes with the same config. timeout is seconds; run_dir is the plugin server's on the nodes.
+
+    nodes are Admin API URLs, proxy are the proxies' for probes; `dns+http://` stands for all addresses of a
+    name. gate says what must hold after a node got a new config.
+    """
 
     name: str
     path: Path
@@ -130,9 +159,20 @@ class Cluster:
     nodes: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     ca: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    proxy: tuple[str, ...] = ()
+    strategy: str = "rolling"
+    gate: Fields = field(default_factory=dict)
     timeout: float = 10.0
     run_dir: str = "/run/kgate"
     server: Fields = field(default_factory=dict)
+    plugins: tuple[str, ...] = ()
+    """What KONG_PLUGINS names on its nodes; () when the file does not say."""
+    trusted_ips: tuple[str, ...] | None = None
+    """What KONG_TRUSTED_IPS has on its nodes; None when the file does not say."""
+    dns: Fields = field(default_factory=dict)
+    """What DNS says of it: cname or addresses, ttl in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +196,11 @@ class Gateway:
     tenants: Mapping[str, Tenant] = field(default_factory=dict)
     clusters: Mapping[str, Cluster] = field(default_factory=dict)
     issuers: tuple[Issuer, ...] = ()
+    items: tuple[Item, ...] = ()
+    select_tags: tuple[str, ...] = ()
+    """Every entity has these tags; what does not is another owner's."""
+    late: bool = False
+    """Whether the files refer to secrets that are read late (decl.late)."""
 
     def all_routes(self) -> Iterator[tuple[Service | None, Route]]:
         """Every route with its service."""

@@ -11,52 +11,105 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from decl.build import build
 from decl.findings import ERROR, Finding, Path, Problem, has_errors, tidy
-from decl.lint import lint
+from decl.lint import RULES, Found, comments, lint
+from decl.lint.hit import Fix
+from decl.lint.view import State
 from decl.load import Text, load
 from decl.model import Gateway
+from decl.pack import Pack
+from decl.plugin_configs import shared_configs
+from decl.settings import Settings
 from decl.source import Sources
 from decl.substitute import substitute
 from decl.tenants import expand
 from decl.validate import validate
+from decl.validate.late_values import check_late_values
 
 
 class Project(NamedTuple):
-    """What the files say. `gateway` is None when there are errors: nothing may be made of it then."""
+    """What the files say. `gateway` is None when there are errors: nothing may be made of it then. `fixes` are
+    the repairs of findings that have a safe one; `texts` are the files, by name."""
 
     gateway: Gateway | None
     findings: tuple[Finding, ...]
     sources: Sources
+    fixes: tuple[tuple[Finding, Fix], ...] = ()
+    texts: Mapping[str, bytes] = {}
 
 
-def open_project(texts: Iterable[Text], env: Mapping[str, str]) -> Project:
+class Options(NamedTuple):
+    """How to look at files: the settings, the schemas of plugins, the date (YYYY-MM-DD, "" for none), what the
+    control state says, and whether lint rules are wanted."""
+
+    settings: Settings = Settings()
+    pack: Pack = Pack()
+    today: str = ""
+    state: State | None = None
+    rules: bool = True
+
+
+def open_project(texts: Iterable[Text], env: Mapping[str, str], options: Options | None = None) -> Project:
     """Read the texts and find all that is wrong in them; env is what `${{ env "X" }}` sees."""
+    options = options or Options()
+    settings = options.settings
     with _gc_paused():
         texts = tuple(texts)
         loaded = load(texts)
         document = loaded.document
         problems: list[Problem] = []
         replaced: set[Path] = set()
+        if "_plugin_configs" in document:
+            document, problems = shared_configs(document)
         if any(b"${{" in text.content for text in texts):
-            document, problems, replaced = substitute(document, env)
+            document, unset, replaced = substitute(document, env, settings.allows_variable)
+            problems += unset
+        if loaded.late:
+            problems += check_late_values(document, settings.allows_variable)
         unknown = {problem.path for problem in problems}
-        for problem in validate(document, loaded.complete):
+        for problem in validate(document, loaded.complete, options.pack.checker):
             if problem.path not in unknown:
                 problems.append(_masked(problem) if problem.path in replaced else problem)
         sound = loaded.complete and not has_errors(loaded.findings)
         gateway = None
+        hits: list[Found] = []
         if loaded.complete:
             remaining = _sound_part(document, problems)
             if remaining is not None:
-                gateway = expand(build(remaining))
+                gateway = replace(expand(build(remaining)), late=loaded.late)
                 whole = remaining is document
-                problems += (hit for hit in lint(gateway) if whole or hit.level == ERROR)
-        findings = tidy((*loaded.findings, *map(loaded.sources.locate, problems)))
+                if options.rules:
+                    found = lint(
+                        gateway, settings, loaded.sources, options.today, options.state, options.pack.names
+                    )
+                    hits = [hit for hit in found if whole or hit.problem.level == ERROR]
+        linted, fixes = _wanted(hits, texts, loaded.sources, settings)
+        findings = tidy((*loaded.findings, *map(loaded.sources.locate, problems), *linted))
         usable = sound and not has_errors(findings)
-        return Project(gateway if usable else None, findings, loaded.sources)
+        contents = {text.name: text.content for text in texts}
+        return Project(gateway if usable else None, findings, loaded.sources, tuple(fixes), contents)
+
+
+def _wanted(
+    hits: list[Found], texts: tuple[Text, ...], sources: Sources, settings: Settings
+) -> tuple[list[Finding], list[tuple[Finding, Fix]]]:
+    """The findings of lint that neither a comment nor the settings switch off, and their repairs."""
+    disabled = {text.name: comments.read(text.name, text.content, RULES) for text in texts}
+    findings = [found for off in disabled.values() for found in off.findings]
+    fixes = []
+    for hit in hits:
+        finding = sources.locate(hit.problem)
+        off = disabled.get(finding.file)
+        if settings.ignores(finding.file) or (off is not None and off.spans and off.covers(finding)):
+            continue
+        findings.append(finding)
+        if hit.fix is not None:
+            fixes.append((finding, hit.fix))
+    return findings, fixes
 
 
 def _masked(problem: Problem) -> Problem:
@@ -93,9 +146,11 @@ def _sound_part(document: dict[str, Any], problems: list[Problem]) -> dict[str, 
 @contextmanager
 def _gc_paused() -> Iterator[None]:
     enabled = gc.isenabled()
+    gc.unfreeze()
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()  # what was made is there to stay: the next collection need not look through it
         if enabled:
             gc.enable()

@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 from decl import ids
 from decl.adapter import adapter_plugins
 from decl.findings import Path
-from decl.model import Consumer, Gateway, Plugin, Route, Service, Upstream, effective
+from decl.late import Resolver, resolved
+from decl.model import Consumer, Gateway, Item, Plugin, Route, Service, Upstream, effective
 from decl.plugin_sources import to_kong
 from decl.select import select
 from decl.url import is_ip_literal, target_text
+from decl.walk import reference
 
 PROTECTED_TAG = "kgate-protected"
 CANARY_UPSTREAM = "kgate-"
@@ -33,10 +35,22 @@ class Rendered(NamedTuple):
     cluster: str
     document: Entity
     origins: dict[str, Path]
+    late: bool = False
+    """Whether the document may hold references to secrets (decl.late.Late) in place of values."""
+
+    def resolved(self, resolver: Resolver) -> Rendered:
+        """The same with every reference replaced by its secret. Raises ValueError for one without a value."""
+        if not self.late:
+            return self
+        return self._replace(document=resolved(self.document, resolver), late=False)
 
     @property
     def content(self) -> bytes:
         """The bytes to push: canonical JSON, which is YAML as well."""
+        if self.late:
+            raise ValueError(
+                "the config refers to secrets (!env, !file) that were not read: resolve it first"
+            )
         return canonical(self.document)
 
     @property
@@ -78,9 +92,11 @@ class _Renderer:
             "upstreams": [self._upstream(upstream) for upstream in gateway.upstreams] + made,
             "consumers": [self._consumer(consumer) for consumer in gateway.consumers],
         }
+        for item in gateway.items:
+            lists.setdefault(item.kind, []).append(self._item(item))
         document: Entity = {"_format_version": "3.0"}
         document.update((name, items) for name, items in lists.items() if items)
-        return Rendered(self._cluster, document, self._origins)
+        return Rendered(self._cluster, document, self._origins, gateway.late)
 
     def _origin(self, entity_id: str, path: Path) -> str:
         self._origins[entity_id] = path
@@ -137,7 +153,12 @@ class _Renderer:
         return entity
 
     def _plugin(
-        self, plugin: Plugin, route_id: str = "", service_id: str = "", consumer_id: str = ""
+        self,
+        plugin: Plugin,
+        route_id: str = "",
+        service_id: str = "",
+        consumer_id: str = "",
+        consumer_group: str = "",
     ) -> Entity:
         foreign = {
             "service": self._service_ids.get(plugin.service or ""),
@@ -145,7 +166,7 @@ class _Renderer:
             "consumer": self._consumer_ids.get(plugin.consumer or ""),
         }
         own_id = plugin.fields.get("id") or ids.plugin_id(
-            plugin.name,
+            f"{plugin.name}:{consumer_group}" if consumer_group else plugin.name,
             route_id or foreign["route"] or "",
             service_id or foreign["service"] or "",
             consumer_id or foreign["consumer"] or "",
@@ -172,20 +193,39 @@ class _Renderer:
     def _consumer(self, consumer: Consumer) -> Entity:
         own_id = self._origin(self._consumer_ids[consumer.name], consumer.path)
         entity: Entity = {**consumer.fields, "id": own_id}
+        entity.pop("groups", None)  # Kong Enterprise alone knows them: lint has told
         _put(entity, "tags", consumer.tags)
         for credential in consumer.credentials:
             credential_id = credential.fields.get("id") or ids.credential_id(
                 credential.kind, own_id, credential.key
             )
-            item = {
-                **credential.fields,
-                "id": self._origin(credential_id, credential.path),
-                "key": credential.key,
-            }
+            item = {**credential.fields, "id": self._origin(credential_id, credential.path)}
+            if credential.kind == "keyauth_credentials":
+                item.pop("name", None)  # ours: Kong has no such field
             _put(item, "tags", credential.tags)
             entity.setdefault(credential.kind, []).append(item)
         _put(entity, "plugins", [self._plugin(plugin, consumer_id=own_id) for plugin in consumer.plugins])
         return entity
+
+    def _item(self, item: Item, parent_id: str = "") -> Entity:
+        made = (
+            ids.key_id(str(item.fields["kid"]), parent_id or _set_of(item.fields))
+            if item.kind == "keys"
+            else ids.entity_id(item.kind, item.name)
+        )
+        own_id = self._origin(str(item.fields.get("id") or made), item.path)
+        entity: Entity = {**item.fields, "id": own_id}
+        if isinstance(entity.get("jwk"), dict):
+            entity["jwk"] = canonical(entity["jwk"]).decode()
+        _put(entity, "tags", item.tags)
+        for kind, children in item.children.items():
+            _put(entity, kind, [self._item(child, own_id) for child in children])
+        _put(entity, "plugins", [self._plugin(plugin, consumer_group=item.name) for plugin in item.plugins])
+        return entity
+
+
+def _set_of(fields: Any) -> str:
+    return ids.entity_id("key_sets", str(reference(fields.get("set")) or "")) if "set" in fields else ""
 
 
 def _own_id(fields: Any, kind: str, name: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from decl.model import Gateway, Plugin, Service
+from kong_plugins.canary_router import config as canary_router
 
 
 def select(gateway: Gateway, cluster: str, tenant: str | None = None) -> Gateway:
@@ -51,4 +52,5 @@ def _used(services: tuple[Service, ...], gateway: Gateway) -> set[str]:
         plugins += service.plugins
         for route in service.routes:
             plugins += route.plugins
-    return names | {str(p.config.get("upstream")) for p in plugins if p.name == "canary-router"}
+    canaries = [canary_router.upstreams(p.config) for p in plugins if p.name == "canary-router"]
+    return names.union(*(found.values() for found in canaries))

@@ -6,15 +6,16 @@ from typing import Any
 
 import yaml
 
+from decl.late import plain
 from decl.model import Gateway
 
 
 def server_config(gateway: Gateway, cluster: str) -> dict[str, Any]:
     """server.yaml as a value: the issuers, and the cluster's `server` settings (passport keys, Redis)."""
-    config: dict[str, Any] = {"issuers": [dict(issuer.fields) for issuer in gateway.issuers]}
+    config: dict[str, Any] = {"issuers": [plain(issuer.fields) for issuer in gateway.issuers]}
     known = gateway.clusters.get(cluster)
     if known is not None:
-        config.update(known.server)
+        config.update(plain(known.server))
     return config
 
 

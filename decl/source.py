@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
+from decl.file_kinds import KINDS
 from decl.findings import Finding, Path, Place, Problem, finding
 
 
@@ -26,11 +27,22 @@ class SourceFile:
     lengths: Mapping[str, int] = field(default_factory=dict)
 
 
+class Part(NamedTuple):
+    """Where an overlay changed the document: `prefix` of the document is at `local` of the file. `whole`: it
+    was added as it is, with its children; else the children have parts of their own."""
+
+    prefix: Path
+    file: SourceFile
+    local: Path
+    whole: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """All files of one document."""
+    """All files of one document; the parts are those of overlays, the later ones over the earlier."""
 
     files: tuple[SourceFile, ...]
+    parts: tuple[Part, ...] = ()
 
     def place(self, path: Path, at_key: bool = False) -> Place:
         """Where `path` stands; what is not there (a missing field) is placed at what should hold it."""
@@ -42,9 +54,36 @@ class Sources:
             depth, place = _walk(file, local, at_key)
             if best is None or depth > best[0]:
                 best = depth, place
+        for part in self.parts:
+            rest = path[len(part.prefix) :]
+            if path[: len(part.prefix)] != part.prefix or (rest and rest[0] in KINDS and not part.whole):
+                continue
+            depth, place = _walk(part.file, (*part.local, *rest), at_key)
+            depth += len(part.prefix) - len(part.local)
+            if best is None or depth >= best[0]:
+                best = depth, place
         if best is not None:
             return best[1]
         return Place(self.files[0].name if self.files else "<no file>", 1, 1)
+
+    def node(self, path: Path, at_key: bool = False) -> yaml.Node | None:
+        """The YAML node of a value, or of its name with `at_key`; None for what no file has."""
+        found = self.span(path, at_key)
+        return None if found is None else found[1]
+
+    def span(self, path: Path, at_key: bool = False) -> tuple[SourceFile, yaml.Node] | None:
+        """The file and the YAML node of a value, for whoever wants to change it."""
+        tries = [
+            (part.file, part.local, path[len(part.prefix) :])
+            for part in reversed(self.parts)
+            if path[: len(part.prefix)] == part.prefix
+        ]
+        locals_ = [(file, local) for file in self.files if (local := _local(file, path)) is not None]
+        for file, steps in [*((file, (*local, *rest)) for file, local, rest in tries), *locals_]:
+            node = _find(file.root, steps, at_key)
+            if node is not None:
+                return file, node
+        return None
 
     def locate(self, problem: Problem) -> Finding:
         """The finding of a problem."""
@@ -77,6 +116,16 @@ def _walk(file: SourceFile, path: Path, at_key: bool) -> tuple[int, Place]:
         key_node, node = found
         depth += 1
     return depth, mark(file.name, key_node if at_key and key_node is not None else node)
+
+
+def _find(node: yaml.Node, path: Path, at_key: bool) -> yaml.Node | None:
+    key_node: yaml.Node | None = None
+    for step in path:
+        found = _child(node, step)
+        if found is None:
+            return None
+        key_node, node = found
+    return key_node if at_key else node
 
 
 def _child(node: yaml.Node, step: str | int) -> tuple[yaml.Node | None, yaml.Node] | None:

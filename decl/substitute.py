@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from decl.findings import Path, Problem
+from decl.late import Secret
 
 _EXPRESSION = re.compile(r'\$\{\{\s*(?:env\s+"([A-Za-z_][A-Za-z0-9_]*)"\s*(?:\|\s*(\w+)\s*)?|(.*?))\}\}')
 
@@ -23,6 +24,13 @@ _PIPES: dict[str, Callable[[str], Any]] = {
 }
 
 
+class _Allowed(NamedTuple):
+    """The environment, and which variables of it a file may read."""
+
+    values: Mapping[str, str]
+    allows: Callable[[str], bool]
+
+
 class Substituted(NamedTuple):
     """The document with its expressions replaced, what could not be, and the places of replaced values:
     they may be secret, so messages must not show them."""
@@ -32,13 +40,19 @@ class Substituted(NamedTuple):
     replaced: set[Path]
 
 
-def substitute(document: dict[str, Any], env: Mapping[str, str]) -> Substituted:
-    """Replace the expressions in all values of a document."""
+def substitute(
+    document: dict[str, Any], env: Mapping[str, str], allows: Callable[[str], bool] = lambda _: True
+) -> Substituted:
+    """Replace the expressions in all values of a document; texts become decl.late.Secret.
+
+    allows: whether a file may read a variable.
+    """
     result = Substituted({}, [], set())
-    return result._replace(document=_substituted(document, (), env, result))
+    visible = _Allowed(env, allows)
+    return result._replace(document=_substituted(document, (), visible, result))
 
 
-def _substituted(value: Any, path: Path, env: Mapping[str, str], result: Substituted) -> Any:
+def _substituted(value: Any, path: Path, env: _Allowed, result: Substituted) -> Any:
     if isinstance(value, str):
         if "${{" not in value:
             return value
@@ -51,33 +65,35 @@ def _substituted(value: Any, path: Path, env: Mapping[str, str], result: Substit
     return value
 
 
-def _text(text: str, path: Path, env: Mapping[str, str], problems: list[Problem]) -> Any:
+def _text(text: str, path: Path, env: _Allowed, problems: list[Problem]) -> Any:
     def one(match: re.Match[str]) -> Any:
         name, pipe, _ = match.groups()
         problem = _problem(match, env)
         if problem:
             problems.append(Problem(path, *problem))
             return text if match.group() == text else ""
-        return _PIPES[pipe](env[name]) if pipe else env[name]
+        return _PIPES[pipe](env.values[name]) if pipe else Secret(env.values[name])
 
     whole = _EXPRESSION.fullmatch(text)
     if whole and text.count("${{") == 1:
         return one(whole)
-    return _EXPRESSION.sub(lambda match: str(one(match)), text)
+    return Secret(_EXPRESSION.sub(lambda match: str.__str__(str(one(match))), text))
 
 
-def _problem(match: re.Match[str], env: Mapping[str, str]) -> tuple[str, str] | None:
+def _problem(match: re.Match[str], env: _Allowed) -> tuple[str, str] | None:
     """Rule and message of what is wrong with an expression. Values are never shown: they may be secret."""
     name, pipe, other = match.groups()
     if name is None:
         return "bad-expression", f'{other.strip()!r} is not understood; write ${{{{ env "NAME" }}}}'
-    if name not in env:
+    if not env.allows(name):
+        return "forbidden-variable", f"{name} begins with none of env_prefixes in .kgate.yaml"
+    if name not in env.values:
         return "unset-variable", f"environment variable {name} is not set"
     if pipe and pipe not in _PIPES:
         return "bad-expression", f"unknown function {pipe!r}; known are {', '.join(_PIPES)}"
     if pipe:
         try:
-            _PIPES[pipe](env[name])
+            _PIPES[pipe](env.values[name])
         except (ValueError, KeyError):
             return "bad-expression", f"environment variable {name} does not fit {pipe}"
     return None

@@ -5,30 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from decl.file_kinds import CHILDREN, SINGULAR
 from decl.findings import Path
-
-CHILDREN: dict[str, tuple[str, ...]] = {
-    "": (
-        "tenants",
-        "issuers",
-        "services",
-        "routes",
-        "plugins",
-        "upstreams",
-        "targets",
-        "consumers",
-        "keyauth_credentials",
-        "jwt_secrets",
-    ),
-    "tenants": ("plugins",),
-    "services": ("routes", "plugins"),
-    "routes": ("plugins",),
-    "upstreams": ("targets",),
-    "consumers": ("plugins", "keyauth_credentials", "jwt_secrets"),
-}
-"""Which lists of entities stand in which entity; "" is the document."""
-
-SINGULAR = {kind: kind[:-1] for kinds in CHILDREN.values() for kind in kinds}
 
 
 class Entity(NamedTuple):
@@ -47,7 +25,7 @@ class Entity(NamedTuple):
     @property
     def label(self) -> str:
         """How messages name it: `route 'checkout'`."""
-        name = self.text("name") or self.text("username") or self.text("target")
+        name = self.text("name") or self.text("username") or self.text("target") or self.text("prefix")
         singular = SINGULAR[self.kind]
         return f"{singular} {name!r}" if name else f"a {singular} without a name"
 

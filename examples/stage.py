@@ -67,7 +67,7 @@ class Stage:
         self.session = requests.Session()
         self.session.trust_env = False
         self.proxy = self.admin = ""
-        self.env = dict(os.environ, PYTHONUNBUFFERED="1")
+        self.env = dict(os.environ, PYTHONUNBUFFERED="1", KGATE_HISTORY=str(self.dir / "history"))
 
     def start(self) -> None:
         """Start all; raises StageError naming the part that did not."""

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
-from cli.canary_change import Steering, changes_of, check_name, follow_plan, steering, update
+from cli import canary_ramp
+from cli.canary_change import (
+    Steering,
+    changes_of,
+    check_name,
+    follow_plan,
+    going_on,
+    holding,
+    steering,
+    update,
+)
 from cli.canary_plans import read_plans, unknown
 from cli.errors import FailedError, UsageError
 from cli.operate import Notes, StoreAt, end_options, opened, store_options
 from cli.options import file_option
 from cli.report import state as report
+from kong_plugins.state.base import CanaryOverride
 from kong_plugins.state.operations import canaries
 from kong_plugins.state.operations import notes as event_notes
 
@@ -65,31 +78,89 @@ def set_(
     if reset:
         follow_plan(how)
     else:
-        update(how, changes, "canary.set")
+        # a pause stops the ramp's clock; with a percent there is no ramp
+        clock = None if paused is None or percent is not None else holding if paused else going_on
+        update(how, changes, "canary.set", clock)
 
 
 @command.command()
 @steering
 def pause(how: Steering) -> None:
-    """Send everybody to the control group, until it is resumed.
+    """Send everybody to the control group, until it is resumed. The clock of a ramp stands still meanwhile.
 
     \b
     Examples:
       kgate canary pause checkout-v2 --reason "errors rise"
     """
-    update(how, {"paused": True}, "canary.pause")
+    update(how, {"paused": True}, "canary.pause", holding)
 
 
 @command.command()
 @steering
 def resume(how: Steering) -> None:
-    """Go on after a pause, as it was before. An aborted canary must be reset first.
+    """Go on after a pause, as it was before; a ramp goes on where it stood. An aborted canary must be reset first.
 
     \b
     Examples:
       kgate canary resume checkout-v2
     """
-    update(how, {"paused": False}, "canary.resume")
+    update(how, {"paused": False}, "canary.resume", going_on)
+
+
+@command.command()
+@click.option("--from", "low", type=click.FloatRange(0, 100), default=0.0, help="Percent at the start (0).")
+@click.option("--to", "high", type=click.FloatRange(0, 100), help="Percent at the end.")
+@click.option("--over", help="How long it rises in all: 90s, 15m, 2h, 7d. Holds come on top.")
+@click.option("--hold", "holds", multiple=True, help='Stand still at a percent: "10%:30m"; may be repeated.')
+@click.option("--start", help="When it starts (ISO 8601); now without it.")
+@click.option("--pause", "change", flag_value="pause", help="Stand still at the percent of now.")
+@click.option("--resume", "change", flag_value="resume", help="Go on from where it stands.")
+@steering
+def ramp(
+    how: Steering,
+    low: float,
+    high: float | None,
+    over: str | None,
+    holds: tuple[str, ...],
+    start: str | None,
+    change: str | None,
+) -> None:
+    """Raise the percent of the canary NAME step by step, in place of the plan's percent or ramp.
+
+    The percent is worked out from the start, by each node for itself: nothing has to run for it. Users are only ever
+    added. `kgate canary set --percent` ends it.
+
+    \b
+    Examples:
+      kgate canary ramp checkout-v2 --from 1 --to 50 --over 2h --hold "10%:30m"
+      kgate canary ramp checkout-v2 --pause --reason "look at the numbers first"
+      kgate canary ramp checkout-v2 --resume
+
+    Exit codes: 0 set, 1 Redis is away or somebody else was faster, 2 wrong usage, 4 NAME is not known.
+    """
+    given = high is not None or over is not None or bool(holds) or start is not None
+    if change is not None:
+        if given:
+            raise UsageError(f"--{change} goes with no other change of the ramp")
+        move = holding if change == "pause" else going_on
+
+        def turn(seen: CanaryOverride | None, planned: bool, now: float) -> Mapping[str, Any]:
+            changes = move(seen, planned, now)
+            if not changes:
+                raise FailedError(f"canary {how.name} has no ramp that could be {change}d")
+            return changes
+
+        update(how, {}, f"canary.ramp.{change}", turn)
+        return
+    if high is None or over is None:
+        raise UsageError("a ramp needs --to and --over; or give --pause or --resume")
+    wanted = high, over
+
+    def begin(_seen: object, _planned: bool, now: float) -> dict[str, object]:
+        return {"ramp": canary_ramp.ramp_data(low, *wanted, holds, start, now)}
+
+    canary_ramp.ramp_data(low, *wanted, holds, start, 0.0)  # what is wrong is said before Redis is asked
+    update(how, {"percent": None}, "canary.ramp", begin)
 
 
 @command.command()
@@ -128,19 +199,32 @@ def list_(at: StoreAt, output: str) -> None:
 
 @command.command()
 @click.argument("name")
+@click.option(
+    "--metrics",
+    "urls",
+    multiple=True,
+    envvar="KGATE_METRICS",
+    help="A plugin server's metrics, URL or HOST:PORT; may be repeated.",
+)
 @file_option
 @store_options
 @click.pass_context
-def show(ctx: click.Context, name: str, files: tuple[Path, ...], at: StoreAt, output: str) -> None:
-    """Show the override of the canary NAME, and its plan where the files are at hand.
+def show(
+    ctx: click.Context, name: str, urls: tuple[str, ...], files: tuple[Path, ...], at: StoreAt, output: str
+) -> None:
+    """Show the override of the canary NAME, and its plan where the files are at hand: the share of now and, with
+    --metrics, both arms of the last minute.
 
     \b
     Examples:
       kgate canary show checkout-v2
+      kgate canary show checkout-v2 --metrics 127.0.0.1:9542
       kgate canary show checkout-v2 -f gateway.yaml --output json
     """
+    from cli import canary_show
+
     with opened(at) as store:
-        override = canaries.get(store, name)
+        override, now = canaries.get(store, name), store.now()
     plans = read_plans(ctx, files)
     planned = () if plans is None else plans.by_name.get(name, ())
     if override is None and not planned:
@@ -150,6 +234,9 @@ def show(ctx: click.Context, name: str, files: tuple[Path, ...], at: StoreAt, ou
             "name": name,
             "override": None if override is None else report.record(override),
             "plans": [dict(plugin.config) for plugin in planned],
+            "shares": [canary_show.share(plugin.config, override, now) for plugin in planned],
+            "differs": canary_show.differs(planned, override, now),
+            "arms": canary_show.arms(name, urls) if urls else None,
         }
         click.echo(report.dump(data))
         return
@@ -160,14 +247,22 @@ def show(ctx: click.Context, name: str, files: tuple[Path, ...], at: StoreAt, ou
         click.echo(f"{report.canary(override)}, {report.utc(override.changed)} {about}")
         for user in sorted(override.users or ()):
             click.echo(f"  user {report.printable(user)}")
+        if said := canary_ramp.words(override, now):
+            click.echo(f"  {said}")
     for plugin in planned:
         assert plans is not None
         config = plugin.config
         pinned = f"{len(config.get('users') or [])} users, {len(config.get('cidrs') or [])} networks"
         place = plans.project.sources.place(plugin.path)
-        click.echo(
-            f"plan: {config.get('percent') or 0:g}%, {pinned}, upstream {config.get('upstream')} ({place})"
-        )
+        percent = canary_show.planned_percent(config)
+        click.echo(f"plan: {percent}, {pinned}, upstream {config.get('upstream')} ({place})")
+        if (share := canary_show.share(config, override, now)) is not None:
+            click.echo(f"now: {share:.4g}% of the users")
+    for line in canary_show.differs(planned, override, now):
+        click.echo(f"differs from the plan: {line}")
+    if urls:
+        for line in canary_show.lines(canary_show.arms(name, urls)):
+            click.echo(line)
 
 
 @command.command()
@@ -186,7 +281,7 @@ def promote(
     at: StoreAt,
     output: str,
 ) -> None:
-    """Make the override of the canary NAME permanent: put its percent and users into the files.
+    """Make the override of the canary NAME permanent: put its percent, ramp and users into the files.
 
     Prints the change as a diff; comments and everything else in the files stay. The override stays too: push the
     files (kgate sync), then forget it (kgate canary set NAME --reset).

@@ -9,10 +9,12 @@ from pathlib import Path
 import click
 
 from cli.errors import FailedError, UsageError
+from cli.nodes import resolver
 from cli.options import file_option
 from cli.project import chosen_cluster, sound_project
 from cli.report import json as json_report
 from decl.render import render
+from decl.secret_fields import masked
 from decl.server_config import server_yaml
 
 
@@ -44,7 +46,9 @@ def command(
     """Print the Kong config that the files make for one cluster.
 
     It is plain Kong config, format 3.0: every entity has its id, tenants are written out, the adapter is
-    added. A file written with -o holds the bytes that `kgate sync` pushes; a DB-less node can boot from it.
+    added. A file written with -o holds the bytes that `kgate sync` pushes; a DB-less node can boot from it
+    (`declarative_config`). Secrets (`!env`, `!file`) are read for such a file only, which is then yours alone
+    to read; on a terminal secret fields are masked.
 
     \b
     Examples:
@@ -64,16 +68,23 @@ def command(
         return
     rendered = render(gateway, name, tenant)
     if out is None and output == "human":
-        click.echo(json.dumps(rendered.document, ensure_ascii=False, indent=2, sort_keys=True))
+        shown = masked(rendered.document)
+        click.echo(json.dumps(shown, ensure_ascii=False, indent=2, sort_keys=True))
         return
-    _write(rendered.content, out, output, name, config_hash=rendered.hash)
+    if out is None and rendered.late:
+        raise UsageError("the config has secrets (!env, !file), which are not printed; write it with -o FILE")
+    try:
+        rendered = rendered.resolved(resolver())
+    except ValueError as error:
+        raise FailedError(str(error)) from error
+    _write(rendered.content, out, output, name, config_hash=rendered.hash, private=gateway.late)
 
 
 def _write(
     content: bytes, out: Path | None, output: str, cluster: str, config_hash: str = "", private: bool = False
 ) -> None:
     if out is None:
-        click.echo(content.decode("utf-8"), nl=not private)
+        click.echo(content.decode("utf-8").rstrip("\n"))
         return
     target = out.resolve()  # a link stays a link
     temporary = target.with_name(f".{target.name}.{os.getpid()}")

@@ -29,6 +29,12 @@ def parse_listen(text: str) -> tuple[str, int]:
     help="Folder of the sockets and of the plugins' info files; made 0750 where it is missing.",
 )
 @click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder where the control state is saved for a start without Redis; made 0700. Default: RUN_DIR/state. "
+    "Choose one that outlives a reboot.",
+)
+@click.option(
     "--lane",
     type=click.Choice(["pdk", "express", "both"]),
     default="both",
@@ -59,6 +65,16 @@ def parse_listen(text: str) -> tuple[str, int]:
 )
 @click.option("--allow-gid", type=int, multiple=True, help="A group whose members may connect.")
 @click.option(
+    "--group",
+    metavar="NAME|GID",
+    help="Group of Kong's workers: the run dir and the sockets are given to it, and its members may connect.",
+)
+@click.option(
+    "--allow-inline-issuers",
+    is_flag=True,
+    help="Take trust anchors out of Kong's config (passport's inline_issuers). For tests and laptops only.",
+)
+@click.option(
     "--metrics-listen",
     metavar="HOST:PORT",
     help="Serve /healthz, /readyz and /metrics there, for example 127.0.0.1:9542. Default: nowhere.",
@@ -70,12 +86,15 @@ def parse_listen(text: str) -> tuple[str, int]:
 @click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
 def command(
     run_dir: Path,
+    state_dir: Path | None,
     lane: str,
     config_path: Path | None,
     workers: int,
     deadline: float,
     allow_uid: tuple[int, ...],
     allow_gid: tuple[int, ...],
+    group: str | None,
+    allow_inline_issuers: bool,
     metrics_listen: str | None,
     log_level: str,
     log_format: str,
@@ -90,19 +109,34 @@ def command(
     Examples:
       kgate serve --run-dir /run/kgate --config server.yaml
       kgate serve --run-dir /tmp/kgate --lane express --workers 1
-      kgate serve --allow-uid 1000     # the user of Kong's workers in its image
+      kgate serve --group 1000         # the group of Kong's workers in its image
     """
     from kong_plugins.server import logs
     from kong_plugins.server.config import ServerConfigError
+    from kong_plugins.server.options import Options
     from kong_plugins.server.peers import default_allowed
-    from kong_plugins.server.run_dir import RunDirError
+    from kong_plugins.server.run_dir import RunDirError, group_id
     from kong_plugins.server.serve import serve
-    from kong_plugins.server.supervisor import Options
 
     logs.configure(log_level, log_format)
-    allowed = default_allowed(allow_uid, allow_gid)
     metrics = parse_listen(metrics_listen) if metrics_listen else None
-    options = Options(run_dir, config_path, workers, deadline, log_level, log_format, allowed, metrics)
+    try:
+        gid = None if group is None else group_id(group)
+    except RunDirError as error:
+        raise click.BadParameter(str(error), param_hint="--group") from error
+    options = Options(
+        run_dir=run_dir,
+        config=config_path,
+        workers=workers,
+        deadline=deadline,
+        log_level=log_level,
+        log_format=log_format,
+        allowed=default_allowed(allow_uid, allow_gid if gid is None else (*allow_gid, gid)),
+        metrics=metrics,
+        gid=gid,
+        inline_issuers=allow_inline_issuers,
+        state_dir=state_dir,
+    )
     told = {"ready": True, "run_dir": str(run_dir), "lane": lane, "workers": workers, "pid": os.getpid()}
     line = f"serving lane {lane} in {run_dir} with {workers} workers (pid {os.getpid()})"
     try:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from cli.report.caret import Lines, caret
 from decl.apply import NodeResult
 from decl.findings import ERROR, Finding
 
 
-def findings(found: Sequence[Finding]) -> Iterator[str]:
-    """One line a finding, and the sum."""
-    yield from map(str, found)
+def findings(found: Sequence[Finding], texts: Mapping[str, bytes] | None = None) -> Iterator[str]:
+    """One line a finding, and the sum. With the files' texts each has its source line with a caret."""
+    lines = Lines(texts) if texts is not None else None
+    for finding in found:
+        yield str(finding)
+        if lines is not None:
+            yield from caret(finding, lines)
     errors = sum(finding.level == ERROR for finding in found)
     if found:
         yield f"{_count(errors, 'error')}, {_count(len(found) - errors, 'warning')}"

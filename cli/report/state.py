@@ -82,6 +82,12 @@ def canary(found: CanaryOverride) -> str:
     users = "users of the plan" if found.users is None else f"{len(found.users)} pinned users"
     if found.users_list is not None:
         users = f"users of the list {printable(found.users_list)}"
+    if found.ramp is not None and found.ramp.get("points"):
+        points, held = found.ramp["points"], found.ramp.get("held")
+        stands = "" if held is None else f" (paused since {utc(held)})"
+        percent = f"ramp {points[0][1]:g}% to {points[-1][1]:g}%{stands}"
+    elif found.ramp is not None and found.ramp.get("held") is not None and not found.paused:
+        percent = f"ramp of the plan paused since {utc(found.ramp['held'])}"
     state = "aborted" if found.aborted else "paused" if found.paused else "running"
     end = "" if found.expires is None else f", {until(found.expires)}"
     return f"{printable(found.name)}: {state}, {percent}, {users}, version {found.version}{end}"

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from decl import plugin_sources
 from decl.findings import Path, Problem
-from decl.validate.schema import plugin_checker
+from decl.validate.schema import Checker, plugin_checker
 from decl.walk import Entity
+
+Checkers = Callable[[str], Checker | None]
 
 _STEP = re.compile(r"([A-Za-z0-9_-]+)|\[(\d+)\]")
 
 
-def check_plugin_configs(entities: Iterable[Entity]) -> Iterator[Problem]:
-    """What is wrong in the configs of all plugins, wherever they stand."""
+def check_plugin_configs(
+    entities: Iterable[Entity], checkers: Checkers = plugin_checker
+) -> Iterator[Problem]:
+    """What is wrong in the configs of all plugins, wherever they stand; checkers: by plugin name."""
+    good: set[tuple[str, str]] = set()  # the same config stands on many services
     for entity in entities:
         if entity.kind != "plugins":
             continue
         name, config = entity.text("name") or "", entity.values.get("config", {})
-        checker = plugin_checker(name)
+        checker = checkers(name)
         if checker is None or not isinstance(config, dict):
+            continue
+        key = (name, json.dumps(config, default=str))
+        if key in good:
             continue
         path = (*entity.path, "config")
         problems = list(checker.problems(config, path))
@@ -30,6 +39,8 @@ def check_plugin_configs(entities: Iterable[Entity]) -> Iterator[Problem]:
         message = plugin_sources.check(name, config)
         if message is not None:
             yield Problem(_pointed_at(path, message), "plugin-config", f"{name}: {message}")
+        else:
+            good.add(key)
 
 
 def _pointed_at(path: Path, message: str) -> Path:

@@ -6,15 +6,23 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from decl.file_kinds import KINDS, SINGULAR
 from decl.findings import Path, Problem
-from decl.walk import SINGULAR, Entity, reference
+from decl.walk import Entity, reference
+from kong_plugins.canary_router import config as canary_router
 
 RULE = "dangling-reference"
 
-_FOREIGN = {"service": "services", "route": "routes", "consumer": "consumers", "upstream": "upstreams"}
-_PARENT_FIELD = {"services": "service", "routes": "route", "consumers": "consumer", "upstreams": "upstream"}
-_NEEDS = {"targets": "upstream", "keyauth_credentials": "consumer", "jwt_secrets": "consumer"}
-_KEYS = {"consumers": ("username", "id")}
+_FOREIGN = {
+    "service": "services",
+    "route": "routes",
+    "consumer": "consumers",
+    "upstream": "upstreams",
+    "certificate": "certificates",
+    "client_certificate": "certificates",
+    "set": "key_sets",
+}
+_PARENT_FIELD = {above: field for kind in KINDS.values() for above, field in kind.parents if field}
 
 Names = Mapping[str, set[str]]
 
@@ -30,6 +38,11 @@ def check_references(document: Mapping[str, Any], entities: Iterable[Entity]) ->
         yield from _without_parent(entity)
         if entity.kind == "services":
             yield from _named(entity.values.get("tenant"), (*entity.path, "tenant"), "tenants", names)
+            listed = entity.values.get("ca_certificates")
+            for index, name in enumerate(listed if isinstance(listed, list) else ()):
+                yield from _named(name, (*entity.path, "ca_certificates", index), "ca_certificates", names)
+        elif entity.kind == "upstreams":
+            yield from _named(entity.values.get("tenant"), (*entity.path, "tenant"), "tenants", names)
         elif entity.kind == "tenants":
             for field in ("cluster", "standby"):
                 yield from _named(entity.values.get(field), (*entity.path, field), "clusters", names)
@@ -41,7 +54,7 @@ def _names(document: Mapping[str, Any], entities: Iterable[Entity]) -> Names:
     names: dict[str, set[str]] = {}
     for entity in entities:
         known = names.setdefault(entity.kind, set())
-        for key in _KEYS.get(entity.kind, ("name", "id")):
+        for key in KINDS[entity.kind].keys:
             value = entity.values.get(key)
             if isinstance(value, str):
                 known.add(value)
@@ -55,7 +68,7 @@ def _foreign(entity: Entity, field: str, kind: str, names: Names) -> Iterator[Pr
     parent = entity.parent
     target = reference(entity.values[field])
     if parent is not None and _PARENT_FIELD.get(parent.kind) == field:
-        own = {parent.text(key) for key in _KEYS.get(parent.kind, ("name", "id"))}
+        own = {parent.text(key) for key in KINDS[parent.kind].keys}
         if target not in own:
             message = f"it stands in {parent.label}, so it cannot name another {field}"
             yield Problem(path, "wrong-value", message)
@@ -64,8 +77,8 @@ def _foreign(entity: Entity, field: str, kind: str, names: Names) -> Iterator[Pr
 
 
 def _without_parent(entity: Entity) -> Iterator[Problem]:
-    field = _NEEDS.get(entity.kind)
-    if field is not None and entity.parent is None and field not in entity.values:
+    field = KINDS[entity.kind].needs
+    if field and entity.parent is None and field not in entity.values:
         yield Problem(entity.path, "missing-field", f"field {field!r} is missing")
 
 
@@ -85,7 +98,8 @@ def _plugin(entity: Entity, names: Names) -> Iterator[Problem]:
         return
     path = (*entity.path, "config")
     if entity.text("name") == "canary-router":
-        yield from _named(config.get("upstream"), (*path, "upstream"), "upstreams", names)
+        for place, upstream in canary_router.upstreams(config).items():
+            yield from _named(upstream, (*path, *place), "upstreams", names)
     elif entity.text("name") == "passport" and isinstance(config.get("issuers"), list):
         for index, issuer in enumerate(config["issuers"]):
             yield from _named(issuer, (*path, "issuers", index), "issuers", names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
@@ -11,6 +12,8 @@ from jsonschema import Draft202012Validator
 
 import schemas
 from decl.findings import Path, Problem
+from decl.late import Late
+from decl.secret_fields import is_secret
 from decl.validate.fast import Check, Compiler
 
 _TYPE_NAMES = {
@@ -34,12 +37,17 @@ class Checker(NamedTuple):
         """What is wrong with a value that stands at `path`."""
         if self.accepts(value):
             return
-        errors = list(self.explain.iter_errors(value))
+        # of a reference to a secret only its type can be told
+        errors = [
+            error
+            for error in self.explain.iter_errors(value)
+            if error.validator == "type" or not isinstance(error.instance, Late)
+        ]
         # of a value with the wrong type nothing else needs to be said
         mistyped = {tuple(error.absolute_path) for error in errors if error.validator == "type"}
         for error in errors:
             if error.validator == "type" or tuple(error.absolute_path) not in mistyped:
-                yield from _problems(error, path)
+                yield from map(_discreet, _problems(error, path))
 
 
 def checker(schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -> Checker:
@@ -78,6 +86,15 @@ def check_schema(document: dict[str, Any]) -> Iterator[Problem]:
         if isinstance(items, list):
             for index, item in enumerate(items):
                 yield from entity_checker.problems(item, (name, index))
+
+
+def _discreet(problem: Problem) -> Problem:
+    """Without the value, where the field is a secret."""
+    names = [step for step in problem.path if isinstance(step, str)]
+    if not any(is_secret(kind, names[-1]) for kind in names[:-1]):
+        return problem
+    message = re.split(r", found (?!text|a )|; put it in quotes", problem.message)[0]
+    return problem._replace(message=message)
 
 
 def _problems(error: Any, base: Path) -> Iterator[Problem]:
@@ -147,7 +164,8 @@ def _wrong_type(error: Any, path: Path) -> str:
         "something else",
     )
     hint = ""
-    if names == ["string"] and isinstance(error.instance, int | float) and path:
+    number = isinstance(error.instance, int | float) and not isinstance(error.instance, bool)
+    if names == ["string"] and number and path:
         hint = f'; put it in quotes: "{error.instance}"'
     elif names == ["boolean"] and str(error.instance).lower() in ("yes", "no", "on", "off"):
         hint = f"; {error.instance} is text in YAML 1.2, write true or false"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from decl.findings import WARNING, Problem
+from decl.policies import health, retry
 from decl.url import parse_url
 from decl.walk import Entity
 
@@ -17,12 +18,30 @@ def check_services(entities: Iterable[Entity]) -> Iterator[Problem]:
     for entity in entities:
         if entity.kind == "services" and "://" in (entity.text("url") or ""):
             yield from _url(entity, entity.text("url") or "")
+        if entity.kind == "services" and isinstance(entity.values.get("retry"), dict):
+            yield from _block(entity, "retry")
+        elif entity.kind == "upstreams" and isinstance(entity.values.get("health"), dict):
+            yield from _block(entity, "health")
         elif entity.kind == "issuers":
             given = [field for field in _KEY_SOURCES if field in entity.values]
             if len(given) != 1:
                 found = " and ".join(given) or "none"
                 message = f"one of {', '.join(_KEY_SOURCES)} must say where the keys come from, found {found}"
                 yield Problem(entity.path, "wrong-value", message)
+
+
+def _block(entity: Entity, name: str) -> Iterator[Problem]:
+    """A policy block that has no form of Kong's."""
+    values = entity.values
+    try:
+        if name == "retry":
+            retry.fields(values["retry"], values)
+        elif "healthchecks" in values:
+            raise ValueError("health: healthchecks is set too; keep one of the two")
+        else:
+            health.healthchecks(values["health"])
+    except (TypeError, ValueError) as error:
+        yield Problem((*entity.path, name), "wrong-value", str(error))
 
 
 def _url(entity: Entity, url: str) -> Iterator[Problem]:

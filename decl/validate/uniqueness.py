@@ -5,35 +5,25 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator
 
 from decl.build import made_name
+from decl.file_kinds import KINDS, SINGULAR
 from decl.findings import Path, Problem
-from decl.walk import SINGULAR, Entity, reference
+from decl.secret_fields import is_secret
+from decl.walk import Entity, reference
 
 RULE = "duplicate-name"
 
-_UNIQUE = {
-    "tenants": ("name",),
-    "issuers": ("name", "iss"),
-    "services": ("name", "id"),
-    "routes": ("name", "id"),
-    "upstreams": ("name", "id"),
-    "consumers": ("username", "custom_id", "id"),
-    "plugins": ("instance_name", "id"),
-    "targets": ("id",),
-    "keyauth_credentials": ("key", "id"),
-    "jwt_secrets": ("key", "id"),
-}
-_SECRET = frozenset((("keyauth_credentials", "key"),))
-_PARENTS = {"services": "service", "routes": "route", "consumers": "consumer"}
+_PARENTS = dict(KINDS["plugins"].parents)
 
 
 def check_uniqueness(entities: Iterable[Entity]) -> Iterator[Problem]:
     """Names, ids and keys that are used twice; a plugin that stands twice in one scope."""
     seen: dict[Hashable, Path] = {}
     for entity in entities:
-        for field in _UNIQUE[entity.kind]:
+        own = ("id",) if entity.kind not in ("tenants", "issuers") else ()
+        for field in (*KINDS[entity.kind].unique, *own):
             value = entity.text(field)
             if value is not None:
-                shown = "is" if (entity.kind, field) in _SECRET else f"{value!r} is"
+                shown = "is" if is_secret(entity.kind, field) else f"{value!r} is"
                 message = f"{SINGULAR[entity.kind]} {field} {shown} used twice"
                 yield from _once(seen, (entity.kind, field, value), (*entity.path, field), message)
         if entity.kind == "plugins":
@@ -43,6 +33,13 @@ def check_uniqueness(entities: Iterable[Entity]) -> Iterator[Problem]:
             key = ("unnamed route", service, made_name(entity.values, None))
             message = "two routes without a name want the same requests; give them names"
             yield from _once(seen, key, entity.path, message)
+        elif entity.kind == "acls":
+            consumer = entity.parent.text("username") if entity.parent else None
+            consumer = consumer or reference(entity.values.get("consumer"))
+            group = entity.text("group")
+            if group is not None and consumer is not None:
+                message = f"consumer {consumer!r} is twice in group {group!r}"
+                yield from _once(seen, ("acls", consumer, group), (*entity.path, "group"), message)
         elif entity.kind == "targets":
             upstream = entity.parent.text("name") if entity.parent else None
             upstream = upstream or reference(entity.values.get("upstream"))

@@ -211,6 +211,7 @@ def test_show(kgate: Any, shop_dir: Path) -> None:
     assert lines == [
         "checkout-v2: no override, it follows its plan",
         "plan: 5%, 2 users, 1 networks, upstream cart-v2 (gateway.yaml:18:5)",
+        "now: 5% of the users",
     ]
     kgate.ok("canary", "set", NAME, "--users", "amy")
     assert "  user amy" in kgate.ok("canary", "show", NAME).splitlines()

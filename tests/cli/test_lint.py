@@ -21,7 +21,12 @@ def test_bad(project_dir: Path) -> None:
     Path("bad.yaml").write_text(BAD)
     result = RUN.invoke(main, ["lint", "-f", "bad.yaml"])
     assert result.exit_code == exit_codes.FINDINGS
-    assert result.stdout == "bad.yaml:3:30: error[unknown-field]: unknown field 'nope'\n1 error, 0 warnings\n"
+    assert result.stdout.splitlines() == [
+        "bad.yaml:3:30: error[unknown-field]: unknown field 'nope'",
+        '    3 | - {name: a, url: "http://a", nope: 1}',
+        "      |                              ^^^^",
+        "1 error, 0 warnings",
+    ]
 
 
 def test_warnings_alone_are_no_failure(project_dir: Path) -> None:
@@ -29,7 +34,7 @@ def test_warnings_alone_are_no_failure(project_dir: Path) -> None:
     result = RUN.invoke(main, ["lint"])
     assert result.exit_code == 0
     assert "gateway.yaml:2:13: warning[unused-upstream]" in result.stdout
-    assert "0 errors, 1 warning" in result.stdout
+    assert "0 errors, 2 warnings" in result.stdout
 
 
 def test_json(project_dir: Path) -> None:

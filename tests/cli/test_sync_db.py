@@ -166,6 +166,18 @@ def test_another_owners_entities_are_left_alone(folder: Path, node: DbNode) -> N
     assert kgate("diff", "--select-tag", "team-a").stdout == "cluster one: no changes\n"
     report = kgate("sync", "--yes", "--select-tag", "team-b", code=exit_codes.FAILED).stderr
     assert "service cart belongs to another owner (tags: team-a)" in report
+    service = next(iter(node.store.entities["services"].values()))
+    theirs = {"id": "0a000000-0000-4000-8000-000000000000", "name": "cors", "service": {"id": service["id"]}}
+    both = node.store
+    node.store = both.having(
+        "plugins", {**theirs, "route": None, "consumer": None, "config": {}, "tags": ["team-b"]}
+    )
+    text = Path("gateway.yaml").read_text()
+    Path("gateway.yaml").write_text(text.partition("services:")[0])
+    refused = kgate("diff", "--select-tag", "team-a", code=exit_codes.CHANGES_PENDING).stdout
+    assert "belongs to another owner, and would go with service cart" in refused
+    Path("gateway.yaml").write_text(text)
+    node.store = both
     edit("name: cart", "name: list")
     edit("consumers:\n- {username: kim, keyauth_credentials: [{name: k, key: !env THE_KEY}]}\n", "")
     kgate("sync", "--yes", "--select-tag", "team-b")  # the adapter, which is the same, is shared
@@ -271,3 +283,52 @@ def test_without_its_lock_nothing_is_written(folder: Path, node: DbNode) -> None
     result: Any = CliRunner().invoke(main, ["sync", "--yes", "--redis", "unix:///nowhere"])
     assert result.exit_code == exit_codes.FAILED
     assert not any(node.state().values())
+
+
+def test_a_password_that_kong_hashed_stays(folder: Path, node: DbNode) -> None:
+    edit(
+        "keyauth_credentials: [{name: k, key: !env THE_KEY}]",
+        "basicauth_credentials: [{username: k, password: !env THE_KEY}]",
+    )
+    kgate("sync", "--yes")
+    assert kgate("diff").stdout == "cluster one: no changes\n"
+    before = node.state()
+    (credential,) = before["basicauth_credentials"].values()
+    assert len(credential["password"]) == 40
+    edit("http://cart", "http://basket")
+    kgate("sync", "--yes")
+    kgate("rollback", "--yes")
+    assert node.state() == before
+
+
+def test_an_apply_that_was_killed_is_seen_and_taken_back(
+    folder: Path, node: DbNode, proxy: FaultProxy
+) -> None:
+    kgate("sync", "--yes")
+    before = node.state()
+    edit("cart, paths: [/cart]", "basket, paths: [/basket]")
+    edit("http://cart", "http://basket")
+    from cli import sync_run
+
+    def die(*_: object, **__: object) -> None:
+        raise SystemExit(137)
+
+    original = sync_run.apply
+    half = lambda changes, *rest, **more: (original(changes[:2], *rest, **more), die())  # noqa: E731
+    try:
+        sync_run.apply = half  # type: ignore[assignment]
+        CliRunner().invoke(main, ["sync", "--yes"])
+    finally:
+        sync_run.apply = original
+    assert node.state() != before
+    node.forget_lock()
+    assert "apply 2 was interrupted" in kgate("status", code=exit_codes.CHANGES_PENDING).stdout
+    kgate("rollback", "--yes")
+    assert node.state() == before
+
+
+def test_the_first_node_is_away(folder: Path, node: DbNode, proxy: FaultProxy) -> None:
+    edit(f'nodes: ["{proxy.url}"]', f'nodes: ["http://127.0.0.1:9", "{proxy.url}"]')
+    assert kgate("sync", "--yes").stdout == f"{proxy.url}: 7 changes made\n"
+    assert "http://127.0.0.1:9: is away: Connection refused" in kgate("diff").stdout
+    assert kgate("sync", "--yes").stdout == "no changes\n"

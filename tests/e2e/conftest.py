@@ -37,6 +37,7 @@ def gateway(
         option("--kong-proxy"),
         option("--kong-mode"),
     )
+    made.workers, made.nodes = option("--sandbox-workers"), option("--sandbox-nodes")
     try:
         made.start()
         yield made

@@ -29,6 +29,61 @@ DB_PROPAGATION_SECONDS = 12
 """db_update_frequency and worker_state_update_frequency, 5 s each, and some slack."""
 
 
+CHOICE = {"clients_may_choose": True}
+CANARIES: dict[str, dict[str, Any]] = {
+    "ruled": {
+        "rules": [
+            {"name": "out", "users": ["nina"], "control": True},
+            {"name": "team", "users": ["carol"]},
+            {"name": "listed", "users_list": "e2e-testers"},
+            {"name": "lab", "cidrs": ["127.21.0.0/16"], "upstream": "test"},
+            {"name": "staff", "claim": "employee", "values": ["true"]},
+            {"name": "header", "header": "X-Beta", "values": ["yes"], **CHOICE},
+            {"name": "cookie", "cookie": "beta", "values": ["1"], **CHOICE},
+            {"name": "over", "claim": "time", "until": "2020-01-01"},
+            {"name": "now", "claim": "time", "values": ["now"], "from": "2020-01-01"},
+        ]
+    },
+    "staffonly": {
+        "upstream": None,
+        "rules": [{"claim": "employee", "upstream": "canary"}, {"name": "others", "deny": 404}],
+    },
+    "device": {"percent": 50, "device_cookie": "kgate_device"},
+    "ramped": {"ramp": {"to": 100, "start": "2020-01-01T00:00:00Z", "over": "1h", "hold": ["10%:30m"]}},
+    "killed": {"percent": 100, "paused": True},
+    "risky": {"percent": 50, "abort_if": {"min_samples": 20}},
+    "hollow": {"users": ["carol"], "upstream": "empty-upstream"},
+}
+"""Canaries of tests/e2e/test_canary_router_rules.py, each on a route of its name; everybody may come."""
+
+
+ABUSE: dict[str, dict[str, Any]] = {
+    "limited": {
+        "limits": [{"name": "e2e-ip", "key": ["ip"], "rate": 20, "per": 3600, "paths": ["/limited/menu"]}]
+    },
+    "strict": {
+        "limits": [{"name": "e2e-strict", "key": ["ip"], "rate": 20, "per": 3600, "policy": "strict"}]
+    },
+    "watched": {
+        "block_private": True,
+        "scenarios": [
+            {"use": "path-scan", "capacity": 8, "ttl": 60},
+            {
+                "name": "e2e-orders",
+                "paths": ["/watched/orders"],
+                "group_by": ["ip"],
+                "capacity": 5,
+                "leak": 0.1,
+                "then": ["mark", "notify"],
+                "score": 45,
+                "ttl": 60,
+            },
+        ],
+    },
+}
+"""Configs of tests/e2e/test_abuse_guard_limits.py, each on a route of its name; everybody may come."""
+
+
 def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
@@ -65,11 +120,14 @@ class Gateway:
         self.dir = Path(tempfile.mkdtemp(prefix="kgate-e2e-", dir="/tmp"))
         self.run_dir = run_dir if self.given else self.dir / "run"
         self.admin, self.proxy = admin or "", proxy or ""
+        self.workers, self.nodes = 1, 1
+        self.admins, self.proxies = [self.admin], [self.proxy]
+        """Of all nodes; `admin` and `proxy` are the first one's."""
         self.redis: RedisServer | None = None
         self.processes: dict[str, subprocess.Popen[str]] = {}
         self.upstreams = {name: Upstream(name) for name in ("main", "canary", "test")}
         self.refused_port, self.metrics_port = free_port(), free_port()
-        self.env = dict(os.environ, PYTHONUNBUFFERED="1")
+        self.env = dict(os.environ, PYTHONUNBUFFERED="1", KGATE_HISTORY=str(self.dir / "history"))
         self.env.pop("REDIS_URL", None)
 
     # parts
@@ -116,8 +174,11 @@ class Gateway:
 
     def _start_sandbox(self) -> None:
         ready = self._spawn("sandbox", "sandbox", "--run-dir", str(self.run_dir), "--lane", self.lane,
+                            "--workers", str(self.workers), "--nodes", str(self.nodes),
                             "--proxy-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")  # fmt: skip
         self.proxy, self.admin = ready["proxy"], ready["admin"]
+        nodes = ready.get("nodes", [ready])
+        self.proxies, self.admins = ([node[key] for node in nodes] for key in ("proxy", "admin"))
 
     def _spawn(self, name: str, *args: str) -> dict[str, Any]:
         with (self.dir / f"{name}.log").open("a") as log:
@@ -149,7 +210,8 @@ class Gateway:
 
     def server_workers(self) -> list[int]:
         pid = self.processes["server"].pid
-        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        return [each for each in children if b"kong_plugins.server.worker" in _command(each)]
 
     def kgate(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run([*KGATE, *args], capture_output=True, text=True, env=self.env, timeout=60)
@@ -173,6 +235,8 @@ class Gateway:
         }
         quick = {"connect_timeout": 500, "read_timeout": 400, "retries": 0}
 
+        anybody = {"name": "passport", "config": {"issuers": ["main"], "mode": "optional"}}
+
         def canary(name: str, **config: Any) -> dict[str, Any]:
             return {"name": "canary-router", "config": {"name": name, "upstream": "canary", **config}}
 
@@ -194,6 +258,8 @@ class Gateway:
             service("office", main, [*gate, canary("office", cidrs=["127.20.0.0/16"], upstream="test")]),
             service("percent", main, [*gate, canary("percent", percent=50)]),
             service("all", main, [*gate, canary("all", percent=0), fallback], **quick),
+            *(service(name, main, [anybody, canary(name, **config)]) for name, config in CANARIES.items()),
+            *(service(name, main, [{"name": "abuse-guard", "config": one}]) for name, one in ABUSE.items()),
             service("refused", refused, [*gate, fallback], **quick),
             service("refusedplain", refused, [], **quick),
             service("empty", "http://empty-upstream", [*gate, fallback], **quick),
@@ -206,7 +272,7 @@ class Gateway:
         services[1]["routes"].append(replaced)
         return {
             "_format_version": "3.0",
-            "clusters": {"test": {"mode": "dbless", "nodes": [self.admin], "run_dir": str(self.run_dir)}},
+            "clusters": {"test": {"mode": "dbless", "nodes": self.admins, "run_dir": str(self.run_dir)}},
             "issuers": [
                 {"name": "main", **ISSUER_FIELDS, "jwks": {"keys": []}},
                 {"name": "nobody", **ISSUER_FIELDS, "iss": "https://nobody.example", "jwks": {"keys": []}},
@@ -225,7 +291,7 @@ class Gateway:
         path.write_text(json.dumps(config))
         self.kgate("-f", str(path), "lint")
         if self.mode == "dbless":
-            self.kgate("-f", str(path), "sync", "--yes")
+            self.kgate("-f", str(path), "sync", "--yes", "--max-deletes", "100%")
             return
         rendered = json.loads(self.kgate("-f", str(path), "render").stdout)
         put_all(self.admin, rendered)
@@ -299,3 +365,10 @@ def put_all(admin: str, document: dict[str, Any]) -> None:
     for kind in ("plugins", "upstreams", "services", "routes", "targets", "consumers"):
         for entity in document.get(kind, []):
             put(kind, {**entity})
+
+
+def _command(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []

@@ -39,7 +39,7 @@ def test_an_operator_moves_the_share(operator: Gateway, client: Client) -> None:
         return str(client("/all/echo", token=token("dave")).json["server"])
 
     assert server() == "main"
-    operator.kgate("canary", "set", "all", "--percent", "100")
+    operator.kgate("canary", "set", "all", "--percent", "100", "--new")
     wait_until(lambda: server() == "canary", 1, "100 percent")
     operator.kgate("canary", "set", "all", "--pause")
     wait_until(lambda: server() == "main", 1, "the pause")

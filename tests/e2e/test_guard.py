@@ -77,7 +77,7 @@ def test_hung_is_closed_in_time_and_then_at_once(
 def test_a_config_is_pushed_while_the_server_hangs_and_40_clients_come(
     server: Gateway, client: Client, reached: Callable[[], int], route: str
 ) -> None:
-    """All instances are cold then. Kong starts them one at a time and answers 500 itself."""
+    """All instances are cold then. Kong alone starts them one at a time: the last of 40 waits for 12 s."""
     if server.mode != "dbless":
         pytest.skip("a whole configuration is posted to DB-less nodes only")
     path = f"/{route}/echo"
@@ -100,7 +100,7 @@ def test_a_config_is_pushed_while_the_server_hangs_and_40_clients_come(
     if server.lane == "express":
         assert slowest < 0.6
     else:
-        assert slowest < 10.5
+        assert slowest < 2
         later = [client(path, token=token()) for _ in range(6)]
         for answer in later:
             closed(answer)

@@ -10,7 +10,7 @@ from tests.e2e.gateway import Gateway, token
 CASES = [
     ("/refused/echo", "refused"),
     ("/all/slow/2", "timeout"),
-    ("/all/reset", "refused"),
+    ("/all/reset", "reset"),
     ("/empty/echo", "no_target"),
     ("/nodns/echo", "no_target"),
     ("/all/status/500", "500"),

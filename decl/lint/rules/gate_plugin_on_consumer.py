@@ -3,6 +3,9 @@
 The gate plugins run before Kong's authentication plugins, so no consumer is known yet: an instance for one
 never runs. Kong refuses it too.
 
+Why: measured on Kong 3.9.3: a consumer's own instance of a plugin above the authentication plugins never
+runs.
+
 PASS:
     consumers:
     - username: partner
@@ -22,19 +25,17 @@ from collections.abc import Iterator
 
 from decl.findings import ERROR, Level
 from decl.lint.hit import Hit
-from decl.model import Gateway
+from decl.lint.view import View
 from decl.plugin_sources import SOURCES
 
 ID = "gate-plugin-on-consumer"
 LEVEL: Level = ERROR
 
 
-def check(gateway: Gateway) -> Iterator[Hit]:
+def check(view: View) -> Iterator[Hit]:
     """Instances of gate plugins in a consumer or with a `consumer` field."""
-    plugins = [plugin for _, _, plugin in gateway.all_plugins() if plugin.consumer is not None]
-    plugins += [plugin for consumer in gateway.consumers for plugin in consumer.plugins]
-    for plugin in plugins:
-        if plugin.name in SOURCES:
-            yield Hit(
-                plugin.path, f"{plugin.name} runs before a consumer is known; put it on a service or route"
-            )
+    for placed in view.own_plugins:
+        plugin = placed.plugin
+        if plugin.name in SOURCES and (placed.consumer is not None or plugin.consumer is not None):
+            message = f"{plugin.name} runs before a consumer is known; put it on a service or route"
+            yield Hit(plugin.path, message)

@@ -2,6 +2,8 @@
 
 Often the trace of a typing error in a service's host: Kong then asks DNS for the name instead.
 
+Why: Kong resolves a service's host to an upstream by its name alone, and says nothing when there is none.
+
 PASS:
     upstreams:
     - {name: cart-v2, targets: [{target: "10.0.0.7:8080"}]}
@@ -12,7 +14,7 @@ FAIL:
     upstreams:
     - {name: cart-v2, targets: [{target: "10.0.0.7:8080"}]}
     services:
-    - {name: cart, host: cart-2v}
+    - {name: cart, host: somewhere.example.com}
 """
 
 from __future__ import annotations
@@ -21,20 +23,18 @@ from collections.abc import Iterator
 
 from decl.findings import WARNING, Level
 from decl.lint.hit import Hit
-from decl.model import Gateway
+from decl.lint.view import View
+from kong_plugins.canary_router import config as canary_router
 
 ID = "unused-upstream"
 LEVEL: Level = WARNING
 
 
-def check(gateway: Gateway) -> Iterator[Hit]:
+def check(view: View) -> Iterator[Hit]:
     """Upstreams whose name stands nowhere."""
-    used = {service.host for service in gateway.services}
-    used |= {
-        str(plugin.config.get("upstream"))
-        for _, _, plugin in gateway.all_plugins()
-        if plugin.name == "canary-router"
-    }
-    for upstream in gateway.upstreams:
+    used = {service.host for service in view.gateway.services}
+    for placed in view.by_name.get("canary-router", ()):
+        used.update(canary_router.upstreams(placed.plugin.config).values())
+    for upstream in view.gateway.upstreams:
         if upstream.name not in used:
             yield Hit(upstream.path, f"no service and no canary uses upstream {upstream.name!r}")

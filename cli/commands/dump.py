@@ -1,0 +1,140 @@
+"""kgate dump"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from cli.errors import FailedError, UsageError
+from cli.nodes import client_of, nodes_of
+from cli.options import file_option
+from cli.project import chosen_cluster
+from cli.report.lines import emit
+from decl.admin import AdminError
+from decl.dump import dump
+from decl.live import read_live, schemas_of
+from decl.model import Cluster
+from decl.yaml_text import to_yaml
+
+
+@click.command(name="dump")
+@file_option
+@click.option("--cluster", help="The cluster of the files whose first node is read.")
+@click.option("--node", "nodes", multiple=True, help="Admin API URL, in place of the cluster's first node.")
+@click.option("--select-tag", "tags", multiple=True, help="Only entities with all of these tags.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="A file, or with --per-tenant a folder; not to stdout.",
+)
+@click.option("--per-tenant", is_flag=True, help="One file a tenant, and gateway.yaml for the rest.")
+@click.option(
+    "--secrets",
+    type=click.Choice(["env", "clear"]),
+    default="env",
+    show_default=True,
+    help="env: write `!env NAME` for each secret; clear: write them, into files that only you can read.",
+)
+@click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    files: tuple[Path, ...],
+    cluster: str | None,
+    nodes: tuple[str, ...],
+    tags: tuple[str, ...],
+    out: Path | None,
+    per_tenant: bool,
+    secrets: str,
+    output: str,
+) -> None:
+    """Write what a live Kong holds as tidy files, which make the same config again.
+
+    What kgate rendered comes back in its source form: without the adapter, default deny and made ids, with
+    tenants, their hosts, owner and common plugins. Defaults of the server are left out.
+
+    \b
+    Examples:
+      kgate dump --node http://127.0.0.1:8001
+      kgate dump --cluster critical --per-tenant -o gateway/
+      kgate dump --node http://127.0.0.1:8001 --select-tag team-order -o order.yaml
+
+    Exit codes: 0 done, 1 the node cannot be read, 2 wrong usage.
+    """
+    if secrets == "clear" and out is None:
+        raise UsageError("--secrets clear needs a file: -o FILE")
+    if per_tenant and out is None:
+        raise UsageError("--per-tenant needs a folder: -o FOLDER")
+    settings = _cluster(ctx, files, cluster, nodes)
+    node = nodes_of(settings, nodes)[0]
+    with client_of(settings, node) as client:
+        try:
+            document, variables = dump(read_live(client, tags), schemas_of(client), secrets)
+        except AdminError as error:
+            raise FailedError(f"{error}; is the Admin API reachable from here?") from error
+    parts = _per_tenant(document) if per_tenant else {"": document}
+    if out is None:
+        emit(output, document, to_yaml(document).rstrip("\n"))
+    else:
+        written = _write(out, parts, per_tenant, private=secrets == "clear")
+        data = {"version": 1, "files": written, "variables": list(variables)}
+        emit(output, data, f"wrote {', '.join(written)}")
+    if variables:
+        click.echo(f"set these before you render: {', '.join(variables)}", err=True)
+
+
+def _cluster(
+    ctx: click.Context, files: tuple[Path, ...], cluster: str | None, nodes: tuple[str, ...]
+) -> Cluster:
+    if nodes and not files and cluster is None:
+        return Cluster("default", ())
+    from cli.files import read_project
+
+    project = read_project(ctx, files, rules=False)
+    if project.gateway is None:
+        raise FailedError("the files have errors, see kgate validate; or name a node with --node")
+    name = chosen_cluster(project.gateway, cluster)
+    return project.gateway.clusters.get(name, Cluster(name, ()))
+
+
+def _per_tenant(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Each tenant's part by its name, the rest under ""."""
+    rest = dict(document)
+    parts: dict[str, dict[str, Any]] = {"": rest}
+    for tenant in rest.pop("tenants", ()):
+        parts[tenant["name"]] = {"_format_version": document["_format_version"], "tenants": [tenant]}
+    for kind in ("services", "upstreams"):
+        left = []
+        for entity in document.get(kind, ()):
+            part = parts.get(entity.get("tenant", ""))
+            if part is None or part is rest:
+                left.append(entity)
+            else:
+                part.setdefault(kind, []).append(entity)
+        rest.pop(kind, None)
+        if left:
+            rest[kind] = left
+    return parts
+
+
+def _write(out: Path, parts: dict[str, dict[str, Any]], folder: bool, private: bool) -> list[str]:
+    written = []
+    try:
+        if folder:
+            out.mkdir(parents=True, exist_ok=True)
+        for name, document in parts.items():
+            path = out / (f"{name}.yaml" if name else "gateway.yaml") if folder else out
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if private else 0o644)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                if private:
+                    os.fchmod(file.fileno(), 0o600)  # it may have been there, for all to read
+                file.write(to_yaml(document))
+            written.append(str(path))
+    except (OSError, yaml.YAMLError) as error:
+        raise FailedError(f"cannot write {out}: {error}") from error
+    return written

@@ -1,0 +1,130 @@
+"""kgate rollback"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli import exit_codes
+from cli.commands.diff import looked
+from cli.commands.sync import _report, _with_progress
+from cli.errors import FailedError, UsageError
+from cli.options import file_option
+from cli.target import Target, holder, open_target, target_options
+from decl.admin import AdminError
+from decl.apply import EMPTY_CONFIG, EMPTY_HASH
+from decl.blobs import BlobError
+from decl.history import Entry, History
+from decl.kinds import KINDS
+from decl.lock import HeldError, Lease
+from decl.render import Rendered
+from decl.source import Sources
+
+
+@click.command(name="rollback")
+@file_option
+@target_options
+@click.option(
+    "--to",
+    "to",
+    help="The apply of the history whose config comes back.  [default: what was before the last]",
+)
+@click.option("--list", "only_list", is_flag=True, help="Show the history and do nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask, in a terminal.")
+@click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    files: tuple[Path, ...],
+    to: str | None,
+    only_list: bool,
+    yes: bool,
+    output: str,
+    **where: Any,
+) -> int:
+    """Bring the nodes of a cluster back to what an earlier apply made.
+
+    Without --to it takes the last apply back, also one that was killed on its way. The bytes come from the
+    history, not from the files: those still say what they said, so the next sync brings it again.
+
+    \b
+    Examples:
+      kgate rollback --list
+      kgate rollback --yes
+      kgate rollback --to 12 --yes
+
+    Exit codes: as kgate sync.
+    """
+    target = open_target(ctx, files, output, **where)
+    try:
+        history = target.history()
+        entries = history.entries()
+        if only_list:
+            _show(entries, output)
+            return exit_codes.OK
+        document = _document(target, history, entries, to)
+        target.rendered, target.sources = Rendered(target.name, document, {}), Sources(())
+        with Lease(target.lock(), holder()) as lease:
+            seen = looked(target, lambda: None)
+            if not yes and sys.stdin.isatty():
+                click.confirm(f"Bring {target.name} back?", abort=True, err=True)
+            outcome = _with_progress(target, seen, lease, target.settings.strategy, 10)
+    except HeldError as error:
+        click.echo(f"kgate: {error}; wait for it, or look with kgate status", err=True)
+        return exit_codes.LOCK_HELD
+    except (BlobError, AdminError) as error:
+        raise FailedError(str(error)) from error
+    _report(target, outcome, output)
+    return outcome.code
+
+
+def _document(target: Target, history: History, entries: list[Entry], to: str | None) -> dict[str, Any]:
+    if to is not None:
+        found = next((entry for entry in entries if entry.id == to), None)
+        if found is None:
+            raise UsageError(f"there is no apply {to!r}; see kgate rollback --list")
+        return _loaded(history.content(found.digest), f"the config of apply {to}")
+    if not entries:
+        raise UsageError("the history is empty: nothing was applied from here")
+    last = entries[-1]
+    if target.mode != "dbless":
+        flat = _loaded(history.content(last.snapshot), "what the database held before")
+        # Kong told only the hash of a password, and would hash it again: it stays what it is
+        target.ignore = ("basicauth_credentials.password",)
+        for credential in flat.get("basicauth_credentials", {}).values():
+            credential.pop("password", None)
+        return {"_format_version": "3.0", **{kind: list(flat.get(kind, {}).values()) for kind in KINDS}}
+    hashes = set(last.before.values())
+    if len(hashes) != 1:
+        raise UsageError(
+            "the nodes held different configs before; choose one with --to, see kgate rollback --list"
+        )
+    (held,) = hashes
+    content = EMPTY_CONFIG if held == EMPTY_HASH else history.content(held)
+    return _loaded(content, f"the config {held}, which was there before")
+
+
+def _loaded(content: bytes | None, what: str) -> dict[str, Any]:
+    if content is None:
+        raise FailedError(f"{what} is not kept any more; see kgate rollback --list")
+    found: dict[str, Any] = json.loads(content)
+    return found
+
+
+def _show(entries: list[Entry], output: str) -> None:
+    from cli.report.state import printable, utc
+
+    if output == "json":
+        click.echo(json.dumps({"version": 1, "history": [entry._asdict() for entry in entries]}))
+        return
+    for entry in entries:
+        about = f"{entry.result}{': ' + printable(entry.reason) if entry.reason else ''}"
+        click.echo(
+            f"{entry.id}  {utc(entry.time)}  {printable(entry.actor)}  {entry.revision[:12] or '-'}  "
+            f"{entry.digest[:12]}  {about}"
+        )

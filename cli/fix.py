@@ -1,0 +1,58 @@
+"""`kgate lint --fix`: other text for single values, with all else in the files left as it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from cli.errors import FailedError
+from decl.construct import PLAIN_TAG
+from decl.lint.hit import Fix
+from decl.project import Project
+
+
+def apply_fixes(project: Project) -> Iterator[str]:
+    """Write the repairs of a project's findings; yields a line for each. Raises FailedError.
+
+    A value that several places share (an anchor) is written once, where it stands.
+    """
+    edits: dict[str, dict[tuple[int, int], str]] = {}
+    for finding, fix in project.fixes:
+        found = project.sources.span(fix.path, fix.at_key)
+        if found is None or not isinstance(found[1], yaml.ScalarNode):
+            continue
+        file, node = found[0], found[1]
+        assert isinstance(node, yaml.ScalarNode)
+        span = (node.start_mark.index, node.end_mark.index)
+        if file.name in project.texts and span not in edits.setdefault(file.name, {}):
+            edits[file.name][span] = _written(fix, node)
+            yield f"{finding.file}:{finding.line}:{finding.col}: fixed {finding.rule}"
+    for name, changes in edits.items():
+        _write(name, project.texts[name], changes)
+
+
+def _written(fix: Fix, node: yaml.ScalarNode) -> str:
+    if fix.style == "quoted" or node.style == '"':
+        return json.dumps(fix.text, ensure_ascii=False)
+    if node.style == "'":
+        return "'" + fix.text.replace("'", "''") + "'"
+    return fix.text if node.tag == PLAIN_TAG else json.dumps(fix.text, ensure_ascii=False)
+
+
+def _write(name: str, content: bytes, changes: dict[tuple[int, int], str]) -> None:
+    if name == "<stdin>":
+        raise FailedError("stdin cannot be fixed; name a file with -f")
+    text = content.decode("utf-8-sig")
+    start = "\ufeff" if content.startswith(b"\xef\xbb\xbf") else ""
+    for (first, last), new in sorted(changes.items(), reverse=True):
+        text = text[:first] + new + text[last:]
+    path = Path(name)
+    if path.read_bytes() != content:
+        raise FailedError(f"{name} changed meanwhile; run kgate lint --fix again")
+    try:
+        path.write_bytes((start + text).encode())
+    except OSError as error:
+        raise FailedError(f"cannot write {name}: {error.strerror}") from error

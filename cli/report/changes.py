@@ -1,0 +1,154 @@
+"""A diff as lines for people, as Markdown for a pull request, and as JSON. Secrets never stand in a diff."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from decl.change import Change, Diff, FieldChange
+from decl.compare import Seen
+from decl.kinds import KINDS
+from decl.late import MASK
+from decl.plan import shown
+from decl.render import Rendered
+from decl.source import Sources
+
+VERSION = 1
+_SIGNS = {"create": "+", "update": "~", "delete": "-"}
+_SIDES = {"file": "the file changed", "live": "the live Kong changed", "both": "both sides changed"}
+
+
+def human(cluster: str, seen: Seen, rendered: Rendered, sources: Sources) -> Iterator[str]:
+    """One line an entity and one a changed field."""
+    for nodes, found in seen.diffs:
+        if found.changes or found.conflicts:
+            yield f"{', '.join(nodes)}:"
+        for change in found.changes:
+            where = place(change, found, rendered, sources)
+            side = f"  [{_SIDES[change.moved]}]" if change.moved else ""
+            yield f"  {_SIGNS[change.action]} {_what(change)}{f'  {where}' if where else ''}{side}"
+            if change.action == "update":
+                for field in change.fields:
+                    yield f"      {field.path}: {_value(field, field.old)} -> {_value(field, field.new)}"
+        for conflict in found.conflicts:
+            yield f"  ! {conflict}"
+    for node, reason in seen.away.items():
+        yield f"{node}: {reason}"
+    yield summary(cluster, seen)
+
+
+def summary(cluster: str, seen: Seen) -> str:
+    """One line: how many changes there are."""
+    worst = [found for _, found in seen.diffs if found.changes or found.conflicts]
+    if not worst:
+        if seen.diffs and seen.client is None and not seen.away:
+            return f"cluster {cluster}: no changes (the same entities, from other bytes than ours)"
+        return (
+            f"cluster {cluster}: no changes"
+            if not seen.away
+            else f"cluster {cluster}: no changes on the others"
+        )
+    counts = [
+        f"{max(found.count(action) for found in worst)} to {action}"
+        for action in ("create", "update", "delete")
+    ]
+    return f"cluster {cluster}: {', '.join(counts)}"
+
+
+def markdown(cluster: str, seen: Seen, rendered: Rendered, sources: Sources) -> Iterator[str]:
+    """For a comment in a pull request: a table of the entities, the fields folded away."""
+    yield f"### kgate diff: cluster `{cluster}`"
+    yield ""
+    if not seen.changes and not seen.away:
+        yield "No changes: the live config is what the files say."
+        return
+    yield summary(cluster, seen).partition(": ")[2]
+    for node, reason in seen.away.items():
+        yield f"\n> **{node}** {_cell(reason)}"
+    for nodes, found in seen.diffs:
+        if not found.changes and not found.conflicts:
+            continue
+        yield ""
+        yield f"On {', '.join(f'`{node}`' for node in nodes)}:"
+        for conflict in found.conflicts:
+            yield f"\n> **refused:** {_cell(conflict)}"
+        yield ""
+        yield "| | entity | fields | moved | source |"
+        yield "|---|---|---|---|---|"
+        for change in found.changes:
+            fields = ", ".join(f"`{_cell(field.path)}`" for field in change.fields[:6])
+            more = f" and {len(change.fields) - 6} more" if len(change.fields) > 6 else ""
+            shown_fields = fields + more if change.action == "update" else ""
+            where = place(change, found, rendered, sources)
+            yield (
+                f"| {change.action} | {KINDS[change.kind].singular} `{_cell(change.name)}` | {shown_fields} "
+                f"| {change.moved} | {f'`{where}`' if where else ''} |"
+            )
+        updates = [change for change in found.changes if change.action == "update"]
+        if updates:
+            yield ""
+            yield "<details><summary>changed fields</summary>"
+            yield ""
+            yield "```diff"
+            for change in updates:
+                yield f"# {_line(_what(change))}"
+                for field in change.fields:
+                    yield f"- {field.path}: {_code(_value(field, field.old))}"
+                    yield f"+ {field.path}: {_code(_value(field, field.new))}"
+            yield "```"
+            yield ""
+            yield "</details>"
+
+
+def as_json(cluster: str, mode: str, seen: Seen, rendered: Rendered, sources: Sources) -> dict[str, Any]:
+    """{"version", "cluster", "mode", "changes": bool, "nodes": [{nodes, create, update, delete, changes}], ...}"""
+    return {
+        "version": VERSION,
+        "cluster": cluster,
+        "mode": mode,
+        "changes": seen.changes,
+        "base": dict(seen.base),
+        "away": dict(seen.away),
+        "nodes": [
+            {
+                "nodes": list(nodes),
+                **{action: found.count(action) for action in ("create", "update", "delete")},
+                "conflicts": list(found.conflicts),
+                "changes": [
+                    {**shown(change), "source": place(change, found, rendered, sources) or None}
+                    for change in found.changes
+                ],
+            }
+            for nodes, found in seen.diffs
+        ],
+    }
+
+
+def place(change: Change, found: Diff, rendered: Rendered, sources: Sources) -> str:
+    """Where the files say it, "" where they do not."""
+    file_ids = [file_id for file_id, live_id in found.ids.items() if live_id == change.id] or [change.id]
+    path = rendered.origins.get(file_ids[0])
+    return str(sources.place(path)) if path else ""
+
+
+def _what(change: Change) -> str:
+    return f"{KINDS[change.kind].singular} {_line(change.name)}"
+
+
+def _value(field: FieldChange, value: Any) -> str:
+    if field.secret:
+        return MASK
+    return "(none)" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _line(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _code(text: str) -> str:
+    return _line(text).replace("```", "'''")  # it would end the block
+
+
+def _cell(text: str) -> str:
+    return _line(text).replace("|", "\\|").replace("`", "'")

@@ -1,0 +1,41 @@
+r"""A prepared answer that has outgrown the config.
+
+A body of more than `lines` lines in static-fallback or request-termination is content: it is copied into
+every worker and pushed with every change. Keep a short answer here and the content in a front server.
+
+Why: the adapter keeps prepared answers in each worker (8 MB in all), and Kong pushes its config as one
+document.
+
+PASS:
+    - {name: static-fallback, config: {responses: [{on: [502], json: {items: []}}]}}
+
+FAIL:
+    - name: request-termination
+      tags: ["expires:2199-01-01"]
+      config:
+        body: "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from decl.findings import WARNING, Level
+from decl.lint.hit import Hit
+from decl.lint.values import texts
+from decl.lint.view import View
+
+ID = "body-template"
+LEVEL: Level = WARNING
+OPTIONS = {"lines": 40}
+
+
+def check(view: View) -> Iterator[Hit]:
+    """Long bodies."""
+    most = view.option(ID, "lines")
+    for name in ("static-fallback", "request-termination"):
+        for placed in view.by_name.get(name, ()):
+            for path, text in texts(placed.plugin.config, (*placed.plugin.path, "config")):
+                if path[-1] == "body" and text.count("\n") >= most:
+                    message = f"a body of {text.count(chr(10)) + 1} lines; keep content in a front server"
+                    yield Hit(path, message)

@@ -1,0 +1,47 @@
+"""A serverless function that does a service's work.
+
+The gateway does cross-cutting work: a snippet that calls services, builds bodies or grows past `lines`
+lines is a service without tests, logs and a team.
+
+Why: the talk this gateway is made after keeps composition in the front servers; a snippet that blocks stops
+all requests of its worker.
+
+PASS:
+    - {name: pre-function, config: {access: ["kong.service.request.set_header('x', '1')"]}}
+
+FAIL:
+    - {name: pre-function, config: {access: ["local http = require 'resty.http'; kong.response.exit(200, http.new():request_uri('http://a').body)"]}}
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from decl.findings import WARNING, Level
+from decl.lint.hit import Hit
+from decl.lint.values import texts
+from decl.lint.view import View
+
+ID = "business-logic-in-snippet"
+LEVEL: Level = WARNING
+OPTIONS = {"lines": 20}
+
+_CALLOUT = re.compile(
+    r"resty\.http|ngx\.location\.capture|ngx\.socket|socket\.tcp|resty\.(redis|mysql)|luasocket"
+)
+
+
+def check(view: View) -> Iterator[Hit]:
+    """Snippets with callouts or too many lines."""
+    for name in ("pre-function", "post-function"):
+        for placed in view.by_name.get(name, ()):
+            for path, text in texts(placed.plugin.config, (*placed.plugin.path, "config")):
+                found = _CALLOUT.search(text)
+                lines = len(text.strip().splitlines())
+                if found:
+                    yield Hit(
+                        path, f"a snippet calls out ({found.group().strip()}); that is a service's work"
+                    )
+                elif lines > view.option(ID, "lines"):
+                    yield Hit(path, f"a snippet of {lines} lines; that is a service's work")

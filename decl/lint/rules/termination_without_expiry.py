@@ -1,0 +1,45 @@
+"""A request-termination that nobody will remember.
+
+A route that is switched off by hand tends to stay off. Tag the instance `expires:YYYY-MM-DD`: the day from
+which on lint reports it again.
+
+Why: wished for in every rollout checklist; Kong has no expiry on plugins, so the tag and this rule are it.
+
+PASS:
+    - {name: request-termination, tags: ["expires:2199-01-31"], config: {status_code: 503}}
+
+FAIL:
+    - {name: request-termination, config: {status_code: 503}}
+
+FAIL:
+    - {name: request-termination, tags: ["expires:2020-01-31"], config: {status_code: 503}}
+
+FAIL:
+    - {name: request-termination, tags: ["expires:soon"], config: {status_code: 503}}
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from decl.findings import WARNING, Level
+from decl.lint.hit import Hit
+from decl.lint.view import View
+
+ID = "termination-without-expiry"
+LEVEL: Level = WARNING
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def check(view: View) -> Iterator[Hit]:
+    """Enabled instances without a date to come."""
+    for placed in view.by_name.get("request-termination", ()):
+        if not placed.plugin.enabled:
+            continue
+        dates = [tag[8:] for tag in placed.plugin.fields.get("tags") or () if tag.startswith("expires:")]
+        if not dates or not _DATE.fullmatch(dates[0]):
+            yield Hit(placed.plugin.path, "switched off without an end; tag it expires:YYYY-MM-DD")
+        elif view.today and dates[0] <= view.today:
+            yield Hit(placed.plugin.path, f"it was to end on {dates[0]}; remove it or move the date")

@@ -1,0 +1,109 @@
+"""Read what a live Kong holds: all kinds in parallel, in pages of 1000, picked by tag on the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from decl.admin import AdminClient, GoneError
+from decl.change import LOCK_NAME, Change
+from decl.flatten import Flat, name_of
+from decl.kinds import CHILDREN, KINDS
+from decl.server_schema import Schemas
+
+WORKERS = 8
+
+
+def read_live(client: AdminClient, tags: Sequence[str] = (), workers: int = WORKERS) -> Flat:
+    """The entities of a node; with tags only those that have all of them. Raises AdminError.
+
+    A kind that the node does not know (its plugin is not enabled) has none. The tags of targets are looked at
+    here: Kong does not pick by tag below an upstream.
+    """
+    flat: Flat = {kind: {} for kind in KINDS}
+    with ThreadPoolExecutor(workers) as threads:
+        kinds = [kind for kind in KINDS if KINDS[kind].path]
+        lists = list(threads.map(lambda kind: _all(client, f"/{KINDS[kind].path}", tags), kinds))
+        for kind, items in zip(kinds, lists, strict=True):
+            flat[kind] = {item["id"]: item for item in items if item.get("name") != LOCK_NAME}
+        below = threads.map(
+            lambda upstream: _all(client, f"/upstreams/{upstream}/targets", ()), list(flat["upstreams"])
+        )
+        for items in below:
+            for item in items:
+                if all(tag in (item.get("tags") or ()) for tag in tags):
+                    flat["targets"][item["id"]] = item
+    return flat
+
+
+def _all(client: AdminClient, path: str, tags: Sequence[str]) -> list[dict[str, Any]]:
+    try:
+        return client.pages(path, tags)
+    except GoneError:
+        return []
+
+
+def read_foreign(
+    client: AdminClient, changes: Iterable[Change], tags: Sequence[str], workers: int = WORKERS
+) -> Flat:
+    """Of the entities that are to be created, those that are there and belong to another owner: their id or
+    name is taken, and they lack one of the tags."""
+    wanted = [change for change in changes if change.action == "create" and KINDS[change.kind].path]
+    flat: Flat = {kind: {} for kind in KINDS}
+
+    def look(change: Change) -> tuple[str, dict[str, Any]] | None:
+        path = f"/{KINDS[change.kind].path}/"
+        for key in (change.id, _name(change)):
+            if key:
+                try:
+                    return change.kind, client.get(path + key)
+                except GoneError:
+                    pass
+        return None
+
+    with ThreadPoolExecutor(workers) as threads:
+        for found in threads.map(look, wanted):
+            if found is not None and not all(tag in (found[1].get("tags") or ()) for tag in tags):
+                flat[found[0]][found[1]["id"]] = found[1]
+    return flat
+
+
+def foreign_children(
+    client: AdminClient, changes: Iterable[Change], tags: Sequence[str], workers: int = WORKERS
+) -> list[str]:
+    """What would go with the entities that are to be deleted (Kong deletes on their own what refers to them), and
+    belongs to another owner; one sentence for each."""
+    paths = []
+    for change in changes:
+        if change.action == "delete":
+            for child in CHILDREN[change.kind]:
+                below = KINDS[child].path or "targets"
+                nested = below.removesuffix("s") if child in _NESTED_SINGULAR else below
+                paths.append((change, child, f"/{KINDS[change.kind].path}/{change.id}/{nested}"))
+    found = []
+    with ThreadPoolExecutor(workers) as threads:
+        lists = threads.map(lambda item: _all(client, item[2], ()), paths)
+        for (change, child, _), items in zip(paths, lists, strict=True):
+            for item in items:
+                if not all(tag in (item.get("tags") or ()) for tag in tags):
+                    found.append(
+                        f"{KINDS[child].singular} {name_of(child, item)} belongs to another owner, and would go "
+                        f"with {KINDS[change.kind].singular} {change.name}"
+                    )
+    return found
+
+
+_NESTED_SINGULAR = ("keyauth_credentials", "jwt_secrets", "basicauth_credentials", "hmacauth_credentials")
+
+
+def _name(change: Change) -> str | None:
+    if change.kind not in ("services", "routes", "upstreams", "consumers"):
+        return None
+    value = (change.body or {}).get("username" if change.kind == "consumers" else "name")
+    return value if isinstance(value, str) else None
+
+
+def schemas_of(client: AdminClient) -> Schemas:
+    """The schemas of a node, each asked for once when it is needed."""
+    return Schemas(client.schema)

@@ -1,0 +1,74 @@
+"""Writes that are sent again when that may help: a busy node, a broken connection, a 5xx."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from decl.admin import AdminClient, AdminError, BusyError, GoneError, RejectedError
+from decl.writes import Write
+
+_AGAIN = (500, 502, 503, 504)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often and how long (seconds): tries of one write, the first pause between them, and how long a busy
+    node is waited for in all."""
+
+    tries: int = 4
+    pause: float = 0.2
+    busy: float = 60.0
+
+
+class Sender:
+    """Sends writes to one node. sleep takes seconds, for tests; it may be used from several threads."""
+
+    def __init__(
+        self,
+        client: AdminClient,
+        patience: Patience = Patience(),
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._client, self._patience, self._now, self._sleep = client, patience, now, sleep
+
+    def send(self, write: Write) -> None:
+        """Raises AdminError when it could not be done; `uncertain` when it may have been done all the same."""
+        tries, pause, maybe = 0, self._patience.pause, False
+        end = self._now() + self._patience.busy
+        while True:
+            try:
+                self._client.write(write.method, write.path, write.body)
+                return
+            except BusyError as busy:
+                if self._now() + busy.retry_after > end:
+                    raise AdminError(
+                        busy.node, f"was busy for {self._patience.busy:g} s", 429, uncertain=maybe
+                    ) from busy
+                self._sleep(busy.retry_after)
+                continue
+            except GoneError:
+                if write.method == "DELETE":
+                    return
+                raise
+            except RejectedError:
+                if maybe and write.method == "POST" and self._is_there(write):
+                    return  # the try before had made it
+                raise
+            except AdminError as error:
+                maybe = maybe or error.uncertain
+                tries += 1
+                if tries >= self._patience.tries or not (error.away or error.status in _AGAIN):
+                    raise AdminError(error.node, error.reason, error.status, maybe, error.away) from error
+            self._sleep(pause * (0.5 + random.random()))  # noqa: S311 # only to spread the tries
+            pause *= 2
+
+    def _is_there(self, write: Write) -> bool:
+        try:
+            self._client.get(write.entity)
+        except AdminError:
+            return False
+        return True

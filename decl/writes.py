@@ -1,0 +1,60 @@
+"""One change as a request to the Admin API, and the request that takes it back."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from decl.change import Change
+from decl.kinds import KINDS
+from decl.server_schema import Schemas
+
+_TARGET = {"weight": 100, "tags": None}
+
+
+class Write(NamedTuple):
+    """A request. Every one may be sent again: PUT, DELETE, and POST of an entity with an id of its own."""
+
+    method: str
+    path: str
+    body: dict[str, Any] | None
+    entity: str
+    """The entity's own path: there it can be looked at."""
+
+
+def write(change: Change) -> Write:
+    """The request that makes a change."""
+    if change.action == "delete":
+        assert change.before is not None
+        path = _path(change.kind, change.before)
+        return Write("DELETE", path, None, path)
+    assert change.body is not None
+    return _upsert(change.kind, change.body, exists=change.before is not None)
+
+
+def inverse(change: Change, schemas: Schemas) -> Write | None:
+    """The request that takes a change back; None when Kong has no way to (a password of which it told the hash
+    only)."""
+    if change.before is None:
+        assert change.body is not None
+        path = _path(change.kind, change.body)
+        return Write("DELETE", path, None, path)
+    if change.kind == "basicauth_credentials":
+        return None
+    body = schemas.sendable(change.kind, change.before)
+    return _upsert(change.kind, body, exists=change.action != "delete")
+
+
+def _path(kind: str, entity: dict[str, Any]) -> str:
+    if kind == "targets":
+        return f"/upstreams/{entity['upstream']['id']}/targets/{entity['id']}"
+    return f"/{KINDS[kind].path}/{entity['id']}"
+
+
+def _upsert(kind: str, body: dict[str, Any], exists: bool) -> Write:
+    path = _path(kind, body)
+    if kind != "targets":
+        return Write("PUT", path, body, path)
+    # PUT never makes a target, and PATCH leaves what it is not told
+    if exists:
+        return Write("PATCH", path, {**_TARGET, **body}, path)
+    return Write("POST", path.rpartition("/")[0], body, path)

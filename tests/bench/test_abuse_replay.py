@@ -1,0 +1,103 @@
+"""The replay: attacks are found, people are left alone, and it reads real logs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from bench import abuse_logs, abuse_replay, abuse_run, abuse_traffic
+
+SECONDS = 150.0
+COMBINED = '{ip} - - [10/Oct/2026:13:{minute:02d}:{second:02d} +0000] "GET {path} HTTP/1.1" {status} 12 "-" "Mozilla/5.0"'
+
+
+@pytest.fixture(scope="module")
+def run() -> dict[str, Any]:
+    return abuse_replay.measure(abuse_traffic.normal(3, SECONDS), 3, SECONDS, 1.0)
+
+
+def test_nobody_else_is_refused(run: dict[str, Any]) -> None:
+    assert run["normal_requests"] > 10_000
+    assert (run["false"], run["wrong"], run["held_back"]) == (0, [], 0)
+
+
+@pytest.mark.parametrize("name", [attack.name for attack in abuse_traffic.ATTACKS])
+def test_every_attack_is_found_within_30_s(run: dict[str, Any], name: str) -> None:
+    row = run["scenarios"][name]
+    assert (row["recall"], row["precision"]) == (1.0, 1.0)
+    assert row["delay"] <= abuse_replay.AIM_SECONDS
+
+
+def test_the_same_seed_makes_the_same_traffic() -> None:
+    assert abuse_traffic.normal(5, 20) == abuse_traffic.normal(5, 20)
+    assert abuse_traffic.attacks(5, 100, 1) == abuse_traffic.attacks(5, 100, 1)
+    assert abuse_traffic.normal(5, 20) != abuse_traffic.normal(6, 20)
+
+
+def test_the_normal_traffic_is_what_it_says() -> None:
+    requests = abuse_traffic.normal(1, 600)
+    logins = [request.status for request in requests if request.path == "/api/login"]
+    assert 0.015 < logins.count(401) / len(logins) < 0.06
+    behind = {request.user for request in requests if request.ip == abuse_traffic.NAT_ADDRESS}
+    assert len(behind) > 1300
+    noon = [request for request in requests if request.path == "/coupons/redeem"]
+    assert min(request.time for request in noon) >= 300
+    assert len(noon) > 2000
+
+
+def test_detection_limits_are_read_off_a_sweep() -> None:
+    def one(factor: float, delay: float | None) -> dict[str, Any]:
+        row = {"rate": factor, "delay": delay, "recall": 0 if delay is None else 1}
+        return {"factor": factor, "scenarios": {attack.name: row for attack in abuse_traffic.ATTACKS}}
+
+    found = abuse_replay.limits_of([one(0.1, None), one(0.5, 29), one(1, 31), one(2, 12), one(5, 3)])
+    assert set(found.values()) == {2}, "0.5 was luck: 1 was not found in time"
+
+
+def test_a_users_log_tells_what_would_be_blocked(tmp_path: Path) -> None:
+    lines = [
+        COMBINED.format(
+            ip="93.184.216.34", minute=n // 60, second=n % 60, path=f"/x%2e/../a{n}?q=1", status=404
+        )
+        for n in range(90)
+    ]
+    lines += [COMBINED.format(ip="93.184.216.35", minute=1, second=1, path="/", status=200), "nonsense"]
+    file = tmp_path / "access.log"
+    file.write_text("\n".join(lines))
+    done = CliRunner().invoke(abuse_replay.main, ["--log", str(file)])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.output)
+    assert (told["requests"], told["unreadable"]) == (91, 1)
+    assert [found["key"] for found in told["found"]] == ["ip 93.184.216.34"]
+    assert told["refused_by"].keys() == {"ip_blocked"}
+
+
+def test_kongs_own_log_is_read() -> None:
+    row = {
+        "client_ip": "93.184.216.34",
+        "started_at": 1_700_000_000_123,
+        "request": {"method": "GET", "uri": "//a/./b?x", "headers": {"user-agent": "curl/8"}},
+        "response": {"status": 404},
+    }
+    found, bad = abuse_logs.read([json.dumps(row), "{}", '{"request": 1}'])
+    assert bad == 2
+    assert found[0] == abuse_traffic.Request(0.0, "93.184.216.34", "GET", "/a/b", 404, "curl/8")
+
+
+@pytest.mark.parametrize("count", [6_000, pytest.param(1_000_000, marks=pytest.mark.chaos)])
+def test_a_flood_of_different_keys_stays_in_its_memory(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if count < 100_000:
+        made = abuse_run.Replay.__init__
+
+        def small(self: abuse_run.Replay, config: dict[str, Any] | None = None) -> None:
+            made(self, config)
+            self.analyst.buckets._limit = 3_000
+
+        monkeypatch.setattr(abuse_run.Replay, "__init__", small)
+        monkeypatch.setattr(abuse_replay, "WARM_UP", 1_000)
+    found = abuse_replay.flood(count)
+    assert found["buckets"] <= (3_000 if count < 100_000 else 50_000)
+    assert found["evicted"] > 0
+    assert found["rss_growth_mb"] < 100

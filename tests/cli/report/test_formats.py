@@ -1,0 +1,240 @@
+"""Golden output of every form of findings."""
+
+import json
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from cli.report import github, human, junit, parsable, sarif
+from cli.report.outputs import FORMS
+from decl.findings import Finding
+from decl.lint import RULES
+
+TEXTS = {
+    "a,b.yaml": b"services:\n- {name: a, nope: 1}\n",
+    "gw.yaml": "x: '\u00e9'\n\tupstreams: 1\n".encode(),
+}
+FOUND = (
+    Finding("a,b.yaml", 2, 13, "error", "unknown-field", "unknown field 'nope': 100%\nreally"),
+    Finding("gw.yaml", 2, 2, "warning", "unused-upstream", "no <one> uses 'u' & \"v\""),
+)
+
+SARIF = {
+    # what sections 3.13, 3.14, 3.18, 3.19, 3.27 to 3.30 and 3.49 of SARIF 2.1.0 ask of what we write
+    "type": "object",
+    "required": ["version", "runs"],
+    "properties": {
+        "version": {"const": "2.1.0"},
+        "$schema": {"type": "string", "format": "uri"},
+        "runs": {"type": "array", "items": {"$ref": "#/$defs/run"}},
+    },
+    "additionalProperties": False,
+    "$defs": {
+        "message": {
+            "type": "object",
+            "required": ["text"],
+            "properties": {"text": {"type": "string"}},
+            "additionalProperties": False,
+        },
+        "level": {"enum": ["none", "note", "warning", "error"]},
+        "run": {
+            "type": "object",
+            "required": ["tool"],
+            "additionalProperties": False,
+            "properties": {
+                "columnKind": {"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
+                "tool": {
+                    "type": "object",
+                    "required": ["driver"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "driver": {
+                            "type": "object",
+                            "required": ["name"],
+                            "additionalProperties": False,
+                            "properties": {
+                                "name": {"type": "string"},
+                                "version": {"type": "string"},
+                                "rules": {
+                                    "type": "array",
+                                    "uniqueItems": True,
+                                    "items": {
+                                        "type": "object",
+                                        "required": ["id"],
+                                        "additionalProperties": False,
+                                        "properties": {
+                                            "id": {"type": "string"},
+                                            "shortDescription": {"$ref": "#/$defs/message"},
+                                            "fullDescription": {"$ref": "#/$defs/message"},
+                                            "defaultConfiguration": {
+                                                "type": "object",
+                                                "properties": {"level": {"$ref": "#/$defs/level"}},
+                                                "additionalProperties": False,
+                                            },
+                                        },
+                                    },
+                                },
+                            },
+                        }
+                    },
+                },
+                "results": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "required": ["message"],
+                        "additionalProperties": False,
+                        "properties": {
+                            "ruleId": {"type": "string"},
+                            "ruleIndex": {"type": "integer", "minimum": -1},
+                            "level": {"$ref": "#/$defs/level"},
+                            "message": {"$ref": "#/$defs/message"},
+                            "partialFingerprints": {
+                                "type": "object",
+                                "additionalProperties": {"type": "string"},
+                            },
+                            "locations": {
+                                "type": "array",
+                                "items": {
+                                    "type": "object",
+                                    "additionalProperties": False,
+                                    "properties": {
+                                        "physicalLocation": {
+                                            "type": "object",
+                                            "additionalProperties": False,
+                                            "properties": {
+                                                "artifactLocation": {
+                                                    "type": "object",
+                                                    "additionalProperties": False,
+                                                    "properties": {"uri": {"type": "string"}},
+                                                },
+                                                "region": {
+                                                    "type": "object",
+                                                    "additionalProperties": False,
+                                                    "properties": {
+                                                        "startLine": {"type": "integer", "minimum": 1},
+                                                        "startColumn": {"type": "integer", "minimum": 1},
+                                                    },
+                                                },
+                                            },
+                                        }
+                                    },
+                                },
+                            },
+                        },
+                    },
+                },
+            },
+        },
+    },
+}
+
+
+def test_human() -> None:
+    assert list(human.findings(FOUND, TEXTS)) == [
+        "a,b.yaml:2:13: error[unknown-field]: unknown field 'nope': 100%\nreally",
+        "    2 | - {name: a, nope: 1}",
+        "      |             ^^^^",
+        "gw.yaml:2:2: warning[unused-upstream]: no <one> uses 'u' & \"v\"",
+        "    2 | \tupstreams: 1",
+        "      | \t^^^^^^^^^",
+        "1 error, 1 warning",
+    ]
+
+
+def test_a_long_line_is_cut_around_the_place() -> None:
+    text = b"x" * 500 + b" here " + b"y" * 500
+    lines = list(human.findings([Finding("f", 1, 502, "error", "r", "m")], {"f": text}))
+    assert max(map(len, lines)) < 180
+    at = lines[2].index("^")
+    assert lines[1][at : at + 4] == "here"
+
+
+def test_parsable() -> None:
+    assert (
+        parsable.findings(FOUND[1:]) == "gw.yaml:2:2: [warning] no <one> uses 'u' & \"v\" (unused-upstream)"
+    )
+
+
+def test_github() -> None:
+    assert github.findings(FOUND).splitlines() == [
+        "::error file=a%2Cb.yaml,line=2,col=13,title=unknown-field::unknown field 'nope': 100%25%0Areally",
+        "::warning file=gw.yaml,line=2,col=2,title=unused-upstream::no <one> uses 'u' & \"v\"",
+    ]
+
+
+def test_junit() -> None:
+    suites = ElementTree.fromstring(junit.findings(FOUND, ["clean.yaml", *TEXTS]))
+    assert suites.attrib == {"name": "kgate", "tests": "3", "failures": "1"}
+    assert [(s.get("name"), s.get("tests"), s.get("failures")) for s in suites] == [
+        ("clean.yaml", "1", "0"),
+        ("a,b.yaml", "1", "1"),
+        ("gw.yaml", "1", "0"),
+    ]
+    failure = suites.find("testsuite/testcase/failure")
+    assert failure is not None
+    assert failure.get("message") == "unknown field 'nope': 100%\nreally"
+    assert failure.get("type") == "unknown-field"
+
+
+def test_junit_holds_no_control_characters() -> None:
+    ElementTree.fromstring(junit.findings([Finding("f\x01", 1, 1, "error", "r", "a\x00b\ud800")]))
+
+
+@pytest.mark.parametrize("found", [(), FOUND], ids=["nothing", "two"])
+def test_sarif_is_as_the_standard_says(found: tuple[Finding, ...]) -> None:
+    log = json.loads(sarif.findings(found))
+    Draft202012Validator(SARIF).validate(log)
+    rules = log["runs"][0]["tool"]["driver"]["rules"]
+    for result in log["runs"][0]["results"]:
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
+
+
+def test_sarif() -> None:
+    (run,) = json.loads(sarif.findings(FOUND))["runs"]
+    first, second = run["results"]
+    assert first["locations"][0]["physicalLocation"] == {
+        "artifactLocation": {"uri": "a%2Cb.yaml"},
+        "region": {"startLine": 2, "startColumn": 13},
+    }
+    assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == ["unknown-field", "unused-upstream"]
+    assert run["tool"]["driver"]["rules"][1]["fullDescription"]["text"].count("Why:") == 1
+    assert second["level"] == "warning"
+
+
+def test_a_finding_that_moved_has_the_same_fingerprint() -> None:
+    moved = FOUND[0]._replace(line=99)
+    prints = [
+        json.loads(sarif.findings([f]))["runs"][0]["results"][0]["partialFingerprints"]
+        for f in (FOUND[0], moved)
+    ]
+    assert prints[0] == prints[1]
+    twice = json.loads(sarif.findings([FOUND[0], moved]))["runs"][0]["results"]
+    assert twice[0]["partialFingerprints"] != twice[1]["partialFingerprints"]
+
+
+def test_every_rule_goes_through_sarif() -> None:
+    found = [Finding("f", 1, 1, rule.LEVEL, rule.ID, "m") for rule in RULES.values()]
+    Draft202012Validator(SARIF).validate(json.loads(sarif.findings(found)))
+
+
+def test_the_forms() -> None:
+    assert list(FORMS) == ["human", "parsable", "json", "github", "sarif", "junit"]
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("{key: s3cr3t, x: 1}", "{key: ******, x: 1}"),
+        ('- {"password": "a, b", y: 1}', '- {"password": ******, y: 1}'),
+        ("  secret: word of mine # note", "  secret: ************ # note"),
+        ("{key: !env KEY, token: '{vault://env/x}'}", "{key: !env KEY, token: '{vault://env/x}'}"),
+        ('{secret: "${{ env "X" }}", name: b}', '{secret: "${{ env "X" }}", name: b}'),
+        ("{api_key: 'abc", "{api_key: ****"),
+        ("{key_names: [apikey], name: x}", "{key_names: [apikey], name: x}"),
+    ],
+)
+def test_the_source_line_shows_no_secret(line: str, shown: str) -> None:
+    found = list(human.findings([Finding("f", 1, 1, "error", "r", "m")], {"f": line.encode()}))
+    assert found[1] == f"    1 | {shown}"

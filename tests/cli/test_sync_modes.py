@@ -1,0 +1,155 @@
+"""sync and diff of DB-less and hybrid clusters on real sockets."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import threading
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli import exit_codes
+from cli.main import main
+from tests.decl.admin_stub import AdminStub, Answer, admin_stub
+from tests.decl.db_node import db_node
+from tests.decl.plugin_configs import document
+
+CART = {
+    "name": "cart",
+    "url": "http://cart",
+    "routes": [{"name": "cart", "paths": ["/cart"]}],
+    "plugins": [{"name": "cors"}],
+}
+CONFIG = {"_format_version": "3.0", "services": [CART]}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KGATE_HISTORY", str(tmp_path / "history"))
+    monkeypatch.setenv("KGATE_DEBUG", "1")
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    return tmp_path
+
+
+def project(cluster: dict[str, object], **changes: object) -> None:
+    Path("gateway.yaml").write_text(json.dumps({**CONFIG, **changes, "clusters": {"one": cluster}}))
+
+
+def kgate(*arguments: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, arguments, prog_name="kgate")
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_dbless_sync_diff_rollback() -> None:
+    with db_node(KONG_DATABASE="off") as first, db_node(KONG_DATABASE="off") as second:
+        nodes = [first.admin, second.admin]
+        project(
+            {
+                "nodes": nodes,
+                "proxy": [first.proxy, second.proxy],
+                "gate": {"probes": ["/cart"], "status": [418]},
+            }
+        )
+        assert kgate("diff", code=exit_codes.CHANGES_PENDING).stdout.startswith(
+            f"{first.admin}, {second.admin}:\n"
+        )
+        failed = kgate("sync", "--yes", "--strategy", "canary", code=exit_codes.ROLLED_BACK).stdout
+        assert f"{first.admin}: returned: the health gate failed" in failed
+        assert f"{second.admin}: not tried" in failed
+        project({"nodes": nodes})
+        kgate("sync", "--yes")
+        assert kgate("diff").stdout == "cluster one: no changes\n"
+        assert kgate("sync", "--yes").stdout == f"{first.admin}: unchanged\n{second.admin}: unchanged\n"
+        kgate("diff", "--plan-out", "plan.json")
+        project({"nodes": nodes}, services=[{**CART, "retries": 1}])
+        report = kgate("diff", code=exit_codes.CHANGES_PENDING).stdout
+        assert "  ~ service cart  gateway.yaml:1:41  [the file changed]\n      retries: 5 -> 1\n" in report
+        kgate("sync", "--yes", "--plan", "plan.json", code=exit_codes.STALE_PLAN)
+        kgate("sync", "--yes", "--strategy", "all-at-once")
+        kgate("rollback", "--yes")
+        assert "retries: 5 -> 1" in kgate("diff", code=exit_codes.CHANGES_PENDING).stdout
+        kgate("drift", code=exit_codes.DRIFT)
+        kgate("drift", "--against", "applied")
+
+
+def test_every_plugin_without_a_database() -> None:
+    with db_node(KONG_DATABASE="off") as node:
+        full = document({"cors", "key-auth", "request-termination"})
+        Path("gateway.yaml").write_text(json.dumps({**full, "clusters": {"one": {"nodes": [node.admin]}}}))
+        kgate("sync", "--yes")
+        # the same entities from other bytes: read and compared one by one
+        full["services"][0]["_comment"] = "nothing"
+        full["services"][0]["retries"] = 5
+        Path("gateway.yaml").write_text(json.dumps({**full, "clusters": {"one": {"nodes": [node.admin]}}}))
+        assert "no changes (the same entities, from other bytes than ours)" in kgate("diff").stdout
+        assert kgate("sync", "--yes").stdout == f"{node.admin}: changed\n"
+        assert kgate("diff").stdout == "cluster one: no changes\n"
+
+
+def test_hybrid_waits_for_the_data_planes() -> None:
+    settings = {"KONG_ROLE": "control_plane", "KONG_SANDBOX_DATA_PLANE_DELAY": "300ms"}
+    with db_node(**settings) as node:
+        project(
+            {"mode": "hybrid", "nodes": [node.admin], "proxy": []},
+            services=[{"name": "plain", "url": "http://x"}],
+        )
+        from decl import probe
+
+        original = probe.propagation_time
+        try:
+            probe.propagation_time = lambda node: 0.0  # type: ignore[assignment]
+            kgate("sync", "--yes")
+        finally:
+            probe.propagation_time = original
+        planes = json.loads(kgate("status", "--output", "json").stdout)["data_planes"]
+        assert len(planes) == 2
+        assert len(set(planes.values())) == 1
+        assert set(planes.values()) != {"0" * 32}
+
+
+def test_a_node_that_is_no_control_plane() -> None:
+    with db_node() as node:
+        project({"mode": "hybrid", "nodes": [node.admin]})
+        assert "is no control plane" in kgate("sync", "--yes", code=exit_codes.FAILED).stdout
+
+
+@pytest.fixture
+def stub() -> object:
+    with admin_stub() as made:
+        yield made
+
+
+def test_a_node_that_lost_its_volume_gets_its_config_again(
+    stub: AdminStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.import_module("cli.commands.sync"), "WATCH_SECONDS", 0.1)
+    project({"nodes": [stub.url]})
+    kgate("render", "-o", "kong.json")
+    lost = threading.Event()
+
+    def status(_: object) -> None:
+        if len(stub.posts) == 1 and not lost.is_set():
+            lost.set()
+        elif len(stub.posts) == 1 and len(stub.seen) > 5:
+            stub.hash = "0" * 32  # it was restarted without its volume
+
+    stub.on_status = status  # type: ignore[assignment]
+    kgate("sync", "--yes", "--wait-new", "--wait-for", "0.9")
+    assert len(stub.posts) == 2
+    # what a new node boots from is what is pushed, byte for byte
+    assert {post.body for post in stub.posts} == {Path("kong.json").read_bytes()}
+
+
+def test_one_node_away(stub: AdminStub) -> None:
+    project({"nodes": [stub.url, "http://127.0.0.1:9"]})
+    assert (
+        "http://127.0.0.1:9: away: is away: Connection refused"
+        in kgate("status", code=exit_codes.FAILED).stdout
+    )
+    stub.on_post = lambda _: Answer(400, {"message": "no"})
+    kgate("sync", "--yes", code=exit_codes.FAILED)
+    assert kgate("drift", code=exit_codes.DRIFT).stdout.endswith("http://127.0.0.1:9: away\n")

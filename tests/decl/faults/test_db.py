@@ -1,0 +1,190 @@
+"""Operation k of n fails, for every k: the end state is the old or the new one, or what is left is listed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from decl.admin import AdminClient
+from decl.apply_db import Applied, StoppedError, apply
+from decl.build import build
+from decl.change import Diff
+from decl.diff import diff
+from decl.flatten import Flat, flatten
+from decl.live import read_live, schemas_of
+from decl.load import Text, load
+from decl.render import render
+from decl.retry import Patience, Sender
+from decl.tenants import expand
+from tests.decl.db_node import DbNode, FaultProxy, db_node, fault_proxy
+
+OLD = """_format_version: "3.0"
+services:
+- {name: gone, url: "http://gone", routes: [{name: gone, paths: [/gone], plugins: [{name: cors}]}]}
+- {name: kept, url: "http://kept", routes: [{name: kept, paths: [/kept]}], plugins: [{name: key-auth}]}
+upstreams: [{name: up, targets: [{target: "192.0.2.1:80"}, {target: "192.0.2.2:80"}]}]
+consumers: [{username: kim, keyauth_credentials: [{name: k, key: sesame}]}]
+"""
+NEW = """_format_version: "3.0"
+services:
+- {name: kept, url: "http://kept", retries: 1, routes: [{name: kept, paths: [/kept2]}]}
+- {name: come, url: "http://come", routes: [{name: come, paths: [/come]}], plugins: [{name: cors}]}
+upstreams: [{name: up, targets: [{target: "192.0.2.1:80", weight: 5}, {target: "192.0.2.3:80"}]}]
+consumers: [{username: lee}]
+"""
+QUICK = Patience(tries=3, pause=0.001, busy=5)
+
+
+def wanted(text: str) -> Flat:
+    return flatten(render(expand(build(load([Text("f", text.encode())]).document)), "default").document)
+
+
+def changes(client: AdminClient, text: str) -> Diff:
+    return diff(wanted(text), read_live(client), schemas_of(client))
+
+
+class Case:
+    """The database holds OLD; `changes` lead to NEW."""
+
+    def __init__(self, client: AdminClient, proxy: FaultProxy, node: DbNode) -> None:
+        self.client, self.proxy, self.node = client, proxy, node
+        self.schemas = schemas_of(client)
+        assert self.run(changes(client, OLD)).outcome == "changed"
+        assert changes(client, OLD).changes == ()
+        self.old, self._store = node.state(), node.store
+        self.changes = changes(client, NEW)
+        assert self.run().done == OPERATIONS
+        assert changes(client, NEW).changes == ()
+        self.new = node.state()
+        self.begin()
+
+    def begin(self, fault: Callable[[int, str, str], str | None] = lambda *_: None) -> None:
+        """OLD again, with a fault to come."""
+        self.node.store = self._store
+        self.proxy.begin(fault)
+
+    def run(
+        self,
+        found: Diff | None = None,
+        workers: int = 1,
+        client: AdminClient | None = None,
+        **options: Any,
+    ) -> Applied:
+        sender = Sender(client or self.client, QUICK, sleep=lambda _: None)
+        found = found or self.changes
+        return apply(found.changes, sender, self.schemas, workers=workers, **options)
+
+
+@pytest.fixture(scope="module")
+def built() -> Iterator[Case]:
+    with db_node() as node, fault_proxy(node.admin) as proxy, AdminClient(proxy.url) as client:
+        yield Case(client, proxy, node)
+
+
+@pytest.fixture
+def case(built: Case) -> Case:
+    built.begin()
+    return built
+
+
+@pytest.fixture
+def hasty(built: Case) -> Iterator[AdminClient]:
+    """A client that does not wait for what hangs."""
+    with AdminClient(built.proxy.url, timeout=0.4) as client:
+        yield client
+
+
+OPERATIONS = 15
+
+
+def always(number: int, fault: str) -> Callable[[int, str, str], str | None]:
+    """The fault at write `number`, and at the same write when it is sent again."""
+    seen: list[tuple[str, str]] = []
+
+    def choose(count: int, method: str, path: str) -> str | None:
+        if count == number:
+            seen.append((method, path))
+        return fault if (method, path) in seen else None
+
+    return choose
+
+
+@pytest.mark.parametrize("fault", ["refuse", "500", "reset", "lost"])
+def test_one_fails_for_good(case: Case, fault: str) -> None:
+    for number in range(1, OPERATIONS + 1):
+        case.begin(always(number, fault))
+        applied = case.run()
+        if applied.outcome == "changed":  # it had been done, and sending it again found that
+            assert fault == "lost"
+            assert case.node.state() == case.new
+            continue
+        assert applied.reason
+        if applied.outcome == "partial":
+            # its inverse is the same request as the one that never works: it is named
+            assert applied.failed is not None
+            assert [item.change.id for item in applied.left] == [applied.failed.id]
+            continue
+        assert applied.outcome == "rolled back" or (number == 1 and applied.outcome == "unchanged")
+        assert case.node.state() == case.old, (number, fault)
+
+
+@pytest.mark.parametrize("fault", ["500", "reset", "hang", "lost", "busy"])
+def test_one_fails_once(case: Case, hasty: AdminClient, fault: str) -> None:
+    numbers: Iterable[int] = range(1, OPERATIONS + 1)
+    if fault == "hang":
+        numbers = (1, 9, OPERATIONS)
+    for number in numbers:
+        case.begin(lambda count, *_, number=number: fault if count == number else None)
+        client = hasty if fault == "hang" else case.client
+        assert case.run(client=client).outcome == "changed", (number, fault)
+        assert case.node.state() == case.new
+
+
+def test_the_node_goes_away_in_the_middle(case: Case) -> None:
+    """Nothing can be taken back: everything that was done is listed, and the next run finishes it."""
+    for number in range(2, OPERATIONS + 1, 3):
+        case.begin(lambda count, *_, number=number: "gone" if count == number else None)
+        applied = case.run()
+        assert applied.outcome == "partial"
+        assert len(applied.left) == number  # what was done, and the one of which nobody knows
+        assert all(item.reason for item in applied.left)
+        case.proxy.begin()
+        case.run(changes(case.client, NEW))
+        assert case.node.state() == case.new
+
+
+def test_a_lost_lock_stops_and_takes_back(case: Case) -> None:
+    asked = [0]
+
+    def check() -> None:
+        asked[0] += 1
+        if asked[0] > 5:
+            raise StoppedError("the lock was lost")
+
+    applied = case.run(check=check)
+    assert (applied.outcome, applied.reason) == ("rolled back", "the lock was lost")
+    assert case.node.state() == case.old
+
+
+def test_in_parallel(case: Case) -> None:
+    for number in (3, 8, 14):
+        case.begin(always(number, "refuse"))
+        assert case.run(workers=8).outcome == "rolled back"
+        assert case.node.state() == case.old
+    case.begin()
+    assert case.run(workers=8).outcome == "changed"
+    assert case.node.state() == case.new
+
+
+def test_progress_counts_to_the_end(case: Case) -> None:
+    seen: list[tuple[int, int]] = []
+    case.run(progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(number, OPERATIONS) for number in range(1, OPERATIONS + 1)]
+
+
+def test_nothing_secret_in_what_is_told(case: Case) -> None:
+    assert "sesame" not in json.dumps([change.fields for change in case.changes.changes])
+    assert "sesame" not in repr(case.changes)

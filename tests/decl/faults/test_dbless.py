@@ -1,0 +1,153 @@
+"""Node k of n fails, for every k and every strategy: all nodes end old or new, or what is left is told."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from decl.admin import AdminClient
+from decl.apply import NodeResult, Patience, Strategy, push
+from decl.apply_db import StoppedError
+from decl.render import Rendered
+from decl.source import Sources
+from tests.decl.admin_stub import AdminStub, Answer, Seen, admin_stub
+
+OLD = b'{"_format_version":"3.0","services":[]}'
+NEW = Rendered("one", {"_format_version": "3.0", "services": [{"name": "a", "id": "x"}]}, {})
+QUICK = Patience(busy=0.3, live=0.3, poll=0.01)
+STRATEGIES: list[Strategy] = ["canary", "rolling", "all-at-once"]
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content).hexdigest()
+
+
+@pytest.fixture
+def stubs() -> Iterator[list[AdminStub]]:
+    with ExitStack() as stack:
+        found = [stack.enter_context(admin_stub()) for _ in range(3)]
+        for stub in found:
+            stub.hash = md5(OLD)
+        yield found
+
+
+def run(stubs: list[AdminStub], strategy: Strategy = "rolling", **options: object) -> list[NodeResult]:
+    with ExitStack() as stack:
+        clients = [stack.enter_context(AdminClient(stub.url, timeout=0.3)) for stub in stubs]
+        kept = {md5(OLD): OLD}
+        arguments: dict[str, object] = {"last_good": lambda node, held: kept.get(held), **options}
+        return list(push(clients, NEW, Sources(()), QUICK, strategy=strategy, **arguments))  # type: ignore[arg-type]
+
+
+def only_new(answer: Answer) -> object:
+    """Misbehave when the new config is pushed; the old one is taken."""
+    return lambda seen: answer if seen.body == NEW.content else None
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(400, {"message": "no"}),
+        Answer(500, {"message": "no"}),
+        Answer(413, "<html>too large</html>"),
+        Answer(500, {"message": "after the commit"}, store=True),
+    ],
+    ids=["refused", "500", "413", "500 after commit"],
+)
+def test_the_end_is_old_or_new(
+    stubs: list[AdminStub], strategy: Strategy, number: int, answer: Answer
+) -> None:
+    stubs[number].on_post = only_new(answer)  # type: ignore[assignment]
+    results = run(stubs, strategy)
+    expected = NEW.hash if answer.store else md5(OLD)
+    assert [stub.hash for stub in stubs] == [expected] * 3
+    states = {result.state for result in results}
+    assert states <= ({"changed"} if answer.store else {"returned", "failed", "not tried"})
+
+
+def test_an_answer_that_comes_too_late(stubs: list[AdminStub]) -> None:
+    stubs[1].on_post = only_new(Answer(201, {}, store=True, delay=0.5))  # type: ignore[assignment]
+    assert [result.state for result in run(stubs)] == ["changed"] * 3
+    assert {stub.hash for stub in stubs} == {NEW.hash}
+
+
+def test_a_node_that_cannot_be_brought_back_is_told(stubs: list[AdminStub]) -> None:
+    stubs[0].on_post = lambda seen: Answer(503, {}) if seen.body == OLD else None
+    stubs[1].on_post = only_new(Answer(400, {"message": "no"}))  # type: ignore[assignment]
+    first, second, third = run(stubs)
+    assert first.state == "changed"
+    assert "its old config could not be brought back: answered HTTP 503" in first.reason
+    assert (second.state, third.state) == ("failed", "not tried")
+
+
+def test_without_the_old_bytes_it_says_so(stubs: list[AdminStub]) -> None:
+    stubs[1].on_post = only_new(Answer(400, {"message": "no"}))  # type: ignore[assignment]
+    first = run(stubs, last_good=lambda node, held: None)[0]
+    assert (first.state, stubs[0].hash) == ("changed", NEW.hash)
+    assert first.reason.endswith("its old config is not known and was not brought back")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "asked"), [("canary", [1, 2]), ("rolling", [1, 1, 1]), ("all-at-once", [3])]
+)
+def test_waves(stubs: list[AdminStub], strategy: Strategy, asked: list[int]) -> None:
+    seen: list[int] = []
+
+    def gate(nodes: list[str]) -> None:
+        seen.append(len(nodes))
+
+    run(stubs, strategy, gate=gate)
+    assert seen == asked
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_gate_that_fails_brings_the_old_bytes_back(stubs: list[AdminStub], strategy: Strategy) -> None:
+    results = run(stubs, strategy, gate=lambda nodes: "the shop answers 502")
+    assert {stub.hash for stub in stubs} == {md5(OLD)}
+    touched = {"canary": 1, "rolling": 1, "all-at-once": 3}[strategy]
+    assert [result.state for result in results] == ["returned"] * touched + ["not tried"] * (3 - touched)
+    assert all(result.reason == "the shop answers 502" for result in results)
+    for stub in stubs[:touched]:
+        assert stub.posts[-1].body == OLD
+
+
+def test_an_empty_node_is_emptied_again(stubs: list[AdminStub]) -> None:
+    stubs[0].hash = "0" * 32
+    run(stubs, gate=lambda nodes: "bad")
+    assert stubs[0].posts[-1].body == b'{"_format_version":"3.0"}'
+
+
+def test_a_lost_lock_stops_between_waves(stubs: list[AdminStub]) -> None:
+    asked = [0]
+
+    def check() -> None:
+        asked[0] += 1
+        if asked[0] == 2:
+            raise StoppedError("the lock was lost")
+
+    results = run(stubs, check=check)
+    assert [result.state for result in results] == ["returned", "not tried", "not tried"]
+    assert {stub.hash for stub in stubs} == {md5(OLD)}
+
+
+def test_a_busy_node_is_waited_for(stubs: list[AdminStub]) -> None:
+    busy = [2]
+
+    def answer(seen: Seen) -> Answer | None:
+        busy[0] -= 1
+        return Answer(429, {}, (("Retry-After", "0"),)) if busy[0] >= 0 else None
+
+    stubs[0].on_post = answer
+    assert [result.state for result in run(stubs)] == ["changed"] * 3
+
+
+def test_413_of_nginx_and_of_kong_are_told_apart(stubs: list[AdminStub]) -> None:
+    stubs[0].on_post = lambda _: Answer(413, "<html>413</html>")
+    assert "body limit" in run(stubs)[0].reason
+    stubs[0].on_post = lambda _: Answer(413, {"message": "map full"})
+    assert "lmdb_map_size" in run(stubs)[0].reason

@@ -1,0 +1,219 @@
+"""What is a difference and what is not, and what is said of it. The schemas are the server's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from decl.change import Diff
+from decl.diff import diff, full_address
+from decl.flatten import Flat, flatten
+from decl.late import Secret
+from decl.masking import masked, secrets_in
+from decl.server_schema import Schemas
+
+RULE = {"type": "record", "fields": [{"x": {"type": "number", "default": 1}}]}
+MOVED = {"replaced_with": [{"path": ["redis", "host"]}]}
+PLUGIN = {
+    "fields": [
+        {"protocols": {"type": "set", "default": ["http", "https"], "elements": {"type": "string"}}},
+        {
+            "config": {
+                "type": "record",
+                "required": True,
+                "fields": [
+                    {"names": {"type": "set", "elements": {"type": "string"}}},
+                    {"order": {"type": "array", "elements": {"type": "string"}}},
+                    {"limit": {"type": "number", "default": 5}},
+                    {"labels": {"type": "map", "values": {"type": "string"}}},
+                    {"password": {"type": "string", "encrypted": True}},
+                    {"hidden": {"type": "string", "encrypted": True}},
+                    {"credentials": {"type": "boolean", "default": False}},
+                    {
+                        "redis": {
+                            "type": "record",
+                            "required": True,
+                            "fields": [{"host": {"type": "string"}}, {"port": {"type": "integer", "default": 6379}}],
+                        }
+                    },
+                    {"rules": {"type": "array", "elements": RULE}},
+                ],
+                "shorthand_fields": [
+                    {"redis_host": {"type": "string", "deprecation": MOVED}},
+                ],
+            }
+        },
+    ]
+}  # fmt: skip
+SCHEMAS: dict[str, Any] = {
+    "plugins": {"fields": [{"id": {"auto": True}}, {"enabled": {"default": True}}, {"tags": {"type": "set"}}]},
+    "plugins/p": PLUGIN,
+    "services": {"fields": [{"retries": {"type": "integer", "default": 5}}, {"tags": {"type": "set"}}]},
+    "jwt_secrets": {"fields": [{"secret": {"type": "string", "auto": True}}]},
+}  # fmt: skip
+HELD: dict[str, Any] = {
+    "id": "p1", "name": "p", "enabled": True, "tags": None, "protocols": ["https", "http"], "created_at": 1,
+    "updated_at": 2, "service": None, "route": None, "consumer": None,
+    "config": {"names": ["b", "a"], "order": ["a", "b"], "limit": 5, "labels": {}, "password": None, "hidden": None,
+               "credentials": False, "redis": {"host": None, "port": 6379}, "redis_host": None, "rules": None},
+}  # fmt: skip
+
+
+def schemas() -> Schemas:
+    return Schemas(SCHEMAS.get)
+
+
+def flat(kind: str, *entities: dict[str, Any]) -> Flat:
+    return {**flatten({"_format_version": "3.0"}), kind: {entity["id"]: entity for entity in entities}}
+
+
+def plugin(config: dict[str, Any], **fields: Any) -> Flat:
+    return flatten({"plugins": [{"id": "p1", "name": "p", "config": config, **fields}]})
+
+
+def fields(found: Diff) -> dict[str, tuple[Any, Any]]:
+    (change,) = found.changes
+    return {field.path: (field.old, field.new) for field in change.fields}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"names": ["a", "b"], "order": ["a", "b"]},
+        {"names": ["b", "a", "a"], "order": ["a", "b"]},
+        {"names": ["a", "b"], "order": ["a", "b"], "limit": None},
+        {"names": ["a", "b"], "order": ["a", "b"], "limit": 5.0},
+        {"names": ["a", "b"], "order": ["a", "b"], "labels": {}, "rules": []},
+        {"names": ["a", "b"], "order": ["a", "b"], "redis": {}, "password": None},
+        {"names": ["a", "b"], "order": ["a", "b"], "redis": {"port": 6379, "host": None}, "redis_host": None},
+    ],
+    ids=["set order", "set twice", "null", "number", "empty map and list", "empty record", "old name, null"],
+)
+def test_no_difference(config: dict[str, Any]) -> None:
+    assert diff(plugin(config, tags=[]), flat("plugins", HELD), schemas()).changes == ()
+
+
+def held(**config: Any) -> Flat:
+    return flat("plugins", {**HELD, "config": {**HELD["config"], **config}})
+
+
+GIVEN = {"names": ["a", "b"], "order": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("config", "live", "expected"),
+    [
+        ({"order": ["b", "a"]}, {}, {"config.order": (["a", "b"], ["b", "a"])}),
+        ({"names": ["a"]}, {}, {"config.names": (["b", "a"], ["a"])}),
+        ({}, {"limit": 7}, {"config.limit": (7, 5)}),
+        ({}, {"limit": None}, {"config.limit": (None, 5)}),
+        ({"redis_host": "r"}, {}, {"config.redis.host": (None, "r")}),
+        ({"redis": {"port": 1}}, {}, {"config.redis.port": (6379, 1)}),
+        ({"labels": {"a": "1"}}, {"labels": {"b": "2"}}, {"config.labels": ({"b": "2"}, {"a": "1"})}),
+        ({"rules": [{"x": 2}, {}]}, {"rules": [{"x": 2}, {"x": 3}]}, {"config.rules.1.x": (3, 1)}),
+        ({"credentials": True}, {}, {"config.credentials": (False, True)}),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else None,
+)
+def test_only_the_changed_fields(
+    config: dict[str, Any], live: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    found = fields(diff(plugin({**GIVEN, **config}), held(**live), schemas()))
+    if "config.labels" in expected:
+        expected = {"config.labels.a": (None, "1"), "config.labels.b": ("2", None)}
+    assert found == expected
+
+
+def test_old_names_of_fields_are_no_difference() -> None:
+    live = held(redis={"host": "r", "port": 6379}, redis_host="r")
+    assert diff(plugin({**GIVEN, "redis_host": "r"}), live, schemas()).changes == ()
+    assert diff(plugin({**GIVEN, "redis": {"host": "r"}}), live, schemas()).changes == ()
+    sent = schemas().sendable("plugins", live["plugins"]["p1"])
+    assert sent["config"]["redis"] == {"host": "r", "port": 6379}
+    assert "redis_host" not in sent["config"]
+    assert "created_at" not in sent
+
+
+@pytest.mark.parametrize("name", ["password", "hidden"])
+def test_secrets_are_masked_old_and_new(name: str) -> None:
+    found = diff(plugin({**GIVEN, name: "new-one"}), held(**{name: "old-one"}), schemas())
+    (field,) = found.changes[0].fields
+    assert (field.path, field.old, field.new, field.secret) == (f"config.{name}", None, None, True)
+    assert "-one" not in repr(found)
+    created = diff(plugin({**GIVEN, name: "new-one"}), flat("plugins"), schemas())
+    assert "new-one" not in repr(created)
+
+
+def test_a_marked_value_is_masked_wherever_it_stands() -> None:
+    wanted = plugin({**GIVEN, "order": [Secret("s3cret"), "b"], "labels": {"a": "x-s3cret"}})
+    assert secrets_in(wanted) == ("s3cret",)
+    live = held(labels={"a": "y-s3cret"})
+    found = diff(wanted, live, schemas(), secrets=secrets_in(wanted))
+    assert "s3cret" not in repr([change.fields for change in found.changes])
+
+
+def test_what_the_server_draws_itself_is_no_difference() -> None:
+    live = {"id": "j", "key": "k", "secret": "drawn", "consumer": {"id": "c"}, "tags": None}
+    wanted = {"id": "j", "key": "k", "consumer": {"id": "c"}}
+    assert diff(flat("jwt_secrets", wanted), flat("jwt_secrets", live), schemas()).changes == ()
+
+
+def test_without_a_schema_only_what_is_said_is_compared() -> None:
+    live = {**HELD, "name": "unknown", "config": {"a": 1, "b": 2}}
+    wanted = {"id": "p1", "name": "unknown", "config": {"a": 1}}
+    assert diff(flat("plugins", wanted), flat("plugins", live), schemas()).changes == ()
+    changed = {**wanted, "config": {"a": 2}}
+    assert fields(diff(flat("plugins", changed), flat("plugins", live), schemas())) == {"config.a": (1, 2)}
+
+
+def test_an_entity_of_another_id_is_adopted_by_its_name() -> None:
+    live = flat("services", {"id": "live", "name": "cart", "host": "cart", "retries": 5, "tags": None})
+    live["routes"]["lr"] = {"id": "lr", "name": "cart", "service": {"id": "live"}, "paths": ["/a"]}
+    wanted = flatten(
+        {"services": [{"id": "ours", "name": "cart", "host": "cart",
+                       "routes": [{"id": "r", "name": "cart", "paths": ["/b"]}]}]}
+    )  # fmt: skip
+    found = diff(wanted, live, schemas())
+    (change,) = found.changes
+    assert (change.action, change.kind, change.id) == ("update", "routes", "lr")
+    assert change.body is not None
+    assert change.body["service"] == {"id": "live"}
+    assert found.ids == {"ours": "live", "r": "lr"}
+
+
+def test_a_target_is_adopted_by_the_address_that_kong_wrote_out() -> None:
+    held = {"id": "t", "upstream": {"id": "u"}, "target": full_address("[2001:db8::1]:80"), "weight": 100}
+    wanted = {"id": "ours", "upstream": {"id": "u"}, "target": "[2001:db8::1]:80"}
+    assert diff(flat("targets", wanted), flat("targets", held), schemas()).changes == ()
+
+
+def test_a_name_that_moves_to_another_wanted_entity() -> None:
+    live = flat("services", {"id": "a", "name": "x", "host": "h", "retries": 5})
+    wanted = flat("services", {"id": "a", "name": "y", "host": "h"}, {"id": "b", "name": "x", "host": "h"})
+    assert [(change.action, change.id) for change in diff(wanted, live, schemas()).changes] == [
+        ("update", "a"),
+        ("create", "b"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("target", "kept"),
+    [
+        ("[2001:db8::1]:80", "[2001:0db8:0000:0000:0000:0000:0000:0001]:80"),
+        ("192.0.2.1:80", "192.0.2.1:80"),
+        ("a.example:80", "a.example:80"),
+        ("[no address]:80", "[no address]:80"),
+    ],
+)
+def test_a_target_as_kong_keeps_it(target: str, kept: str) -> None:
+    assert full_address(target) == kept
+
+
+def test_kongs_errors_quote_no_secret() -> None:
+    wanted = flatten({"jwt_secrets": [{"id": "j", "key": "public", "secret": "very-secret"}]})
+    told = {"reason": "UNIQUE violation on {secret='very-secret'}", "left": ["public very-secret"]}
+    assert masked(told, secrets_in(wanted)) == {
+        "reason": "UNIQUE violation on {secret='[masked]'}",
+        "left": ["public [masked]"],
+    }

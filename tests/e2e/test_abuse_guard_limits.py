@@ -1,0 +1,122 @@
+"""Limits and scenarios, through the gateway."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+
+from tests.e2e.client import Client
+from tests.e2e.gateway import Gateway, wait_until
+
+SOURCES = iter(f"127.40.{third}.{fourth}" for third in range(250) for fourth in range(1, 250))
+
+
+@pytest.fixture
+def source() -> str:
+    """An address that no other test uses."""
+    return next(SOURCES)
+
+
+def test_a_limit_admits_its_burst_and_says_what_is_left(
+    client: Client, source: str, reached: Callable[[], int]
+) -> None:
+    def send(_: int) -> int:
+        return client("/limited/menu/echo", source=source).status
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(send, range(40)))
+    assert statuses.count(200) == 20, "over all workers"
+    assert statuses.count(429) == 20
+    assert reached() == 20
+    answer = client("/limited/menu/echo", source=source)
+    assert (answer.status, answer.reason) == (429, "rate_limited")
+    assert answer.headers["ratelimit-policy"] == '"e2e-ip";q=20;w=3600'
+    assert answer.headers["ratelimit"].startswith('"e2e-ip";r=0;t=')
+    assert 100 <= int(answer.headers["retry-after"]) <= 180
+    assert "x-kgate-memo" not in answer.headers
+    assert (
+        client("/limited/menu/echo", source=next(SOURCES)).headers["ratelimit"].startswith('"e2e-ip";r=19;')
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "counts"),
+    [
+        ("/limited/menu/echo", True),
+        ("/limited/%6denu/echo", True),
+        ("/limited/./menu/echo", True),
+        ("/limited/x/../menu/echo", True),
+        ("/limited/x/%2e%2e/menu/echo", True),
+        ("//limited//menu/echo", True),
+        ("/limited/menu/../x/echo", False),
+        ("/limited/%2Fmenu/echo", False),
+        ("/limited/echo?/limited/menu", False),
+    ],
+)
+def test_paths_are_matched_in_their_normalised_form(
+    client: Client, source: str, path: str, counts: bool
+) -> None:
+    answer = client(path, source=source)
+    assert answer.status == 200
+    assert ("ratelimit" in answer.headers) == counts
+
+
+def test_a_strict_limit_is_exact_and_goes_on_without_redis(
+    operator: Gateway, client: Client, source: str
+) -> None:
+    def send(address: str, count: int) -> int:
+        with ThreadPoolExecutor(4) as pool:
+            found = pool.map(lambda _: client("/strict/echo", source=address).status, range(count))
+            return list(found).count(200)
+
+    client("/strict/echo", source=next(SOURCES))  # the connection to Redis
+    assert operator.redis is not None
+    assert send(source, 40) == 20
+    with redis.Redis.from_url(operator.redis.url) as inside:
+        assert len(list(inside.scan_iter("kgate:v2:{default}:limit:*"))) >= 2, "Redis counted"
+    operator.redis.kill()
+    try:
+        alone = next(SOURCES)
+        assert send(alone, 40) == 20, "exact over the node's workers"
+    finally:
+        operator.redis.start()
+        wait_until(lambda: operator.metric("kgate_state_degraded") == 0, 10, "the state is followed again")
+
+
+@pytest.fixture
+def cleared(operator: Gateway, source: str) -> Iterator[Gateway]:
+    yield operator
+    operator.kgate("block", "rm", source, check=False)
+
+
+def test_a_scanner_is_blocked_on_his_own(cleared: Gateway, client: Client, source: str) -> None:
+    other = next(SOURCES)
+    for number in range(12):
+        assert client(f"/watched/{number}/status/404", source=source).status in (404, 403)
+    wait_until(lambda: client("/watched/echo", source=source).status == 403, 3, "the block")
+    answer = client("/watched/echo", source=source)
+    assert (answer.status, answer.reason) == (403, "ip_blocked")
+    assert client("/watched/echo", source=other).status == 200
+    assert client("/guarded/echo", source=source).status == 403, "on every route with abuse-guard"
+    found = cleared.kgate("events", "list", "--output", "json").stdout
+    assert "block.add" in found
+    assert "path-scan" in found
+    listed = cleared.kgate("block", "list", "--output", "json").stdout
+    assert source in listed
+    assert "gateway:" in listed
+
+
+def test_a_suspect_passes_with_a_score(
+    operator: Gateway, gateway: Gateway, client: Client, source: str
+) -> None:
+    forged = {"X-Abuse-Score": "1", "X_Abuse_Score": "2"}
+
+    def score() -> list[str]:
+        client("/watched/orders/echo", headers=forged, source=source)
+        return gateway.upstreams["main"].seen[-1].values("X-Abuse-Score")
+
+    assert score() == [], "a client's own word is removed"
+    for _ in range(6):
+        client("/watched/orders/echo", source=source)
+    wait_until(lambda: score() == ['45;reasons="e2e-orders"'], 3, "the mark")

@@ -1,0 +1,210 @@
+"""The keyring and the issuer's keys under load and in an outage, end to end."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import jwt
+import pytest
+
+from kong_plugins.verify import PassportError, PassportKeys, verify_passport
+from tests.e2e.client import Client
+from tests.e2e.gateway import wait_until
+from tests.e2e.passport_gateway import PassportGateway
+
+JWKS = "/.well-known/kgate-jwks.json"
+
+
+@pytest.fixture(scope="module")
+def kept(
+    redis_program: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PassportGateway]:
+    if request.config.getoption("--kong-admin"):
+        pytest.skip("needs a plugin server with settings of its own")
+    made = PassportGateway("express", tmp_path_factory.mktemp("run"), None, None, "dbless")
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def ask(kept: PassportGateway) -> Client:
+    return Client(kept.proxy)
+
+
+@pytest.fixture
+def keys_of(ask: Client) -> Callable[[], PassportKeys]:
+    def read() -> PassportKeys:
+        answer = ask(JWKS)
+        assert answer.status == 200, answer.body
+        return PassportKeys(answer.json)
+
+    return read
+
+
+def passport_of(kept: PassportGateway, name: str = "X-Passport") -> str:
+    (found,) = kept.upstreams["main"].seen[-1].values(name)
+    return found
+
+
+def test_the_public_keys_are_for_everybody(kept: PassportGateway, ask: Client) -> None:
+    answer = ask(JWKS)
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/jwk-set+json")
+    assert answer.headers["cache-control"] == "public, max-age=300"
+    (key,) = answer.json["keys"]
+    assert set(key) == {"crv", "kty", "x", "kid", "use", "alg"}
+    assert (ask(JWKS, "HEAD").status, ask(JWKS, "HEAD").body) == (200, b"")
+    refused = ask(JWKS, "POST")
+    assert (refused.status, refused.headers["allow"]) == (405, "GET, HEAD")
+
+
+def test_a_passport_of_the_keyring(
+    kept: PassportGateway, ask: Client, keys_of: Callable[[], PassportKeys]
+) -> None:
+    answer = ask("/secure/echo", token=kept.auth.token())
+    assert answer.status == 200, answer.body
+    found = verify_passport(passport_of(kept), keys_of(), "kgate")
+    assert (found.subject, found.authn_level) == ("alice", "full")
+
+
+def test_a_transaction_token(kept: PassportGateway, ask: Client, keys_of: Callable[[], PassportKeys]) -> None:
+    assert ask("/txn/echo", token=kept.auth.token(scope="orders:read")).status == 200
+    found = verify_passport(passport_of(kept, "Txn-Token"), keys_of(), "shop.internal", profile="txn-token")
+    assert (found.subject, found.scope, found.claims["req_wl"]) == ("alice", "orders:read", "kgate")
+    seen = kept.upstreams["main"].seen[-1]
+    assert [found.txn] == seen.values("X-Kong-Request-Id")
+
+
+def test_a_token_in_a_cookie_and_a_passport_under_another_name(
+    kept: PassportGateway, ask: Client, keys_of: Callable[[], PassportKeys]
+) -> None:
+    sent = [
+        ("Cookie", f"a=1; session={kept.auth.token()}; b=2"),
+        ("X_Who", "forged"),
+        ("X-Device-Id", "phone-1"),
+    ]
+    assert ask("/cookie/echo", headers=sent).status == 200
+    seen = kept.upstreams["main"].seen[-1]
+    assert seen.values("Cookie") == ["a=1; b=2"]
+    found = verify_passport(passport_of(kept, "X-Who"), keys_of(), "kgate")
+    assert (found.subject, found.device) == ("alice", "phone-1")
+    both = [("Cookie", f"session={kept.auth.token()}"), ("X-Session-Token", kept.auth.token("bob"))]
+    answer = ask("/cookie/echo", headers=both)
+    assert (answer.status, answer.reason) == (400, "token_ambiguous")
+    twins = [("X-Session-Token", kept.auth.token()), ("X_Session_Token", kept.auth.token("bob"))]
+    assert ask("/cookie/echo", headers=twins).status == 401
+
+
+def test_an_anonymous_passport(
+    kept: PassportGateway, ask: Client, keys_of: Callable[[], PassportKeys]
+) -> None:
+    assert ask("/anonymous/echo").status == 200
+    assert verify_passport(passport_of(kept), keys_of(), "kgate").is_anonymous
+    assert ask("/anonymous/echo", token="a.b.c").status == 401
+
+
+def test_enrichment_comes_with_a_later_request(
+    kept: PassportGateway, ask: Client, keys_of: Callable[[], PassportKeys]
+) -> None:
+    token = kept.auth.token("carol", iss="https://rich.example")
+
+    def level() -> str:
+        assert ask("/rich/echo", token=token).status == 200
+        found = verify_passport(passport_of(kept), keys_of(), "kgate")
+        assert found.claims.get("grade") == ("gold" if found.authn_level == "full" else None)
+        return found.authn_level
+
+    assert level() == "token_only"
+    wait_until(lambda: level() == "full", 5, "the passport has the grade")
+
+
+@pytest.mark.chaos
+def test_rotation_under_load_fails_no_verification(
+    kept: PassportGateway, ask: Client, keys_of: Callable[[], PassportKeys]
+) -> None:
+    """A front server asks for the keys now and then; each passport verifies with what it has."""
+    token, seen, failures = kept.auth.token(), set(), []
+    stop = threading.Event()
+    newest = [keys_of()]
+
+    def load() -> None:
+        client = Client(kept.proxy)
+        while not stop.is_set():
+            answer = client("/secure/echo", token=token)
+            try:
+                headers = {name.lower(): value for name, value in json.loads(answer.body)["headers"]}
+                passport = headers["x-passport"]
+                verify_passport(passport, newest[0], "kgate")
+                seen.add(jwt.get_unverified_header(passport)["kid"])
+            except (PassportError, KeyError, ValueError) as error:
+                failures.append((answer.status, repr(error)))
+
+    threads = [threading.Thread(target=load) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        made = kept.keys("rotate", "--alg", "ES256", "--publish-for", "2s")
+        assert made["state"] == "next"
+        until = time.monotonic() + 8
+        while made["kid"] not in seen and time.monotonic() < until:
+            newest[0] = keys_of()
+            time.sleep(0.4)
+        time.sleep(0.3)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert made["kid"] in seen
+    assert len(seen) == 2
+    old = next(key["kid"] for key in kept.keys("list") if key["state"] == "previous")
+    kept.keys("retire", old)
+    wait_until(lambda: keys_of().find(old) is None, 5, "the retired key is not published any more")
+    gone = kept.keys("list")[-1]
+    assert (gone["kid"], gone["state"], gone["sealed"]) == (old, "revoked", False)
+
+
+@pytest.mark.chaos
+def test_the_issuer_is_away_and_people_still_order(kept: PassportGateway, ask: Client) -> None:
+    token = kept.auth.token("dave")
+    assert ask("/secure/echo", token=token).status == 200
+    kept.auth.away = True
+
+    def level() -> str:
+        answer = ask("/secure/echo", token=token)
+        assert answer.status == 200, answer.body
+        claims = jwt.decode(passport_of(kept), options={"verify_signature": False})
+        return str(claims["authn_level"])
+
+    wait_until(lambda: level() == "stale", 8, "the passport says that the issuer is away")
+    kept.restart_server()
+    wait_until(lambda: ask("/secure/echo", token=token).status == 200, 10, "it works after a restart")
+    assert level() == "stale"
+    stranger = jwt.encode({"sub": "x"}, "s" * 32, algorithm="HS256", headers={"kid": "k1"})
+    assert ask("/secure/echo", token=stranger).status == 401
+    kept.auth.rotate("k2")
+    fresh = kept.auth.token("erin", kid="k2")
+    answer = ask("/secure/echo", token=fresh)
+    assert (answer.status, answer.reason) == (401, "unknown_key")
+    kept.auth.away = False
+    wait_until(lambda: ask("/secure/echo", token=fresh).status == 200, 8, "the issuer is back with a new key")
+    assert level_is_full(ask, kept, fresh)
+
+
+def level_is_full(ask: Client, kept: PassportGateway, token: str) -> bool:
+    assert ask("/secure/echo", token=token).status == 200
+    claims = jwt.decode(passport_of(kept), options={"verify_signature": False})
+    return bool(claims["authn_level"] == "full")
+
+
+@pytest.mark.chaos
+def test_no_answer_without_the_server(kept: PassportGateway, ask: Client) -> None:
+    kept.stop_server()
+    assert ask(JWKS).status == 503
+    kept.start_server()
+    wait_until(lambda: ask(JWKS).status == 200, 10, "the keys are served again")

@@ -1,0 +1,196 @@
+"""Breaker, retry budget, and the parts of prepared answers, end to end on a gateway of their own."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.client import Answer, Client
+from tests.e2e.gateway import Gateway, wait_until
+
+KINDS = {
+    "refused": "/refusing/echo",
+    "reset": "/flaky/reset",
+    "timeout": "/flaky/slow/1",
+    "503": "/flaky/status/503",
+}
+JSON = {"Accept": "application/json"}
+SHAPES: dict[str, dict[str, Any]] = {
+    "get": {"headers": JSON},
+    "head": {"headers": JSON, "method": "HEAD"},
+    "stream": {"headers": {"Accept": "text/event-stream"}},
+    "post": {"headers": JSON, "method": "POST", "body": b"x" * 20_000},
+}
+BREAKER = {"minimum_calls": 6, "open_seconds": 1, "half_open_permits": 2, "lease_seconds": 2}
+
+
+class FallbackGateway(Gateway):
+    """One route a breaker."""
+
+    def config(self) -> dict[str, Any]:
+        main, refused = f"http://{self.upstreams['main'].address}", f"http://127.0.0.1:{self.refused_port}"
+        on = ["refused", "timeout", "no_target", 503, "open", "forced"]
+        answers = [
+            {"name": "page", "on": on, "accept": "text/html", "status": 200, "body": "<p>{{request_id}}",
+             "content_type": "text/html"},
+            {"name": "order", "on": on, "methods": ["POST"], "status": 503, "json": {"wait": "{{retry_after}}"},
+             "retry_after": 7},
+            {"name": "items", "on": on, "paths": ["/*/items/**"], "status": 200, "json": []},
+            {"name": "rest", "on": on, "status": 503, "text": "later"},
+        ]  # fmt: skip
+
+        def service(name: str, url: str, retries: int = 0, **config: Any) -> dict[str, Any]:
+            route = {"name": name, "hosts": ["shop.example"], "paths": [f"/{name}"]}
+            plugin = {"name": "static-fallback", "config": {"responses": answers, **config}}
+            times = {"connect_timeout": 500, "read_timeout": 300, "retries": retries}
+            return {"name": name, "url": url, "routes": [route], "plugins": [plugin], **times}
+
+        return {
+            "_format_version": "3.0",
+            "clusters": {"test": {"mode": "dbless", "nodes": self.admins, "run_dir": str(self.run_dir)}},
+            "services": [
+                service("calm", main),
+                service("refusing", refused),
+                service("flaky", main),
+                *(service(f"b{index}", main, breaker={**BREAKER}) for index in range(3)),
+                service("brefused", refused, breaker={**BREAKER}),
+                service("budget", main, retries=2, retry_budget=20),
+            ],
+        }
+
+
+@pytest.fixture(scope="module")
+def fallback(
+    lane: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    option = request.config.getoption
+    made = FallbackGateway(
+        lane,
+        option("--run-dir") or tmp_path_factory.mktemp("run"),
+        option("--kong-admin"),
+        option("--kong-proxy"),
+        option("--kong-mode"),
+    )
+    if made.given and "gateway" in request.fixturenames:
+        pytest.skip("the given Kong has another configuration")
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def ask(fallback: Gateway) -> Client:
+    return Client(fallback.proxy)
+
+
+def mark(answer: Answer) -> str:
+    return answer.headers.get("x-fallback", "")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_failure_in_every_shape(ask: Client, kind: str, shape: str) -> None:
+    answer = ask(KINDS[kind], **SHAPES[shape])
+    name = "order" if shape == "post" else "rest"
+    assert (answer.status, mark(answer)) == (503, f"{name}; reason={kind}")
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["retry-after"] == ("7" if shape == "post" else "5")
+    body = b'{"wait":"7"}' if shape == "post" else b"" if shape == "head" else b"later"
+    assert answer.body == body
+    assert not {"etag", "set-cookie", "last-modified", "content-encoding"} & set(answer.headers)
+    assert "BaseHTTP" not in answer.headers.get("server", ""), "the failed service's own"
+
+
+def test_chosen_by_accept_method_and_path(ask: Client) -> None:
+    page = ask("/refusing/x", headers={"Accept": "text/html;q=0.5, */*;q=0.1"})
+    assert mark(page) == "page; reason=refused"
+    assert page.body.startswith(b"<p>")
+    assert len(page.body) > 20
+    assert b"{{" not in page.body
+    assert mark(ask("/refusing/x", headers={"Accept": "text/html;q=0"})) == "rest; reason=refused"
+    items = ask("/refusing/items/1/2", headers=JSON)
+    assert (items.status, items.body, mark(items)) == (200, b"[]", "items; reason=refused")
+
+
+def test_a_grpc_client_gets_a_grpc_status(ask: Client) -> None:
+    answer = ask("/refusing/x", "POST", headers={"Content-Type": "application/grpc"}, body=b"\0\0\0\0\0")
+    assert (answer.status, answer.headers["grpc-status"], answer.body) == (200, "14", b"")
+    assert answer.headers["content-type"] == "application/grpc"
+
+
+def test_streams_and_large_answers_are_untouched(ask: Client) -> None:
+    assert len(ask("/calm/big/100000000", timeout=60).body) == 100_000_000
+    assert ask("/calm/stream/5").body == b"".join(b"chunk %d\n" % n for n in range(5))
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"), [("b0", "reset"), ("b1", "slow/1"), ("brefused", "echo"), ("b2", "status/503")]
+)
+def test_it_opens_and_closes_by_itself(fallback: Gateway, ask: Client, name: str, bad: str) -> None:
+    why = []
+    for _ in range(6):
+        why.append(mark(ask(f"/{name}/{bad}")).partition("=")[2])
+    assert "open" not in why
+    wait_until(lambda: mark(ask(f"/{name}/echo")).endswith("=open"), 1, "the breaker opens")
+    refused = ask(f"/{name}/echo", headers=JSON)
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    assert fallback.metric("kgate_breaker_state", breaker=f"service:{name}") in (0, 1)
+    if name == "brefused":
+        return
+    wait_until(lambda: ask(f"/{name}/echo").status == 200, 3, "a trial passes")
+    wait_until(lambda: all(ask(f"/{name}/echo").status == 200 for _ in range(6)), 3, "it closes")
+
+
+def test_its_changes_stand_in_the_events(fallback: Gateway, redis_program: str) -> None:
+    def opened() -> list[dict[str, Any]]:
+        told = json.loads(fallback.kgate("events", "list", "--output", "json").stdout)
+        return [each for each in told if each["kind"] == "breaker.opened"]
+
+    wait_until(lambda: bool(opened()), 3, "an event")
+    numbers = opened()[0]["data"]
+    assert numbers["calls"] >= 6
+    assert numbers["cause"] == "failure_rate"
+
+
+def test_the_budget_takes_the_retries_away(fallback: Gateway, ask: Client) -> None:
+    seen = fallback.upstreams["main"].seen
+
+    def tries() -> int:
+        before = len(seen)
+        ask("/budget/reset")
+        return len(seen) - before
+
+    assert tries() >= 3, "and one for each kept connection that its peer gave up"
+    for _ in range(21):
+        ask("/budget/reset")
+    wait_until(lambda: tries() == 1, 2, "no retries")
+
+
+def test_an_analysis_that_dies_comes_back(fallback: Gateway, ask: Client) -> None:
+    if fallback.given:
+        pytest.skip("another test's business")
+    from tests.kong_plugins.server.running import is_analysis
+
+    import os
+    import signal
+    from pathlib import Path
+
+    pid = fallback.processes["server"].pid
+
+    def found() -> list[int]:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [int(child) for child in children if is_analysis(int(child))]
+
+    (before,) = found()
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: bool(found()) and found() != [before], 3, "another one")
+    time.sleep(0.5)
+    for _ in range(7):
+        ask("/b0/reset")
+    wait_until(lambda: mark(ask("/b0/echo")).endswith("=open"), 2, "it knows the configs")
