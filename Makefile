@@ -54,6 +54,7 @@ types: $(READY)  ## mypy --strict
 
 generated: $(READY)  ## write the generated package data again
 	$(BIN)/python -m kong_plugins.adapter.generate
+	$(BIN)/python -m tests.sandbox.conformance.docs
 
 format: $(READY) ## format the code
 	$(BIN)/ruff format -q .

@@ -20,7 +20,7 @@ from kong_plugins.abuse_guard import core as abuse_guard
 from kong_plugins.canary_router import core as canary_router
 from kong_plugins.engine.ask import Ask
 from kong_plugins.engine.facts import Facts
-from kong_plugins.engine.verdict import Verdict, merge
+from kong_plugins.engine.verdict import MEMO_LIMIT, Verdict, merge
 from kong_plugins.passport import core as passport
 from kong_plugins.state.base import State
 from kong_plugins.static_fallback import core as static_fallback
@@ -62,6 +62,12 @@ def build(configs: Mapping[str, Any]) -> Chain:
     return tuple((step.decide, configs[step.plugin], step.plugin) for step in order if step.plugin in configs)
 
 
+def _exit(found: Verdict, plugin: str, effects: list[Verdict]) -> Verdict:
+    """An answer to the client. Of the filters before it only the memos count: what is told of the request later."""
+    memos = [one.memo for one in (*effects, found) if one.memo]
+    return found._replace(plugin=plugin, memo=" ".join(memos)[:MEMO_LIMIT])
+
+
 def run(facts: Facts, chain: Chain, state: State, now: float) -> Verdict | tuple[Ask, ...]:
     """Run the chain: a verdict, or the asks that must be answered first.
 
@@ -77,11 +83,13 @@ def run(facts: Facts, chain: Chain, state: State, now: float) -> Verdict | tuple
         if isinstance(found, Ask):
             asks.append(found)
         elif found.status is not None:
-            return tuple(asks) if asks else found._replace(plugin=plugin)
+            return tuple(asks) if asks else _exit(found, plugin, effects)
         else:
-            effects.append(found)
             if found.identity is not None and facts.identity is None:
                 facts = facts.of(found.identity)
+                if not found.service_headers:
+                    continue  # passport.identify: the passport comes later, and says it again
+            effects.append(found)
             if found.arm:
                 facts = facts.on(found.arm)
     return tuple(asks) if asks else merge(effects)

@@ -26,7 +26,8 @@ class Verdict(NamedTuple):
     upstream: name of the Kong upstream to use. prepared: content hash of the prepared answers of the
     route (static-fallback). memo: text that comes back with the outcome. reason: stable id of the rule
     that decided. arm: canary arm. identity: who the token says the client is (passport only). plugin: the gate
-    plugin that answered the client; the chain fills it in.
+    plugin that answered the client; the chain fills it in. retries: how often a failed try is repeated, None: as
+    the service is configured.
     """
 
     status: int | None = None
@@ -40,6 +41,7 @@ class Verdict(NamedTuple):
     arm: str = ""
     identity: Identity | None = None
     plugin: str = ""
+    retries: int | None = None
 
     @property
     def is_exit(self) -> bool:
@@ -61,6 +63,7 @@ def merge(effects: Sequence[Verdict]) -> Verdict:
     service_headers: Pairs = ()
     upstream = prepared = memo = reason = arm = ""
     identity: Identity | None = None
+    retries: int | None = None
     for one in effects:
         headers += one.headers
         service_headers += one.service_headers
@@ -71,8 +74,10 @@ def merge(effects: Sequence[Verdict]) -> Verdict:
         reason = one.reason or reason
         arm = one.arm or arm
         identity = one.identity or identity
+        retries = retries if one.retries is None else one.retries
     merged = (
         None, "", headers, service_headers, upstream, prepared, memo[:MEMO_LIMIT], reason, arm, identity, "",
+        retries,
     )  # fmt: skip
     return Verdict._make(merged)
 
@@ -96,6 +101,8 @@ def to_wire(verdict: Verdict, request_id: str, tenant: str, protocol: int = PROT
         wire["h"] = _flat(verdict.headers)
     if verdict.service_headers:
         wire["s"] = _flat(verdict.service_headers)
+    if verdict.retries is not None:
+        wire["rt"] = verdict.retries
     for key, value in (
         ("u", verdict.upstream),
         ("p", verdict.prepared),

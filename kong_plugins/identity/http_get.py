@@ -1,4 +1,4 @@
-"""Fetch one small document, in bounded time and size. For background work, never on the request path."""
+"""Ask for one small document, in bounded time and size. For background work, never on the request path."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 TIMEOUT = 10.0
 """Seconds for the whole exchange, however slowly the server sends."""
@@ -17,7 +18,19 @@ MAX_BYTES = 1024 * 1024
 
 
 class FetchError(Exception):
-    """No document: the message says why and holds nothing of the answer's body."""
+    """No document: the message says why and holds nothing of the answer's body. status: of an answer other than
+    200, else 0."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Answer(NamedTuple):
+    """A 200 answer; header names are in lower case."""
+
+    body: bytes
+    headers: Mapping[str, str] = {}
 
 
 class _Deadline:
@@ -54,7 +67,7 @@ def _connections(kind: type[http.client.HTTPConnection], deadline: _Deadline) ->
     return Watched
 
 
-def _opener(scheme: str, deadline: _Deadline) -> urllib.request.OpenerDirector:
+def _opener(scheme: str, deadline: _Deadline, follow: bool) -> urllib.request.OpenerDirector:
     class Http(urllib.request.HTTPHandler):
         def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
             kind = _connections(http.client.HTTPConnection, deadline)
@@ -69,6 +82,8 @@ def _opener(scheme: str, deadline: _Deadline) -> urllib.request.OpenerDirector:
         max_redirections = 3
 
         def redirect_request(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str) -> Any:
+            if not follow:
+                raise FetchError("redirected")
             if urllib.parse.urlsplit(newurl).scheme != scheme:
                 raise FetchError("redirected to another scheme")
             return super().redirect_request(req, fp, code, msg, headers, newurl)
@@ -88,25 +103,39 @@ def _opener(scheme: str, deadline: _Deadline) -> urllib.request.OpenerDirector:
 
 
 def get(url: str, timeout: float = TIMEOUT, max_bytes: int = MAX_BYTES) -> bytes:
-    """The body of a 200 answer. timeout is seconds for everything.
+    """The body of a 200 answer. See `fetch`."""
+    return fetch(url, timeout, max_bytes).body
 
-    Environment proxies and SSL_CERT_FILE are honoured. Raises FetchError.
+
+def fetch(
+    url: str,
+    timeout: float = TIMEOUT,
+    max_bytes: int = MAX_BYTES,
+    headers: Mapping[str, str] | None = None,
+    form: bytes | None = None,
+) -> Answer:
+    """A 200 answer to GET, or to a POST of `form`. timeout is seconds for everything.
+
+    Environment proxies and SSL_CERT_FILE are honoured. A request with a form or with own headers is never sent on
+    to where a redirect points: it may hold a secret. Raises FetchError.
     """
     scheme = urllib.parse.urlsplit(url).scheme
     if scheme not in ("http", "https"):
         raise FetchError("only http and https are fetched")
     deadline = _Deadline(timeout)
-    headers = {"Accept": "application/jwk-set+json, application/json", "User-Agent": "kgate"}
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the scheme was checked
+    sent = {"Accept": "application/jwk-set+json, application/json", "User-Agent": "kgate", **(headers or {})}
+    request = urllib.request.Request(url, data=form, headers=sent)  # noqa: S310 - the scheme was checked
+    follow = form is None and headers is None
     try:
-        with _opener(scheme, deadline).open(request, timeout=timeout) as answer:
+        with _opener(scheme, deadline, follow).open(request, timeout=timeout) as answer:
             if answer.status != 200:
-                raise FetchError(f"answered {answer.status}")
+                raise FetchError(f"answered {answer.status}", answer.status)
             body = bytes(answer.read(max_bytes + 1))
             missing = answer.length
+            said = {name.lower(): value for name, value in answer.headers.items()}
     except urllib.error.HTTPError as error:
         error.close()
-        raise FetchError(f"answered {error.code}") from error
+        raise FetchError(f"answered {error.code}", error.code) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise FetchError(f"{type(error).__name__}: {getattr(error, 'reason', error)}") from error
     finally:
@@ -115,4 +144,4 @@ def get(url: str, timeout: float = TIMEOUT, max_bytes: int = MAX_BYTES) -> bytes
         raise FetchError(f"the answer is longer than {max_bytes} bytes")
     if missing:
         raise FetchError("the answer was cut off")
-    return body
+    return Answer(body, said)

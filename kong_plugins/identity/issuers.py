@@ -5,10 +5,15 @@
       iss: https://auth.example.com     # the token's `iss`, compared byte by byte
       audiences: [shop]                 # one of these must be in `aud`; [] accepts any, said on purpose
       algorithms: [RS256, ES256, EdDSA] # the default; HS256 only when named
-      leeway: 30                        # seconds of clock difference
+      types: [JWT, at+jwt]              # the default; what `typ` may be, in any case
+      require_type: false               # whether a token without `typ` is refused
+      required_claims: [email]          # beside iss, sub and exp (and aud, where audiences are named)
+      leeway: 30                        # seconds of clock difference, for exp, nbf and iat
       max_age: 86400                    # oldest `iat` in seconds, optional
       jwks_url: https://auth.example.com/jwks
-      refresh: 300                      # seconds between fetches of it
+      refresh: 300                      # seconds between fetches of it, where it does not say so itself
+      stale_if_error: 86400             # how long its keys live on when it cannot be fetched
+      enrich: {url: https://auth.example.com/userinfo, claims: [grade, roles]}     # see enrich_config.py
 
 Where the keys come from, one of: `jwks` (inline), `jwks_url`, `key_file` (PEM public key or certificate),
 `secret_file` or `secret_env` (HMAC; white space around a secret in a file is dropped).
@@ -22,13 +27,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from kong_plugins.identity import strict_json
+from kong_plugins.identity.enrich_config import Enrich, http_url, parse_enrich
 from kong_plugins.identity.files import read_file
 from kong_plugins.identity.jwks import ALGORITHMS, KeySet, parse_jwks, single_key
 
@@ -37,7 +42,11 @@ DEFAULT_TYPES = ("jwt", "at+jwt")
 """Token types (`typ`) of access tokens; logout tokens and our own passports are none of them."""
 
 _SOURCES = ("jwks", "jwks_url", "key_file", "secret_file", "secret_env")
-_FIELDS = {"name", "iss", "audiences", "algorithms", "types", "leeway", "max_age", "refresh", *_SOURCES}
+_FIELDS = {
+    *("name", "iss", "audiences", "algorithms", "types", "require_type", "required_claims", "leeway"),
+    *("max_age", "refresh", "stale_if_error", "enrich"),
+    *_SOURCES,
+}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -47,7 +56,7 @@ class IssuerError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Who may issue tokens, and how they must look. leeway, max_age and refresh are seconds.
+    """Who may issue tokens, and how they must look. leeway, max_age, refresh and stale_if_error are seconds.
 
     `keys` holds the keys that stand in the config; with `jwks_url` it is None and they are fetched.
     """
@@ -61,6 +70,10 @@ class Issuer:
     max_age: float | None = None
     jwks_url: str = ""
     refresh: float = 300.0
+    stale_if_error: float = 86_400.0
+    require_type: bool = False
+    required_claims: tuple[str, ...] = ()
+    enrich: Enrich | None = None
     keys: KeySet | None = field(default=None, repr=False)
 
 
@@ -109,6 +122,8 @@ def parse_inline(text: str) -> dict[str, Issuer]:
             raise IssuerError(
                 "inline_issuers: jwks: is missing; other sources of keys are for the server's config"
             )
+        if isinstance(item, Mapping) and "enrich" in item:
+            raise IssuerError("inline_issuers: enrich: is for the server's config")
     return parse_issuers(items, Path())
 
 
@@ -139,8 +154,12 @@ def _parse(name: str, item: Mapping[str, Any], base_dir: Path) -> Issuer:
         types=types,
         leeway=_seconds("leeway", item.get("leeway", 30), 0, 300),
         max_age=None if max_age is None else _seconds("max_age", max_age, 1, 10**9),
-        jwks_url=_url(item["jwks_url"]) if "jwks_url" in item else "",
+        jwks_url=http_url("jwks_url", item["jwks_url"]) if "jwks_url" in item else "",
         refresh=_seconds("refresh", item.get("refresh", 300), 1, 86_400),
+        stale_if_error=_seconds("stale_if_error", item.get("stale_if_error", 86_400), 0, 30 * 86_400),
+        require_type=_flag("require_type", item.get("require_type", False)),
+        required_claims=_texts("required_claims", item.get("required_claims", [])),
+        enrich=None if item.get("enrich") is None else parse_enrich(item["enrich"], base_dir),
         keys=_keys(item, algorithms, base_dir),
     )
 
@@ -151,22 +170,16 @@ def _texts(name: str, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name}: expected true or false")
+    return value
+
+
 def _seconds(name: str, value: Any, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise ValueError(f"{name}: expected seconds between {low} and {high}")
     return float(value)
-
-
-def _url(value: Any) -> str:
-    try:
-        parts = urlsplit(value) if isinstance(value, str) else None
-        good = parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
-        good = good and parts is not None and (parts.port is None or parts.port > 0)
-    except ValueError:
-        good = False
-    if not good or not value.isascii() or not value.isprintable() or " " in value:
-        raise ValueError("jwks_url: expected an http:// or https:// URL")
-    return str(value)
 
 
 def _keys(item: Mapping[str, Any], algorithms: tuple[str, ...], base_dir: Path) -> KeySet | None:

@@ -30,6 +30,10 @@ class KeySource(Protocol):
         """A token named an unknown key; must not block."""
         ...
 
+    def is_stale(self, issuer: str) -> bool:
+        """Whether the issuer should have confirmed its keys again and has not."""
+        ...
+
     def start(self) -> None:
         """Begin background work."""
         ...
@@ -51,6 +55,10 @@ class StaticKeys:
 
     def want(self, issuer: str, kid: str) -> None:
         """See KeySource."""
+
+    def is_stale(self, issuer: str) -> bool:
+        """See KeySource."""
+        return False
 
     def start(self) -> None:
         """See KeySource."""
@@ -80,6 +88,10 @@ class WithKeys:
         if issuer not in self._own:
             self._source.want(issuer, kid)
 
+    def is_stale(self, issuer: str) -> bool:
+        """See KeySource."""
+        return issuer not in self._own and self._source.is_stale(issuer)
+
     def start(self) -> None:
         """See KeySource."""
 
@@ -105,10 +117,11 @@ class LiveKeys:
         for fetcher in self.fetchers.values():
             fetcher.restore()
 
-    def _publish(self, name: str, keys: KeySet) -> None:
+    def _publish(self, name: str, keys: KeySet | None) -> None:
         with self._lock:
             generation, sets = self._snapshot
-            self._snapshot = KeySnapshot(generation + 1, {**sets, name: keys})
+            others = {each: known for each, known in sets.items() if each != name}
+            self._snapshot = KeySnapshot(generation + 1, others if keys is None else {**others, name: keys})
 
     def snapshot(self) -> KeySnapshot:
         """See KeySource."""
@@ -119,6 +132,11 @@ class LiveKeys:
         fetcher = self.fetchers.get(issuer)
         if fetcher is not None:
             fetcher.want(kid)
+
+    def is_stale(self, issuer: str) -> bool:
+        """See KeySource."""
+        fetcher = self.fetchers.get(issuer)
+        return fetcher is not None and fetcher.is_stale
 
     def start(self) -> None:
         """See KeySource."""

@@ -24,6 +24,8 @@ MAX_SUBJECT = 255
 """OpenID Connect Core, section 2 limits `sub` to this."""
 
 _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)")
+_ENCRYPTED = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*){4}")
+"""JWE in compact serialisation (RFC 7516, section 7.1): five parts."""
 _REFUSED_HEADERS = ("jku", "x5u", "jwk", "x5c", "crit", "b64", "enc", "zip")
 _MAX_DATE = 2**53
 """Beyond this a JSON number is no exact integer to everybody (RFC 8259, section 6)."""
@@ -73,6 +75,8 @@ def check_token(
         raise TokenError("token_too_large", f"The token is longer than {MAX_TOKEN} characters.")
     parts = _COMPACT.fullmatch(token)
     if parts is None:
+        if _ENCRYPTED.fullmatch(token):
+            raise TokenError("token_encrypted", "The token is encrypted; signed ones alone are taken.")
         raise _malformed("The token is not a signed JWT in compact form.")
     header = _object(parts[1], "header")
     alg, kid = _check_header(header)
@@ -80,7 +84,10 @@ def check_token(
     issuer = _find_issuer(claims, issuers)
     if alg not in issuer.algorithms:
         raise TokenError("algorithm_not_allowed", "The issuer's tokens must not use this algorithm.")
-    if "typ" in header and header["typ"].lower().removeprefix("application/") not in issuer.types:
+    if "typ" not in header:
+        if issuer.require_type:
+            raise TokenError("token_type_not_allowed", "The token does not name its type.")
+    elif header["typ"].lower().removeprefix("application/") not in issuer.types:
         raise TokenError("token_type_not_allowed", "The token's type is not that of an access token.")
     _check_signature(token, parts, keys.get(issuer.name), issuer, alg, kid)
     return _check_claims(claims, issuer, now)
@@ -173,6 +180,9 @@ def _check_claims(claims: dict[str, Any], issuer: Issuer, now: float) -> Verifie
         until = min(until, issued_at + issuer.max_age)
     if issuer.audiences:
         _check_audience(claims.get("aud"), issuer)
+    for name in issuer.required_claims:
+        if claims.get(name) in (None, "", [], {}):
+            raise TokenError("claim_missing", f"The token has no {name}.")
     subject = _text(claims, "sub")
     if not subject:
         raise TokenError("claim_missing", "The token has no sub.")

@@ -6,22 +6,24 @@ them, so nobody who writes to Kong or to a socket can bring an own trust anchor.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from kong_plugins.engine.facts import Facts, Identity
 from kong_plugins.identity.cache import BoundedCache
-from kong_plugins.identity.files import write_private
+from kong_plugins.identity.enrichment import Enricher, TokenInactive
 from kong_plugins.identity.issuers import Issuer, parse_inline, parse_issuers
 from kong_plugins.identity.keyring import Keyring, parse_keyring
 from kong_plugins.identity.keys import KeySource, LiveKeys, StaticKeys, WithKeys
 from kong_plugins.identity.passports import PassportOffice, PassportRule
+from kong_plugins.identity.ring import Ring
+from kong_plugins.identity.ring_config import Rings, parse_ring
+from kong_plugins.identity.ring_watch import RingWatch, publish
 from kong_plugins.identity.tokens import MAX_TOKEN, TokenError, Verified, check_token
 
 log = logging.getLogger("kgate.identity")
@@ -37,6 +39,14 @@ INLINE_CACHED = 100
 _CacheKey = tuple[bytes, tuple[str, ...], int]
 
 
+class Records(Protocol):
+    """A snapshot of the control state, as the keyring needs it."""
+
+    def records(self, collection: str) -> Mapping[str, Any]:
+        """The records of a collection by key."""
+        ...
+
+
 class Trust:
     """Verifies clients' tokens and issues passports; both answer warm requests from bounded caches.
 
@@ -47,20 +57,28 @@ class Trust:
         self,
         issuers: Mapping[str, Issuer],
         keys_provider: KeySource,
-        keyring: Keyring,
+        keyring: Keyring | Ring,
         passport_issuer: str = PASSPORT_ISSUER,
         cached: int = CACHED,
         inline_issuers: bool = False,
+        *,
+        watch: RingWatch | None = None,
+        enrichers: Mapping[str, Enricher] | None = None,
     ) -> None:
-        """inline_issuers: a route's config may bring issuers along (tests, laptops)."""
+        """inline_issuers: a route's config may bring issuers along (tests, laptops). watch: brings what changes in
+        the keyring. enrichers: by `iss`."""
         self._issuers = dict(issuers)
         self._keys = keys_provider
         self._keyring = keyring
         self._passport_issuer = passport_issuer
         self._inline_allowed = inline_issuers
         self._inline: BoundedCache[str, tuple[Trust | None]] = BoundedCache(INLINE_CACHED)
+        self._device_keys: tuple[object, tuple[bytes, ...]] = (None, ())
         self._office = PassportOffice(keyring, passport_issuer, cached)
         self._verified: BoundedCache[_CacheKey, Verified] = BoundedCache(cached)
+        self._watch = watch
+        self._enrichers = dict(enrichers or {})
+        self._names = {issuer.iss: name for name, issuer in self._issuers.items()}
         # apart from the verified ones: a flood of forged tokens must not push those out
         self._refused: BoundedCache[_CacheKey, tuple[float, str, str]] = BoundedCache(cached)
 
@@ -68,6 +86,12 @@ class Trust:
     def empty(cls) -> Trust:
         """A trust that knows no issuer and signs with a key of its own, for tests."""
         return cls({}, StaticKeys({}), Keyring(Ed25519PrivateKey.generate()))
+
+    def follow(self, snapshot: Records) -> None:
+        """Take what the control state says of the keyring, if that is where its keys are. Cheap when it is the
+        snapshot of the last time."""
+        if self._watch is not None:
+            self._watch.look(snapshot)
 
     def has(self, issuer_name: str) -> bool:
         """Whether the server's config has an issuer of this name."""
@@ -101,7 +125,13 @@ class Trust:
         keys = WithKeys(
             self._keys, {name: each.keys for name, each in inline.items() if each.keys is not None}
         )
-        return Trust({**self._issuers, **inline}, keys, self._keyring, self._passport_issuer)
+        return Trust(
+            {**self._issuers, **inline},
+            keys,
+            self._keyring,
+            self._passport_issuer,
+            enrichers=self._enrichers,
+        )
 
     def missing_keys(self) -> tuple[str, ...]:
         """Issuers of which no key is known: their tokens cannot be verified now."""
@@ -115,11 +145,13 @@ class Trust:
         """
         generation, sets = self._keys.snapshot()
         key: _CacheKey | None = None
+        digest = b""
         if token.isascii() and len(token) <= MAX_TOKEN:
-            key = (blake2b(token.encode(), digest_size=32).digest(), issuer_names, generation)
+            digest = blake2b(token.encode(), digest_size=32).digest()
+            key = (digest, issuer_names, generation)
             kept = self._verified.get(key)
             if kept is not None and kept.since <= now < kept.until:
-                return kept.identity
+                return self._enriched(kept.identity, token, now) if self._enrichers else kept.identity
             refused = self._refused.get(key)
             if refused is not None and 0 <= now - refused[0] < KEEP_REFUSED:
                 raise TokenError(refused[1], refused[2])
@@ -132,35 +164,66 @@ class Trust:
             if error.reason == "bad_signature" and key is not None:
                 self._refused.put(key, (now, error.reason, error.detail))
             raise
+        identity = found.identity._replace(token=digest)
         if key is not None:
             until = min(found.until, now + KEEP_VERIFIED)
-            self._verified.put(key, found._replace(until=until))
-        return found.identity
+            self._verified.put(key, Verified(identity, found.since, until))
+        return self._enriched(identity, token, now) if self._enrichers else identity
 
-    def issue(self, identity: Identity, facts: Facts, config: PassportRule, now: float) -> str:
-        """A signed passport for a verified user. now is Unix time in seconds.
+    def _enriched(self, identity: Identity, token: str, now: float) -> Identity:
+        enricher = self._enrichers.get(identity.issuer)
+        if enricher is None:
+            return identity
+        try:
+            return enricher.of(identity.token, token, identity, now)
+        except TokenInactive:
+            raise TokenError("token_inactive", "The issuer says that the token is not active.") from None
 
-        Raises PassportTooLarge, a ValueError naming the claim.
+    def issue(
+        self, identity: Identity | None, facts: Facts, config: PassportRule, now: float, device: str = ""
+    ) -> str:
+        """A passport for a verified user, or with None for nobody. now is Unix time in seconds.
+
+        Raises PassportTooLarge, a ValueError naming the claim, and NoSigningKey.
         """
-        return self._office.issue(identity, facts, config, now)
+        return self._office.issue(identity, facts, config, now, device, self._is_stale)
 
-    def public_jwks(self) -> dict[str, Any]:
-        """The JWKS document with which front servers verify passports."""
-        return self._keyring.public_jwks()
+    def _is_stale(self, iss: str) -> bool:
+        return self._keys.is_stale(self._names.get(iss, ""))
+
+    def public_jwks(self, now: float = 0.0) -> dict[str, Any]:
+        """The JWKS document with which front servers verify passports. now is Unix time in seconds."""
+        return self._keyring.public_jwks(now)
+
+    def device_keys(self, now: float) -> tuple[bytes, ...]:
+        """The keys of signed device cookies: the first one signs, all are believed. Made of the passport keys,
+        so that servers which share those share these; empty when there is none. now is Unix time in seconds."""
+        keyrings = self._keyring.keyrings(now)
+        if self._device_keys[0] is not keyrings:
+            self._device_keys = keyrings, tuple(keyring.derived(b"device") for keyring in keyrings)
+        return self._device_keys[1]
 
     def start(self) -> None:
         """Begin to fetch keys. After a fork, in the process that verifies."""
         self._keys.start()
+        for enricher in self._enrichers.values():
+            enricher.start()
+        if self._watch is not None:
+            self._watch.start()
 
     def stop(self) -> None:
         """End the fetching."""
         self._keys.stop()
+        for enricher in self._enrichers.values():
+            enricher.stop()
+        if self._watch is not None:
+            self._watch.stop()
 
 
 def build_trust(
     config: Mapping[str, Any], base_dir: Path, state_dir: Path, inline_issuers: bool = False
 ) -> Trust:
-    """Build from the server's config: `issuers`, a list, and `passport: {issuer: kgate, key: {...}}`.
+    """Build from the server's config: `issuers`, a list, and `passport: {issuer: kgate, key: {...}}`, or `keyring`.
 
     Paths in the config are relative to base_dir. state_dir keeps fetched keys, the passport key where none is
     configured, and `passport-jwks.json`, the public keys for the front servers. inline_issuers: see
@@ -171,7 +234,7 @@ def build_trust(
     if not isinstance(passport, Mapping):
         raise ValueError("passport: expected a map")
     for field in passport:
-        if field not in ("issuer", "key"):
+        if field not in ("issuer", "key", "keyring"):
             raise ValueError(f"passport: {field}: unknown field")
     name = passport.get("issuer", PASSPORT_ISSUER)
     if not isinstance(name, str) or not name or not name.isprintable():
@@ -179,25 +242,25 @@ def build_trust(
     for issuer in issuers.values():
         if issuer.iss == name:
             raise ValueError(f"issuer {issuer.name}: iss: is the gateway's own, see passport.issuer")
+    if "key" in passport and "keyring" in passport:
+        raise ValueError("passport.key: give it or keyring, not both")
     made = {"alg": "EdDSA", "file": str(state_dir.absolute() / "passport-key.pem"), "generate": True}
     cache_dir = state_dir / "jwks"
+    rings: Rings | None = None
+    keyring: Keyring | Ring
     try:
         cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        keyring = parse_keyring(passport.get("key") or made, base_dir)
-        _publish(state_dir / PUBLIC_KEYS, json.dumps(keyring.public_jwks(), indent=1).encode() + b"\n")
+        if "keyring" in passport:
+            rings = parse_ring(passport["keyring"], base_dir)
+            keyring = rings.ring
+        else:
+            keyring = parse_keyring(passport.get("key") or made, base_dir)
+            publish(state_dir / PUBLIC_KEYS, keyring.public_jwks())
     except OSError as error:
         raise ValueError(f"cannot write to {state_dir}: {error.strerror}") from error
     keys = LiveKeys(issuers, cache_dir=cache_dir)
-    return Trust(issuers, keys, keyring, name, inline_issuers=inline_issuers)
-
-
-def _publish(path: Path, raw: bytes) -> None:
-    """Write the public keys, unless they are there: a full disk must not keep a worker from coming back."""
-    try:
-        if path.read_bytes() == raw:
-            return
-    except OSError:
-        pass
-    scratch = write_private(path, raw)
-    scratch.chmod(0o644)
-    scratch.replace(path)
+    enrichers = {each.iss: Enricher(each.name, each.enrich) for each in issuers.values() if each.enrich}
+    watch = None if rings is None else RingWatch(rings.ring, rings.files, state_dir / PUBLIC_KEYS)
+    return Trust(
+        issuers, keys, keyring, name, inline_issuers=inline_issuers, watch=watch, enrichers=enrichers
+    )

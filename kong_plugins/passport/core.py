@@ -1,21 +1,29 @@
 """Passport: who is it?
 
-Verifies the client's bearer token against the issuers that the route names and gives the service a signed
-passport in `X-Passport`. Answers 401 as problem details with `WWW-Authenticate` (RFC 6750) otherwise.
+Verifies the client's token against the issuers that the route names and gives the service a signed passport.
+Answers 401 as problem details with `WWW-Authenticate` (RFC 6750) otherwise. With `mode: jwks` it is the route at
+which verifiers get the gateway's public keys.
 """
 
 from __future__ import annotations
 
+import json
+
 from kong_plugins.engine.ask import Ask
-from kong_plugins.engine.facts import Facts
+from kong_plugins.engine.facts import Facts, Identity
 from kong_plugins.engine.problem import problem
 from kong_plugins.engine.verdict import Pairs, Verdict
 from kong_plugins.identity.passports import PassportTooLarge
+from kong_plugins.identity.ring import NoSigningKey
 from kong_plugins.identity.tokens import TokenError
+from kong_plugins.identity.trust import Trust
+from kong_plugins.passport import source
 from kong_plugins.passport.config import PassportConfig
 from kong_plugins.state.base import State
 
 HEADER = "X-Passport"
+JWKS_SECONDS = 300
+"""How long verifiers may keep our public keys; a key is published for longer than that before it signs."""
 
 _REVOKED = {
     "token_revoked": "The token was revoked.",
@@ -24,24 +32,54 @@ _REVOKED = {
 }
 """Reasons of the control state's revocations (`kgate passport revoke`)."""
 
+_UNAVAILABLE = frozenset({"keys_unavailable"})
+
 
 def decide(facts: Facts, config: PassportConfig, state: State, now: float) -> Verdict | Ask | None:
     """Verify the token and issue the passport. now is Unix time in seconds.
 
     A CORS preflight can carry no credentials: it passes without a token and gets no passport.
     """
+    found = _who(facts, config, state, now)
+    if isinstance(found, Verdict):
+        return found
+    if found is None and (not config.anonymous_passport or facts.is_preflight):
+        return None
+    return _issue(facts, found, config, state, now)
+
+
+def identify(facts: Facts, config: PassportConfig, state: State, now: float) -> Verdict | None:
+    """The first half: an answer to the client, or a verdict with the identity alone; None for nobody."""
+    found = _who(facts, config, state, now)
+    if isinstance(found, Identity):
+        return Verdict(None, "", (), (), "", "", "", "", "", found)  # by position: twice as quick
+    return found
+
+
+def _who(facts: Facts, config: PassportConfig, state: State, now: float) -> Verdict | Identity | None:
     trust = state.trust
+    trust.follow(state.snapshot)
+    if config.mode == "jwks":
+        return _jwks(facts, trust, now)
     if config.inline_issuers:
         allowed = trust.with_inline(config.inline_issuers)
         if allowed is None:
-            detail = "A configuration of the gateway on this route cannot be used."
-            return problem(503, "bad_config", detail, facts.request_id)
+            return _bad_config(facts)
         trust = allowed
     if facts.is_preflight:
         return None
-    if "authorization" in facts.truncated:
-        return _refuse(facts, "token_too_large", "The Authorization header is too long.")
-    token = _bearer(facts.headers.get("authorization", ""))
+    try:
+        if config.authorization_alone:
+            if "authorization" in facts.truncated:
+                raise source.Truncated("authorization")
+            token = source.bearer(facts.headers.get("authorization", ""))
+        else:
+            token = source.find(facts, config.places)
+    except source.Truncated as error:
+        return _refuse(facts, "token_too_large", f"The {error.name.title()} header is too long.")
+    except source.Ambiguous:
+        detail = "There is more than one token in the request."
+        return _refuse(facts, "token_ambiguous", detail, 400, "invalid_request")
     if token is None:
         if config.mode == "required":
             return _refuse(facts, "token_missing", "This resource needs a bearer token.")
@@ -54,41 +92,89 @@ def decide(facts: Facts, config: PassportConfig, state: State, now: float) -> Ve
             return problem(503, "unknown_issuer_config", detail, facts.request_id)
     try:
         identity = trust.verify(token, config.issuers, now)
-        revoked = state.snapshot.revocations.reason(
-            identity.issuer, identity.subject, identity.token_id, identity.issued_at, now
-        )
-        if revoked:
-            return _refuse(facts, revoked, _REVOKED[revoked])
-        passport = trust.issue(identity, facts, config, now)
     except TokenError as error:
-        if error.reason == "keys_unavailable":
+        if error.reason in _UNAVAILABLE:
             # not the client's fault: a 401 would make apps throw good tokens away
             retry = (("Retry-After", "5"),)
             return problem(503, error.reason, error.detail, facts.request_id, retry)
         return _refuse(facts, error.reason, error.detail)
-    except PassportTooLarge:
-        detail = "The claims of this user do not fit into a passport."
-        return problem(503, "passport_too_large", detail, facts.request_id)
-    headers: Pairs = ((HEADER, passport),)
-    if not config.forward_token:
-        headers += (("Authorization", ""),)  # a verdict can set headers, not remove them
-    return Verdict(service_headers=headers, identity=identity)
+    revoked = state.snapshot.revocations.reason(
+        identity.issuer, identity.subject, identity.token_id, identity.issued_at, now
+    )
+    if revoked:
+        return _refuse(facts, revoked, _REVOKED[revoked])
+    return identity
 
 
-def _bearer(value: str) -> str | None:
-    """The token of a bearer Authorization; None when there is none or the scheme is another."""
-    scheme, *rest = value.split(None, 1) or ("",)
-    if scheme.lower() != "bearer":
+def issue(facts: Facts, config: PassportConfig, state: State, now: float) -> Verdict | None:
+    """The second half: the passport of the request's identity, and what the service must not see."""
+    identity = facts.identity
+    if identity is None and (not config.anonymous_passport or facts.is_preflight):
         return None
-    return rest[0].rstrip(" \t") if rest else ""
+    return _issue(facts, identity, config, state, now)
 
 
-def _refuse(facts: Facts, reason: str, detail: str) -> Verdict:
+def _issue(
+    facts: Facts, identity: Identity | None, config: PassportConfig, state: State, now: float
+) -> Verdict:
+    trust = state.trust
+    if config.inline_issuers:
+        allowed = trust.with_inline(config.inline_issuers)
+        if allowed is None:
+            return _bad_config(facts)
+        trust = allowed
+    device = source.device_of(facts, identity, config.device_place) if config.device_place else ""
+    try:
+        passport = trust.issue(identity, facts, config, now, device)
+    except PassportTooLarge as error:
+        detail = f"The claims of this user do not fit into a passport, most of all {error.claim}."
+        return problem(503, "passport_too_large", detail, facts.request_id)
+    except NoSigningKey:
+        detail = "The gateway has no key to sign passports with."
+        return problem(503, "no_signing_key", detail, facts.request_id, (("Retry-After", "5"),))
+    headers: Pairs = ((config.header, passport),)
+    if not config.forward_token and identity is not None:
+        headers += _dropped(facts, config)
+    return Verdict(None, "", (), headers, "", "", "", "", "", identity)
+
+
+def _dropped(facts: Facts, config: PassportConfig) -> Pairs:
+    """Takes the token away from the service, wherever it was looked for. An empty value removes a header."""
+    dropped: dict[str, str] = {}
+    for kind, name in config.places:
+        if kind == "cookie":
+            before = dropped.get("Cookie", facts.headers.get("cookie", ""))
+            dropped["Cookie"] = source.without_cookie(before, name)
+        else:
+            dropped[name.title() if kind == "authorization" else name] = ""
+    return tuple(dropped.items())
+
+
+def _jwks(facts: Facts, trust: Trust, now: float) -> Verdict:
+    """The public keys, for everybody."""
+    if facts.method not in ("GET", "HEAD"):
+        return problem(405, "method_not_allowed", "Use GET.", facts.request_id, (("Allow", "GET, HEAD"),))
+    keys = trust.public_jwks(now)
+    headers: Pairs = (
+        ("Content-Type", "application/jwk-set+json"),
+        ("Cache-Control", f"public, max-age={JWKS_SECONDS}"),
+    )
+    return Verdict(status=200, body=json.dumps(keys), headers=headers, reason="jwks")
+
+
+def _bad_config(facts: Facts) -> Verdict:
+    detail = "A configuration of the gateway on this route cannot be used."
+    return problem(503, "bad_config", detail, facts.request_id)
+
+
+def _refuse(
+    facts: Facts, reason: str, detail: str, status: int = 401, error: str = "invalid_token"
+) -> Verdict:
     challenge = 'Bearer realm="kgate"'
     if reason != "token_missing":
         # RFC 6750, section 3: no error attribute when no token was sent
-        challenge += f', error="invalid_token", error_description="{_quotable(detail)}"'
-    return problem(401, reason, detail, facts.request_id, (("WWW-Authenticate", challenge),))
+        challenge += f', error="{error}", error_description="{_quotable(detail)}"'
+    return problem(status, reason, detail, facts.request_id, (("WWW-Authenticate", challenge),))
 
 
 def _quotable(text: str) -> str:

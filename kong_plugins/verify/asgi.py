@@ -29,15 +29,18 @@ class PassportMiddleware:
         issuer: str = "kgate",
         leeway: float = 5,
         optional: bool = False,
+        profile: str = "kgate",
+        header: str = "X-Passport",
     ) -> None:
         self._app = app
-        self._gate = Gate(jwks, audience, issuer, leeway, optional)
+        self._gate = Gate(jwks, audience, issuer, leeway, optional, profile)
+        self._header = header.lower().encode("latin-1")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        sent = [value for name, value in scope["headers"] if name.lower() == b"x-passport"]
+        sent = [value for name, value in scope["headers"] if name.lower() == self._header]
         try:
             # two passports: joined they are no token, so neither is believed
             scope["passport"] = self._gate.check(b",".join(sent).decode("latin-1"))

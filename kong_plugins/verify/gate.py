@@ -17,7 +17,9 @@ REFUSAL_HEADERS = (("Content-Type", "application/problem+json"), ("Cache-Control
 class Gate:
     """Checks passports for one audience. `optional` lets requests without any passport go on."""
 
-    def __init__(self, keys: Keys, audience: str, issuer: str, leeway: float, optional: bool) -> None:
+    def __init__(
+        self, keys: Keys, audience: str, issuer: str, leeway: float, optional: bool, profile: str = "kgate"
+    ) -> None:
         self._keys: Callable[[], Mapping[str, Any] | PassportKeys]
         if callable(keys):
             self._keys = keys
@@ -28,12 +30,20 @@ class Gate:
         self._issuer = issuer
         self._leeway = leeway
         self._optional = optional
+        self._profile = profile
 
     def check(self, token: str) -> Passport | None:
         """The passport; None when there is none and none is needed. Raises PassportError."""
         if not token and self._optional:
             return None
-        return verify_passport(token, self._keys(), self._audience, issuer=self._issuer, leeway=self._leeway)
+        return verify_passport(
+            token,
+            self._keys(),
+            self._audience,
+            issuer=self._issuer,
+            leeway=self._leeway,
+            profile=self._profile,
+        )
 
 
 def refusal(error: PassportError) -> bytes:

@@ -19,10 +19,15 @@ from typing import Any
 import jwt
 
 TYPE = "kgate-passport+jwt"
-ALGORITHMS = ("EdDSA", "HS256")
+TXN_TYPE = "txntoken+jwt"
+PROFILES = {"kgate": TYPE, "txn-token": TXN_TYPE}
+"""The type (`typ`) of each profile of the gateway's passport plugin."""
+ALGORITHMS = ("EdDSA", "ES256", "RS256", "HS256")
 """What a gateway's keyring may sign with."""
 MAX_PASSPORT = 4096
 MIN_SECRET = 32
+MIN_RSA_BITS = 2048
+ANONYMOUS = "anonymous"
 
 
 class PassportError(Exception):
@@ -36,7 +41,12 @@ class PassportError(Exception):
 @dataclass(frozen=True, slots=True)
 class Passport:
     """A verified passport. `issuer` and `subject` name the user: who vouches for the user, and the user's id
-    there. `txn` is the request that the passport was made for; expires is Unix time in seconds."""
+    there. `txn` is the request that the passport was made for; expires is Unix time in seconds.
+
+    authn_level: full; token_only or stale when the gateway could not ask for all that it wanted to know (refuse what
+    is sensitive then); anonymous when there is no user. canary is NAME=ARM, device what names the user's device.
+    claims: all of the passport, and for the profile txn-token those of its `tctx` too.
+    """
 
     subject: str
     issuer: str
@@ -47,11 +57,18 @@ class Passport:
     audience: str
     expires: float
     claims: Mapping[str, Any] = field(hash=False)
+    device: str = ""
+    canary: str = ""
 
     @property
     def scopes(self) -> frozenset[str]:
         """The single scopes."""
         return frozenset(self.scope.split())
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether there is no user: the route lets requests without a token pass."""
+        return self.authn_level == ANONYMOUS
 
 
 class PassportKeys:
@@ -72,6 +89,13 @@ class PassportKeys:
         if not self._keys:
             raise ValueError("jwks: holds no key that a passport could be signed with")
 
+    @classmethod
+    def empty(cls) -> PassportKeys:
+        """No keys at all: nothing verifies."""
+        made = cls.__new__(cls)
+        made._keys = {}
+        return made
+
     def find(self, kid: Any) -> jwt.PyJWK | None:
         """The key of this id."""
         return self._keys.get(kid) if isinstance(kid, str) else None
@@ -87,11 +111,13 @@ def _key(item: Any) -> jwt.PyJWK | None:
         return None
     try:
         key = jwt.PyJWK({name: value for name, value in item.items() if name != "d"})
-    except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError):
+    except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
     if key.algorithm_name not in ALGORITHMS:
         return None
     if isinstance(key.key, bytes) and len(key.key) < MIN_SECRET:
+        return None
+    if key.algorithm_name == "RS256" and getattr(key.key, "key_size", 0) < MIN_RSA_BITS:
         return None
     return key
 
@@ -104,16 +130,19 @@ def verify_passport(
     issuer: str = "kgate",
     leeway: float = 5,
     now: float | None = None,
+    profile: str = "kgate",
 ) -> Passport:
     """Check signature, type, issuer, audience and time of a passport.
 
-    audience is what the route's passport config says; leeway and now are seconds. Raises PassportError for
-    any token, ValueError only for a useless JWKS.
+    audience and profile are what the route's passport config says; leeway and now are seconds. Raises PassportError
+    for any token, ValueError only for a useless JWKS or an unknown profile.
     """
+    if profile not in PROFILES:
+        raise ValueError(f"profile: expected one of {', '.join(PROFILES)}")
     keys = jwks if isinstance(jwks, PassportKeys) else PassportKeys(jwks)
     if not token:
         raise PassportError("passport_missing")
-    claims = _open(token, keys)
+    claims = _open(token, keys, PROFILES[profile])
     now = time.time() if now is None else now
     if claims.get("iss") != issuer:
         raise PassportError("wrong_issuer")
@@ -124,20 +153,25 @@ def verify_passport(
         raise PassportError("passport_expired")
     if now < issued - leeway:
         raise PassportError("passport_not_yet_valid")
+    request, context = claims, claims
+    if profile == "txn-token":
+        request, context = _object(claims, "rctx"), _object(claims, "tctx")
     return Passport(
         subject=_text(claims, "sub"),
         issuer=_text(claims, "sub_iss"),
         scope=_text(claims, "scope", required=False),
         txn=_text(claims, "txn"),
-        ip=_text(claims, "ip", required=False),
-        authn_level=_text(claims, "authn_level"),
+        ip=_text(request, "ip" if request is claims else "req_ip", required=False),
+        authn_level=_text(request, "authn_level"),
         audience=audience,
         expires=expires,
-        claims=claims,
+        claims=claims if context is claims else {**context, **claims},
+        device=_text(request, "device", required=False),
+        canary=_text(context, "canary", required=False),
     )
 
 
-def _open(token: str, keys: PassportKeys) -> dict[str, Any]:
+def _open(token: str, keys: PassportKeys, typ: str) -> dict[str, Any]:
     """The claims, once the signature holds."""
     if not isinstance(token, str) or not token.isascii() or len(token) > MAX_PASSPORT:
         raise PassportError("passport_malformed")
@@ -146,11 +180,11 @@ def _open(token: str, keys: PassportKeys) -> dict[str, Any]:
         key = keys.find(header.get("kid"))
         if key is None:
             raise PassportError("unknown_key")
-        if header.get("typ") != TYPE:
+        if header.get("typ") != typ:
             raise PassportError("wrong_type")
         # PyJWT also compares the header's `alg` with the key's, and refuses `crit` and `b64`
         payload = jwt.PyJWS().decode(token, key, algorithms=[key.algorithm_name])
-        claims = json.loads(payload)
+        claims = json.loads(payload, object_pairs_hook=_members)
     except jwt.InvalidSignatureError:
         raise PassportError("bad_signature") from None
     except jwt.InvalidAlgorithmError:
@@ -160,6 +194,20 @@ def _open(token: str, keys: PassportKeys) -> dict[str, Any]:
     if not isinstance(claims, dict):
         raise PassportError("passport_malformed")
     return claims
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a member is there twice")
+    return found
+
+
+def _object(claims: dict[str, Any], name: str) -> dict[str, Any]:
+    value = claims.get(name, {})
+    if not isinstance(value, dict):
+        raise PassportError("claim_missing")
+    return value
 
 
 def _seconds(claims: dict[str, Any], name: str) -> float:

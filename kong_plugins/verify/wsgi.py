@@ -27,13 +27,16 @@ class PassportMiddleware:
         issuer: str = "kgate",
         leeway: float = 5,
         optional: bool = False,
+        profile: str = "kgate",
+        header: str = "X-Passport",
     ) -> None:
         self._app = app
-        self._gate = Gate(jwks, audience, issuer, leeway, optional)
+        self._gate = Gate(jwks, audience, issuer, leeway, optional, profile)
+        self._key = "HTTP_" + header.upper().replace("-", "_")
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         try:
-            environ["passport"] = self._gate.check(environ.get("HTTP_X_PASSPORT", ""))
+            environ["passport"] = self._gate.check(environ.get(self._key, ""))
         except PassportError as error:
             body = refusal(error)
             start_response("401 Unauthorized", [*REFUSAL_HEADERS, ("Content-Length", str(len(body)))])

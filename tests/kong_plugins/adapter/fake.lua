@@ -46,6 +46,7 @@ local header = setmetatable({}, {
 ngx = {
   null = host.null, var = var, ctx = {}, status = 200, header = header,
   now = function() return fake.now end,
+  http_time = function(at) return os.date("!%a, %d %b %Y %H:%M:%S GMT", at) end,
   md5 = host.md5,
   worker = { pid = function() return 7 end, exiting = function() return false end },
   timer = {
@@ -94,6 +95,8 @@ kong = {
   request = {
     get_path = function() return fake.path end,
     get_raw_path = function() return fake.raw_path end,
+    get_method = function() return fake.method end,
+    get_header = function(name) return var["http_" .. key(name)] end,
   },
   service = {
     request = {
@@ -103,6 +106,7 @@ kong = {
       end,
       clear_header = function(name) fake.cleared_headers[#fake.cleared_headers + 1] = name end,
     },
+    set_retries = function(count) fake.retries = count end,
     set_upstream = function(name)
       if not fake.upstream_known then return nil, "could not find an Upstream named '" .. name .. "'" end
       fake.upstreams[#fake.upstreams + 1] = name

@@ -167,6 +167,8 @@ class KeyServer:
                 self.end_headers()
                 self.wfile.write(body)
 
+            do_POST = do_GET
+
             def handle(self) -> None:
                 with contextlib.suppress(OSError):
                     super().handle()

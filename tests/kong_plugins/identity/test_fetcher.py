@@ -8,28 +8,33 @@ import threading
 
 import pytest
 
-from kong_plugins.identity.fetcher import JwksFetcher
+from kong_plugins.identity.fetcher import JwksFetcher, refresh_after
+from kong_plugins.identity.http_get import Answer
 from kong_plugins.identity.issuers import parse_issuers
 
 
 @pytest.fixture
 def make(mint, key_server, tmp_path):
     """A fetcher of the server's keys, without jitter, and what it published."""
+    fetchers = []
 
-    def make(url=None, cache=True, **more):
-        item = mint.issuer(jwks_url=url or key_server.url)
+    def make(url=None, cache=True, issuer=None, **more):
+        item = mint.issuer(jwks_url=url or key_server.url, **(issuer or {}))
         del item["jwks"]
         published = []
         fetcher = JwksFetcher(
             parse_issuers([item], tmp_path)["main"],
-            lambda name, keys: published.append([key.kid for key in keys.keys]),
+            lambda name, keys: published.append(keys and [key.kid for key in keys.keys]),
             cache_dir=tmp_path if cache else None,
             jitter=lambda low, high: 1.0,
             **more,
         )
+        fetchers.append(fetcher)
         return fetcher, published
 
-    return make
+    yield make
+    for fetcher in fetchers:
+        fetcher.stop()
 
 
 def test_refresh(make, mint, key_server):
@@ -46,7 +51,7 @@ def test_refresh(make, mint, key_server):
     key_server.serve(mint.jwks("RS256"))
     fetcher.poll(1900)
     assert published[-1] == ["RS256"]
-    assert fetcher.last_good == 1900
+    assert fetcher.confirmed > 0
 
 
 GARBAGE = {
@@ -110,7 +115,9 @@ def test_unknown_kids_ask_once_within_the_cooldown(make, mint, key_server):
 
 def test_restart_during_an_outage(make, mint, key_server, tmp_path):
     key_server.serve(mint.jwks("EdDSA"))
-    make()[0].poll(0)
+    first, _ = make()
+    first.poll(0)
+    first.stop()
     saved = tmp_path / "main.jwks.json"
     assert stat.S_IMODE(saved.stat().st_mode) == 0o600
     key_server.answer = (503, {}, b"")
@@ -118,7 +125,7 @@ def test_restart_during_an_outage(make, mint, key_server, tmp_path):
     assert fetcher.restore()
     fetcher.poll(0)
     assert published == [["EdDSA"]]
-    assert [file.name for file in tmp_path.iterdir()] == ["main.jwks.json"]
+    assert [file.name for file in tmp_path.iterdir() if ".json" in file.name] == ["main.jwks.json"]
 
 
 def damage(change):
@@ -141,6 +148,8 @@ def damage(change):
         damage(lambda saved: saved.update(url="http://other.example/jwks")),
         damage(lambda saved: saved.update(document={"keys": []})),
         damage(lambda saved: saved.pop("document")),
+        damage(lambda saved: saved.pop("refresh")),
+        damage(lambda saved: saved.update(refresh=True)),
     ],
 )
 def test_a_saved_copy_that_cannot_be_trusted(make, mint, key_server, tmp_path, harm):
@@ -182,8 +191,12 @@ class Nap(threading.Event):
 
 def test_thread(make, mint):
     """Fetches at the start, wakes for an unknown kid, survives surprises, and ends."""
-    answers = [lambda: json.dumps(mint.jwks("EdDSA")).encode(), lambda: 1 / 0, lambda: b"{}"]
-    fetcher, published = make(fetch=lambda url: answers.pop(0)(), cooldown=0)
+    answers = [
+        lambda: Answer(json.dumps(mint.jwks("EdDSA")).encode()),
+        lambda: 1 / 0,
+        lambda: Answer(b"{}"),
+    ]
+    fetcher, published = make(cache=False, fetch=lambda url: answers.pop(0)(), cooldown=0)
     fetcher._wake = nap = Nap()
     fetcher.start()
     try:
@@ -196,3 +209,114 @@ def test_thread(make, mint):
         fetcher.stop()
     assert not fetcher._thread.is_alive()
     assert published == [["EdDSA"]]
+
+
+@pytest.mark.parametrize(
+    ("headers", "refresh", "seconds"),
+    [
+        ({}, 300, 300),
+        ({"cache-control": "max-age=900"}, 300, 900),
+        ({"cache-control": "public, MAX-AGE=900, must-revalidate"}, 300, 900),
+        ({"cache-control": 'max-age="900"'}, 300, 900),
+        ({"cache-control": "max-age=900", "age": "100"}, 300, 800),
+        ({"cache-control": "max-age=900", "age": "lots"}, 300, 900),
+        ({"cache-control": "max-age=900", "age": "2000"}, 300, 60),
+        ({"cache-control": "max-age=1"}, 300, 60),
+        ({"cache-control": "max-age=999999"}, 300, 3600),
+        ({"cache-control": "max-age=999999"}, 86_400, 86_400),
+        ({"cache-control": "max-age=1"}, 5, 5),
+        ({"cache-control": "no-store"}, 300, 60),
+        ({"cache-control": "no-cache, max-age=900"}, 300, 60),
+        ({"cache-control": "s-maxage=900"}, 300, 300),
+        ({"cache-control": "max-age=-5"}, 300, 300),
+        ({"cache-control": "max-age"}, 300, 300),
+    ],
+)
+def test_cache_control_counts_within_bounds(headers, refresh, seconds):
+    assert refresh_after(headers, refresh) == seconds
+
+
+def test_cache_control_over_http(make, mint, key_server):
+    fetcher, _ = make()
+    key_server.answer = (200, {"Cache-Control": "max-age=900"}, json.dumps(mint.jwks("EdDSA")).encode())
+    assert fetcher.poll(0) == 900
+
+
+def test_keys_live_on_for_stale_if_error_and_no_longer(make, mint, key_server, tmp_path):
+    """The issuer is away: its keys serve, the passport can say so, and at last they are given up."""
+    time = {"now": 5_000_000_000.0}
+    fetcher, published = make(issuer={"stale_if_error": 7200}, clock=lambda: time["now"])
+    key_server.serve(mint.jwks("EdDSA"))
+    fetcher.poll(0)
+    key_server.answer = (503, {}, b"")
+    seen = []
+    for later in (300, 602, 7200, 7201):
+        time["now"] = 5_000_000_000.0 + later
+        fetcher.poll(later)
+        seen.append((fetcher.is_stale, published[-1]))
+    assert seen == [(False, ["EdDSA"]), (True, ["EdDSA"]), (True, ["EdDSA"]), (False, None)]
+    key_server.serve(mint.jwks("EdDSA"))
+    fetcher.poll(9000)
+    assert published[-1] == ["EdDSA"]
+    assert not fetcher.is_stale
+
+
+@pytest.mark.parametrize(("age", "good"), [(3599, True), (3700, False)])
+def test_a_saved_copy_that_is_too_old(make, mint, key_server, tmp_path, age, good):
+    key_server.serve(mint.jwks("EdDSA"))
+    first, _ = make()
+    first.poll(0)
+    first.stop()
+    at = (tmp_path / "main.jwks.json").stat().st_mtime
+    fetcher, published = make(issuer={"stale_if_error": 3600}, clock=lambda: at + age)
+    assert fetcher.restore() is good
+    assert published == ([["EdDSA"]] if good else [])
+
+
+def test_one_process_fetches_for_all(make, mint, key_server):
+    """The others take what it saved, pass their unknown kids on, and one of them goes on when it ends."""
+    key_server.serve(mint.jwks("EdDSA"))
+    leader, _ = make()
+    follower, published = make()
+    leader.poll(0)
+    assert follower.poll(0) == 1
+    assert published == [["EdDSA"]]
+    assert len(key_server.asked) == 1
+    key_server.serve(mint.jwks("EdDSA", "RS256"))
+    follower.want("RS256")
+    follower.poll(1)
+    leader.poll(2)
+    follower.poll(3)
+    assert published[-1] == ["EdDSA", "RS256"]
+    assert len(key_server.asked) == 2
+    leader.stop()
+    key_server.serve(mint.jwks("RS256"))
+    follower.poll(4)
+    assert (published[-1], len(key_server.asked)) == (["RS256"], 3)
+
+
+def test_everybody_fetches_where_the_one_cannot_save(make, mint, key_server, tmp_path):
+    key_server.serve(mint.jwks("EdDSA"))
+    leader, _ = make()
+    (tmp_path / "main.jwks.json").mkdir()
+    leader.poll(0)
+    follower, published = make()
+    follower.poll(0)
+    assert published == [["EdDSA"]]
+
+
+def test_what_the_issuer_says_of_its_keys_age_counts_for_all_processes(make, mint, key_server):
+    """Cache-Control lets the one that fetches wait for 15 minutes: to the others that is not stale."""
+    time = {"now": 5_000_000_000.0}
+    key_server.answer = (200, {"Cache-Control": "max-age=900"}, json.dumps(mint.jwks("EdDSA")).encode())
+    leader, _ = make()
+    leader.poll(0)
+    follower, published = make(clock=lambda: time["now"])
+    time["now"] = follower._shelf.changed()
+    follower.poll(0)
+    assert published == [["EdDSA"]]
+    seen = []
+    for later in (899, 1801, 1802):
+        time["now"] = follower.confirmed + later
+        seen.append(follower.is_stale)
+    assert seen == [False, False, True]

@@ -115,3 +115,26 @@ def test_keys_from_elsewhere(mint, tmp_path, monkeypatch, kind):
     assert verify_token(mint.token(alg), issuers, keys, NOW).subject == "user-1"
     assert "0123456789" not in repr(issuers)
     assert "0123456789" not in repr(keys)
+
+
+@pytest.mark.parametrize(
+    ("raw", "field"),
+    [
+        ({"require_type": 1}, "require_type"),
+        ({"required_claims": "email"}, "required_claims"),
+        ({"required_claims": [1]}, "required_claims"),
+        ({"stale_if_error": -1}, "stale_if_error"),
+        ({"stale_if_error": True}, "stale_if_error"),
+        ({"enrich": 1}, "enrich"),
+    ],
+    ids=str,
+)
+def test_rules_refused(mint, raw, field):
+    with pytest.raises(ValueError, match=f"^issuer main: {field}"):
+        mint.issuers(**raw)
+
+
+def test_rules(mint):
+    found = mint.issuers(require_type=True, required_claims=["email"], stale_if_error=60)["main"]
+    assert (found.require_type, found.required_claims, found.stale_if_error) == (True, ("email",), 60)
+    assert mint.issuers()["main"].stale_if_error == 24 * 3600

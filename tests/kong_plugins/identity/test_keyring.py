@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from kong_plugins.identity.jwks import parse_jwks
 from kong_plugins.identity.keyring import Keyring, parse_keyring
 
 MADE = {"alg": "EdDSA", "file": "keys/passport.pem", "generate": True}
@@ -81,7 +82,12 @@ def test_hs256(tmp_path):
     [
         ([], "expected a map"),
         ({}, "file"),
-        ({"alg": "RS256", "file": "good.pem"}, "alg"),
+        ({"alg": "RS256", "file": "good.pem"}, "file: the key is for EdDSA"),
+        ({"alg": "ES384", "file": "good.pem"}, "alg"),
+        ({"alg": "ES256", "file": "good.pem"}, "file: the key is for EdDSA"),
+        ({"alg": "RS256", "file": "weak.pem"}, "file: the RSA key has 1024 bits"),
+        ({"alg": "ES256", "file": "p384.pem"}, "file: expected an Ed25519, P-256 or RSA key"),
+        ({"alg": "HS256", "secret_file": "good.pem", "file": "x"}, "file"),
         ({"alg": "none", "file": "good.pem"}, "alg"),
         ({"alg": ["EdDSA"], "file": "good.pem"}, "alg"),
         ({"file": "good.pem", "kid": ""}, "kid"),
@@ -108,6 +114,8 @@ def test_refused(tmp_path, config, field):
     write(tmp_path / "open.pem", pem(key), 0o604)
     write(tmp_path / "locked.pem", pem(key, b"pw"))
     write(tmp_path / "rsa.pem", pem(rsa.generate_private_key(65537, 2048)))
+    write(tmp_path / "weak.pem", pem(rsa.generate_private_key(65537, 1024)))
+    write(tmp_path / "p384.pem", pem(ec.generate_private_key(ec.SECP384R1())))
     write(tmp_path / "junk.pem", b"junk")
     write(tmp_path / "short", b"x" * 31)
     with pytest.raises(ValueError, match=rf"^passport\.key: {field}"):
@@ -122,3 +130,16 @@ def test_never_shown():
         assert json.dumps(keyring.public_jwks()).count('"d"') == 0
         with pytest.raises(TypeError):
             pickle.dumps(keyring)
+
+
+@pytest.mark.parametrize("alg", ["ES256", "RS256"])
+def test_other_algorithms(tmp_path, alg):
+    made = {"alg": alg, "file": "k.pem", "generate": True}
+    keyring = parse_keyring(made, tmp_path)
+    assert parse_keyring({"alg": alg, "file": "k.pem"}, tmp_path).kid == keyring.kid
+    (jwk,) = keyring.public_jwks()["keys"]
+    assert (jwk["alg"], jwk["kid"]) == (alg, keyring.kid)
+    assert not {"d", "p", "q"} & set(jwk)
+    (key,) = parse_jwks({"keys": [jwk]}, (alg,)).keys
+    assert key.verify(b"m", keyring.sign(b"m"))
+    assert not key.verify(b"n", keyring.sign(b"m"))

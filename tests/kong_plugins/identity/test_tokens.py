@@ -142,7 +142,7 @@ ATTACKS = {
     "a valid one that is too large": ("token_too_large", with_claims(pad="x" * MAX_TOKEN)),
     "one part": ("token_malformed", lambda m: "abc"),
     "two parts": ("token_malformed", parts(lambda h, p, s: (h, p))),
-    "JWE": ("token_malformed", parts(lambda h, p, s: (h, p, s, "a", "b"))),
+    "JWE": ("token_encrypted", parts(lambda h, p, s: (h, p, s, "a", "b"))),
     "leading space": ("token_malformed", lambda m: " " + m.token()),
     "trailing newline": ("token_malformed", lambda m: m.token() + "\n"),
     "two tokens": ("token_malformed", lambda m: f"{m.token()}, {m.token()}"),

@@ -10,12 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kong_plugins.identity import key_operations, ring_watch
 from kong_plugins.identity import trust as trust_module
 from kong_plugins.identity.jwks import parse_jwks
+from kong_plugins.identity.key_files import KeyFiles
+from kong_plugins.identity.key_records import record_data
 from kong_plugins.identity.keyring import Keyring
 from kong_plugins.identity.keys import KeySnapshot, LiveKeys
+from kong_plugins.identity.ring import NoSigningKey
+from kong_plugins.identity.sealing import Sealer
 from kong_plugins.identity.tokens import TokenError
 from kong_plugins.identity.trust import PUBLIC_KEYS, Trust, build_trust
+from kong_plugins.state.records import Record, StateDump
+from kong_plugins.state.snapshot import snapshot_of_dump
 
 NOW = 1_800_000_000.0
 MAIN = ("main",)
@@ -36,6 +43,9 @@ class Keys:
 
     def want(self, issuer, kid):
         self.wanted.append((issuer, kid))
+
+    def is_stale(self, issuer):
+        return False
 
     def start(self):
         pass
@@ -176,7 +186,17 @@ def test_build(mint, tmp_path):
         ({"passport": {"issuer": ""}}, "passport.issuer"),
         ({"passport": {"issuer": 1}}, "passport.issuer"),
         ({"passport": {"issuer": "https://auth.example.com"}}, "issuer main: iss: .*passport.issuer"),
-        ({"passport": {"key": {"alg": "RS256"}}}, "passport.key: alg"),
+        ({"passport": {"key": {"alg": "RS384"}}}, "passport.key: alg"),
+        ({"passport": {"key": {}, "keyring": {}}}, "passport.key: give it or keyring"),
+        ({"passport": {"keyring": []}}, "passport.keyring: expected a map"),
+        ({"passport": {"keyring": {}}}, "passport.keyring: store: "),
+        ({"passport": {"keyring": {"store": "redis", "dir": "x"}}}, "passport.keyring: store: "),
+        ({"passport": {"keyring": {"store": "etcd"}}}, "passport.keyring: store: "),
+        ({"passport": {"keyring": {"store": "redis"}}}, "passport.keyring: secret_file: is needed"),
+        ({"passport": {"keyring": {"dir": 1}}}, "passport.keyring: dir: "),
+        ({"passport": {"keyring": {"dir": "x", "key": "y"}}}, "passport.keyring: key: unknown"),
+        ({"passport": {"keyring": {"dir": "x", "secret_file": "gone"}}}, "passport.keyring: secret_file: "),
+        ({"passport": {"keyring": {"dir": "x", "secret_env": "NOT_SET"}}}, "passport.keyring: secret_env: "),
     ],
 )
 def test_build_refused(mint, tmp_path, config, message):
@@ -288,8 +308,41 @@ def test_the_public_keys_that_are_there_need_no_disk(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(trust_module, "write_private", full)
+    monkeypatch.setattr(ring_watch, "write_private", full)
     assert build_trust({}, tmp_path, tmp_path).public_jwks() == first
     (tmp_path / PUBLIC_KEYS).unlink()
     with pytest.raises(ValueError, match="No space left"):
         build_trust({}, tmp_path, tmp_path)
+
+
+def test_two_tokens_that_say_the_same_are_two(mint, trust):
+    """Passports are kept by token: a logout of one session must not meet the passport of the other."""
+    one, other = (trust.verify(mint.token(alg), MAIN, NOW) for alg in ("EdDSA", "RS256"))
+    assert one.claims == other.claims
+    assert one.token
+    assert one.token != other.token
+
+
+def test_a_keyring_in_a_folder(mint, tmp_path):
+    files = KeyFiles(tmp_path / "keys")
+    first = key_operations.init([], "ES256", None, NOW)
+    with files.locked():
+        files.save(first)
+    trust = build_trust({"passport": {"keyring": {"dir": "keys"}}}, tmp_path, tmp_path)
+    (jwk,) = trust.public_jwks(NOW)["keys"]
+    assert (jwk["kid"], jwk["alg"]) == (first.kid, "ES256")
+    trust.start()
+    trust.stop()
+    assert not trust._watch._thread.is_alive()
+
+
+def test_a_keyring_in_the_control_state_is_there_with_the_snapshot(tmp_path, monkeypatch):
+    monkeypatch.setenv("RING_SECRET", "s" * 32)
+    config = {"passport": {"keyring": {"store": "redis", "secret_env": "RING_SECRET"}}}
+    trust = build_trust(config, tmp_path, tmp_path)
+    with pytest.raises(NoSigningKey):
+        trust._keyring.current(NOW)
+    made = key_operations.init([], "EdDSA", Sealer(b"s" * 32), NOW)
+    record = Record("keys", made.kid, record_data(made))
+    trust.follow(snapshot_of_dump(StateDump(1, {"keys": [record]}, {})))
+    assert trust._keyring.current(NOW).kid == made.kid

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kong_plugins.engine.registry import parse_config
-from kong_plugins.passport.config import RESERVED_CLAIMS, SCHEMA, parse
+from kong_plugins.passport.config import RESERVED_CLAIMS, SCHEMA, header_names, parse
 
 BASE = {"issuers": ["main"]}
+AUTHORIZATION = ("authorization", "authorization")
 
 
 def test_defaults_are_those_of_the_schema():
@@ -19,7 +20,8 @@ def test_defaults_are_those_of_the_schema():
     for field in SCHEMA:
         ((name, about),) = field.items()
         if "default" in about:
-            assert getattr(config, name) == about["default"]
+            found = getattr(config, name)
+            assert (list(found) if isinstance(found, tuple) else found) == about["default"]
     assert config.issuers == ("main",)
     assert config.claims == ()
 
@@ -45,6 +47,25 @@ def test_defaults_are_those_of_the_schema():
         ({"mode": "optional"}, "mode", "optional"),
         ({"fail": "open"}, "fail", "open"),
         ({"forward_token": False}, "forward_token", False),
+        ({"mode": "jwks", "issuers": None}, "issuers", ()),
+        ({"mode": "jwks", "issuers": []}, "issuers", ()),
+        ({"mode": "optional", "anonymous": "passport"}, "anonymous_passport", True),
+        ({"profile": "txn-token"}, "header", "Txn-Token"),
+        ({"profile": "txn-token"}, "reuse_for", 0),
+        ({"profile": "txn-token", "reuse_for": 5}, "reuse_for", 5),
+        ({"profile": "txn-token", "header": "X-Txn"}, "header", "X-Txn"),
+        ({"token_from": ["cookie:sid"]}, "places", (("cookie", "sid"),)),
+        (
+            {"token_from": ["header:X-Token", "authorization"]},
+            "places",
+            (("header", "x-token"), ("authorization",) * 2),
+        ),
+        (
+            {"device": "claim:https://example.com/device"},
+            "device_place",
+            ("claim", "https://example.com/device"),
+        ),
+        ({"device": "header:X-Device"}, "device_place", ("header", "x-device")),
     ],
     ids=str,
 )
@@ -85,6 +106,29 @@ def test_taken(raw, field, value):
         ({"claims": {"a b": "a"}}, "claims"),
         ({"forward_token": 1}, "forward_token"),
         ({"jwks": {"keys": []}}, "jwks"),
+        ({"anonymous": "passport"}, "anonymous"),
+        ({"anonymous": "yes", "mode": "optional"}, "anonymous"),
+        ({"profile": "jwt"}, "profile"),
+        ({"header": ""}, "header"),
+        ({"header": "X_Passport"}, "header"),
+        ({"header": "Authorization"}, "header"),
+        ({"header": "x-forwarded-for"}, "header"),
+        ({"header": "X-A\r\nX-B"}, "header"),
+        ({"header": "X-Token", "token_from": ["header:X-Token"]}, "header"),
+        ({"token_from": []}, "token_from"),
+        ({"token_from": "authorization"}, "token_from"),
+        ({"token_from": ["query:jwt"]}, "token_from"),
+        ({"token_from": ["header:Host"]}, "token_from"),
+        ({"token_from": ["header:"]}, "token_from"),
+        ({"token_from": ["cookie:a b"]}, "token_from"),
+        ({"token_from": ["claim:a"]}, "token_from"),
+        ({"token_from": ["header:X-A", "header:x-a"]}, "token_from"),
+        ({"token_from": ["authorization"] * 2}, "token_from"),
+        ({"token_from": [f"cookie:c{n}" for n in range(5)]}, "token_from"),
+        ({"token_from": [1]}, "token_from"),
+        ({"device": "X-Device"}, "device"),
+        ({"device": 1}, "device"),
+        ({"device": "authorization"}, "device"),
     ],
     ids=str,
 )
@@ -105,7 +149,22 @@ def test_the_registry_names_the_plugin_and_drops_kongs_own_keys():
         parse_config("passport", BASE | {"ttl": 1})
 
 
-@pytest.mark.parametrize("change", [{"audience": "b"}, {"ttl": 30}, {"reuse_for": 1}, {"claims": {"a": "b"}}])
+def test_the_headers_that_the_adapter_must_know_of():
+    config = parse(BASE | {"token_from": ["authorization", "cookie:a", "header:X-T"], "device": "header:X-D"})
+    assert header_names(config) == (("authorization", "cookie", "x-d", "x-t"), "X-Passport")
+    assert header_names(parse(BASE | {"device": "claim:d"})) == (("authorization",), "X-Passport")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"profile": "txn-token", "reuse_for": 10},
+        {"audience": "b"},
+        {"ttl": 30},
+        {"reuse_for": 1},
+        {"claims": {"a": "b"}},
+    ],
+)
 def test_cache_key_tells_passports_apart(change):
     assert parse(BASE | change).cache_key != parse(BASE).cache_key
     assert parse({"issuers": ["other"]}).cache_key == parse(BASE).cache_key

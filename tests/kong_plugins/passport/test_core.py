@@ -12,16 +12,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kong_plugins.engine import chain
 from kong_plugins.engine.facts import Facts
+from kong_plugins.engine.registry import parse_config
 from kong_plugins.identity.issuers import parse_issuers
 from kong_plugins.identity.keyring import Keyring
 from kong_plugins.identity.keys import StaticKeys
+from kong_plugins.identity.ring import Ring
 from kong_plugins.identity.trust import Trust
 from kong_plugins.passport.config import parse
 from kong_plugins.passport.core import decide
-from kong_plugins.state.base import State
+from kong_plugins.state.base import CanaryOverride, State
 from kong_plugins.state.records import Record, StateDump
-from kong_plugins.state.snapshot import empty_snapshot, snapshot_of_dump
+from kong_plugins.state.snapshot import build, empty_snapshot, snapshot_of_dump
 
 NOW = 1_800_000_000.0
 KEY = Ed25519PrivateKey.generate()
@@ -228,3 +231,166 @@ def test_a_token_without_a_date_is_refused_while_its_issuer_has_a_before():
     before = Record("revocations", "before https://a", {"issued_before": 1.0})
     snapshot = snapshot_of_dump(StateDump(1, {"revocations": [before]}, {}))
     assert ask(request(f"Bearer {TOKEN}"), State(snapshot, STATE.trust)).reason == "issued_before"
+
+
+# the public keys
+
+
+def bare(method="GET"):
+    return Facts("req-1", "192.0.2.1", "https", method, "h", "/", "/", "r", "", "", "", frozenset(), {})
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_the_public_keys_need_no_token(method):
+    ring = Keyring(Ed25519PrivateKey.generate())
+    state = State(empty_snapshot(), Trust({}, StaticKeys({}), ring))
+    found = decide(bare(method), parse({"mode": "jwks"}), state, NOW)
+    assert (found.status, json.loads(found.body)) == (200, ring.public_jwks())
+    headers = dict(found.headers)
+    assert headers["Content-Type"] == "application/jwk-set+json"
+    assert headers["Cache-Control"] == "public, max-age=300"
+    assert '"d"' not in found.body
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+def test_the_public_keys_are_read_only(method):
+    found = decide(bare(method), parse({"mode": "jwks"}), STATE, NOW)
+    assert (found.status, dict(found.headers)["Allow"]) == (405, "GET, HEAD")
+
+
+def test_a_shared_secret_is_not_published():
+    assert json.loads(decide(bare(), parse({"mode": "jwks"}), STATE, NOW).body) == {"keys": []}
+
+
+def test_no_key_to_sign_with():
+    state = State(
+        empty_snapshot(), Trust(parse_main(), StaticKeys({"main": parse_main()["main"].keys}), Ring())
+    )
+    found = ask(request(f"Bearer {TOKEN}"), state)
+    assert (found.status, found.reason) == (503, "no_signing_key")
+
+
+def parse_main():
+    jwk = {"kty": "OKP", "crv": "Ed25519", "x": b64(KEY.public_key().public_bytes_raw())}
+    return parse_issuers(
+        [{"name": "main", "iss": "https://a", "audiences": [], "jwks": {"keys": [jwk]}}], Path()
+    )
+
+
+# what is in the passport
+
+
+def test_nobodys_passport():
+    verdict = ask(request(), mode="optional", anonymous="passport")
+    claims = read(verdict.service_headers[0][1])
+    assert (claims["sub"], claims["authn_level"], verdict.identity) == ("anonymous", "anonymous", None)
+    assert ask(request("Bearer x.y.z"), mode="optional", anonymous="passport").status == 401
+    assert ask(request(**PREFLIGHT), mode="optional", anonymous="passport") is None
+
+
+@pytest.mark.parametrize(
+    ("device", "headers", "expected"),
+    [
+        ("header:X-Device-Id", {"x-device-id": "phone-1"}, "phone-1"),
+        ("header:X-Device-Id", {}, None),
+        ("header:X-Device-Id", {"x-device-id": "a" * 129}, None),
+        ("header:X-Device-Id", {"x-device-id": "a\udcff"}, None),
+        ("header:X-Device-Id", {"x-device-id": "전화"}, None),
+        ("cookie:did", {"cookie": "a=b; did=phone-2"}, "phone-2"),
+        ("cookie:did", {"cookie": "did=1; did=2"}, None),
+        ("claim:tier", {}, "gold"),
+        ("claim:absent", {}, None),
+    ],
+)
+def test_device(device, headers, expected):
+    verdict = ask(request(f"Bearer {TOKEN}", **headers), device=device)
+    assert read(verdict.service_headers[0][1]).get("device") == expected
+
+
+def test_another_header():
+    assert ask(request(f"Bearer {TOKEN}"), header="X-Who").service_headers[0][0] == "X-Who"
+    assert ask(request(f"Bearer {TOKEN}"), profile="txn-token").service_headers[0][0] == "Txn-Token"
+
+
+@pytest.mark.parametrize(
+    ("places", "headers", "dropped"),
+    [
+        (["authorization"], {"authorization": f"Bearer {TOKEN}"}, {"Authorization": ""}),
+        (["cookie:sid"], {"cookie": f"a=1; sid={TOKEN}; b=2"}, {"Cookie": "a=1; b=2"}),
+        (["cookie:sid"], {"cookie": f"sid={TOKEN}"}, {"Cookie": ""}),
+        (["header:X-Token"], {"x-token": TOKEN}, {"x-token": ""}),
+        (
+            ["cookie:sid", "cookie:old", "authorization"],
+            {"cookie": f"sid={TOKEN}; c=3"},
+            {"Cookie": "c=3", "Authorization": ""},
+        ),
+    ],
+)
+def test_the_service_does_not_get_the_token(places, headers, dropped):
+    found = ask(request(**headers), token_from=places, forward_token=False)
+    assert dict(found.service_headers[1:]) == dropped
+    assert len(ask(request(**headers), token_from=places).service_headers) == 1
+
+
+def test_with_a_canary_the_passport_says_the_arm_and_comes_after_the_blocks():
+    """The whole chain: the same token on another arm gets another passport."""
+    configs = {
+        name: parse_config(name, raw)
+        for name, raw in {
+            "abuse-guard": {},
+            "passport": {"issuers": ["main"]},
+            "canary-router": {"name": "v2", "upstream": "v2", "users": ["user-1"]},
+        }.items()
+    }
+    steps = chain.build(configs)
+    facts = request(f"Bearer {TOKEN}")
+    found = dict(chain.run(facts, steps, STATE, NOW).service_headers)
+    assert read(found["X-Passport"])["canary"] == "v2=canary"
+    paused = build(1, (), [CanaryOverride("v2", paused=True)])
+    other = dict(chain.run(facts, steps, State(paused, STATE.trust), NOW).service_headers)
+    assert read(other["X-Passport"])["canary"] == "v2=control"
+    assert chain.run(request("Bearer a.b.c"), steps, STATE, NOW).reason == "token_malformed"
+
+
+# nothing that a client sends makes it raise
+
+HEADERS = st.dictionaries(
+    st.sampled_from(["authorization", "cookie", "x-token", "x-device-id", "origin"]),
+    st.one_of(
+        st.text(max_size=40),
+        st.builds("Bearer {}.{}.{}".format, *[st.text("aAeyJ0_-=", max_size=30)] * 3),
+        st.builds("sid={}; sid={}".format, st.text(max_size=10), st.text(max_size=10)),
+        st.binary(max_size=30).map(lambda raw: "Bearer " + b64(raw) + "." + b64(b'{"alg":"EdDSA"}') + ".AA"),
+        st.dictionaries(
+            st.sampled_from(["alg", "kid", "typ", "iss", "exp", "sub"]), st.integers() | st.text()
+        ).map(lambda some: f"Bearer {b64(json.dumps(some).encode())}.{b64(json.dumps(some).encode())}.AA"),
+        st.just(f"Bearer {TOKEN}"),
+    ),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    HEADERS,
+    st.sampled_from(["GET", "OPTIONS", "HEAD"]),
+    st.sampled_from(["required", "optional", "forbidden", "jwks"]),
+    st.lists(st.sampled_from(["authorization", "cookie:sid", "header:X-Token"]), min_size=1, unique=True),
+    st.sets(st.sampled_from(["authorization", "cookie"])),
+)
+def test_whatever_comes_there_is_a_verdict(headers, method, mode, places, truncated):
+    found = ask(
+        request(method=method, truncated=truncated, **headers),
+        mode=mode,
+        token_from=places,
+        device="header:X-Device-Id",
+    )
+    if found is None:
+        assert mode != "required" or method == "OPTIONS"
+        return
+    passports = [value for name, value in found.service_headers if name == "X-Passport"]
+    if passports:
+        # a passport comes of the one good token alone
+        assert read(passports[0])["sub"] == "user-1"
+        assert any(TOKEN in value for value in headers.values())
+    else:
+        assert found.is_exit

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import subprocess
 import sys
 
@@ -163,3 +165,86 @@ def test_a_front_server_needs_pyjwt_only():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def txn(gateway, **changes):
+    claims = {"req_wl": "kgate", "rctx": {"req_ip": "192.0.2.1", "authn_level": "full", "device": "d"}}
+    claims |= {"tctx": {"canary": "v2=control", "tier": "silver", "sub": "admin"}, "authn_level": ...}
+    return gateway.passport({"typ": "txntoken+jwt"}, **(claims | {"ip": ..., "tier": ...} | changes))
+
+
+def test_transaction_token(gateway):
+    found = verify(gateway, txn(gateway), profile="txn-token")
+    assert (found.ip, found.authn_level, found.device, found.canary) == (
+        "192.0.2.1",
+        "full",
+        "d",
+        "v2=control",
+    )
+    assert (found.claims["tier"], found.claims["sub"]) == ("silver", "user-1"), "its own claims come first"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"rctx": ...}, "claim_missing"),
+        ({"rctx": "x"}, "claim_missing"),
+        ({"rctx": {}}, "claim_missing"),
+        ({"tctx": []}, "claim_missing"),
+        ({"aud": "bank"}, "wrong_audience"),
+        ({"sub": ""}, "claim_missing"),
+    ],
+    ids=str,
+)
+def test_transaction_token_refused(gateway, changes, reason):
+    with pytest.raises(PassportError, match=reason):
+        verify(gateway, txn(gateway, **changes), profile="txn-token")
+
+
+def test_one_profile_is_not_the_other(gateway):
+    with pytest.raises(PassportError, match="wrong_type"):
+        verify(gateway, txn(gateway))
+    with pytest.raises(PassportError, match="wrong_type"):
+        verify(gateway, gateway.passport(), profile="txn-token")
+    with pytest.raises(ValueError, match=r"^profile: "):
+        verify(gateway, gateway.passport(), profile="any")
+
+
+def test_device_canary_and_nobody(gateway):
+    found = verify(gateway, gateway.passport(device="phone-1", canary="v2=canary"))
+    assert (found.device, found.canary, found.is_anonymous) == ("phone-1", "v2=canary", False)
+    assert verify(gateway, gateway.passport(authn_level="anonymous")).is_anonymous
+    for name in ("device", "canary"):
+        with pytest.raises(PassportError, match="claim_missing"):
+            verify(gateway, gateway.passport(**{name: ["x"]}))
+
+
+def test_a_claim_that_is_there_twice(gateway):
+    head = {"alg": "EdDSA", "kid": "k1", "typ": "kgate-passport+jwt"}
+    with pytest.raises(PassportError, match="passport_malformed"):
+        verify(gateway, gateway.raw(head, b'{"sub":"a","sub":"b"}'))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(["alg", "kid", "typ", "crit", "b64", "x"]), st.none() | st.text() | st.integers()
+    ),
+    st.dictionaries(
+        st.sampled_from(["iss", "aud", "sub", "exp", "iat", "txn", "sub_iss", "rctx", "tctx", "authn_level"]),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.text()
+        | st.lists(st.integers(), max_size=2),
+    ),
+    st.sampled_from(["kgate", "txn-token"]),
+    st.booleans(),
+)
+def test_any_claims_well_signed_or_not_raise_its_own_error_alone(gateway, header, claims, profile, usual):
+    typ = {"kgate": "kgate-passport+jwt", "txn-token": "txntoken+jwt"}[profile]
+    head = {"alg": "EdDSA", "kid": "k1", "typ": typ} if usual else header
+    token = gateway.raw(head, json.dumps(claims).encode()) if head.get("alg") != "HS256" else "x"
+    with contextlib.suppress(PassportError):
+        verify(gateway, token, profile=profile)

@@ -73,6 +73,9 @@ function M.request_effects(ctx, rec, verdict)
     set_service_headers(verdict.s)
   end
   rec.marks = verdict.h
+  if verdict.rt then
+    kong.service.set_retries(verdict.rt)
+  end
   return verdict.u == nil or verdict.u == "" or set_upstream(ctx, verdict.u)
 end
 

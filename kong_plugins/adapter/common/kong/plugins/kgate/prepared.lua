@@ -22,10 +22,29 @@ local unknown, unknowns = {}, 0 -- hash -> time until which the server is not as
 local last_of_route, routes = {}, 0 -- route id -> hash
 local breaker = breakers.new()
 
+local function is_list(list)
+  if list == nil then
+    return true
+  end
+  if type(list) ~= "table" then
+    return false
+  end
+  for i = 1, #list do
+    if type(list[i]) ~= "string" then
+      return false
+    end
+  end
+  return true
+end
+
 local function compile(answer)
   if type(answer) ~= "table" or type(answer.on) ~= "table" or type(answer.b) ~= "string"
     or type(answer.st) ~= "number" or answer.st < 200 or answer.st > 599 or answer.st ~= floor(answer.st)
     or (answer.nm ~= nil and type(answer.nm) ~= "string") or not verdicts.is_pairs(answer.h) then
+    return nil
+  end
+  if not is_list(answer.md) or not is_list(answer.pt) or (answer.ac ~= nil and type(answer.ac) ~= "string")
+    or (answer.ra ~= nil and type(answer.ra) ~= "number") or (answer.gs ~= nil and type(answer.gs) ~= "number") then
     return nil
   end
   local size = ANSWER_BYTES + #answer.b
@@ -33,7 +52,8 @@ local function compile(answer)
     size = size + #answer.h[i]
   end
   return { on = answer.on, status = answer.st, body = answer.b, name = answer.nm or "",
-    headers = apply.headers(answer.h) }, size
+    headers = apply.headers(answer.h), methods = answer.md, paths = answer.pt, accept = answer.ac,
+    retry_after = answer.ra, grpc_status = answer.gs, filled = answer.fi }, size
 end
 
 local function evict()

@@ -13,7 +13,7 @@ local ngx, kong = ngx, kong
 
 local M = {}
 
-local REASON = "X-Kgate-Reason" -- the server's word on an exit that an external plugin makes
+local REASON, MEMO = "X-Kgate-Reason", "X-Kgate-Memo" -- the server's word on an exit that an external plugin makes
 
 -- pdk lane, the guard never ran: a gate plugin answered the client, or Kong answered 500 for a plugin that it could
 -- not start.
@@ -30,13 +30,15 @@ local function undecided(rec, source, delayed)
     rec.answered = true
     rec.verdict = "exit"
     rec.reason = kong.response.get_header(REASON) -- for the log, not for the client
+    rec.memo = kong.response.get_header(MEMO)
     kong.response.clear_header(REASON)
+    kong.response.clear_header(MEMO)
   end
 end
 
 local function swap_failure(ctx, rec, source, delayed)
   local status = ngx.status
-  if status < 400 then -- no prepared answer is for these
+  if status < 400 then -- no prepared answer is for these, and no breaker counts them
     return
   end
   local proxied = internals.was_proxied(ctx, ngx.var.upstream_status)
@@ -44,10 +46,17 @@ local function swap_failure(ctx, rec, source, delayed)
   if not fits then
     return
   end
+  if word then
+    word = fallback.refine(word, ngx.var.upstream_connect_time)
+    rec.failure = word
+  end
+  if not rec.prepared then
+    return
+  end
   local answer, token = fallback.choose(rec.prepared, status, word)
   if answer then
     rec.verdict, rec.reason = "fallback", token
-    fallback.swap(answer, token)
+    fallback.swap(answer, token, rec.id)
   end
 end
 
@@ -71,9 +80,7 @@ function M.header_filter()
     end
     return
   end
-  if rec.prepared then
-    swap_failure(ctx, rec, source, delayed)
-  end
+  swap_failure(ctx, rec, source, delayed)
   if rec.marks then
     apply.response_marks(rec.marks) -- after the swap, which clears cookies
   end
@@ -105,7 +112,7 @@ function M.log(conf)
   row[6] = tostring(internals.tries(ctx))
   row[7] = tostring(floor((var.request_time or 0) * 1000 + 0.5))
   row[8] = rec.answered and "kgate" or rec.source or ""
-  row[9] = rec.reason or ""
+  row[9] = rec.failure or rec.reason or ""
   row[10] = rec.arm or ""
   row[11] = rec.memo or ""
   row[12] = rec.ip or ""

@@ -41,6 +41,10 @@ function M.is_valid(v, request_id)
   if st ~= nil and (type(st) ~= "number" or st < 200 or st > 599 or st ~= floor(st)) then
     return false
   end
+  local rt = v.rt
+  if rt ~= nil and (type(rt) ~= "number" or rt < 0 or rt > 32767 or rt ~= floor(rt)) then
+    return false
+  end
   return is_pairs(v.h) and is_pairs(v.s) and is_text(v.b) and is_text(v.u) and is_text(v.p)
     and is_text(v.m) and is_text(v.tn) and is_text(v.rs) and is_text(v.a)
 end
