@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 KEEP ?=
 LANE ?= both
 
-.PHONY: bench-wire bench-gateway chaos demo test check lint types format e2e clean help
+.PHONY: bench-wire bench-state bench-gateway chaos demo test check lint types format e2e clean help
 
 help:            ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -24,10 +24,13 @@ $(READY): pyproject.toml
 demo: $(READY)   ## the whole gateway on this machine, one line a step (KEEP=1 leaves it running, LANE=pdk|express)
 	@$(BIN)/python -m examples.demo --lane $(LANE) $(if $(KEEP),--keep)
 
+# what starts whole servers and looks at times has the machine for itself
+ALONE := tests/e2e tests/kong_plugins/server
+
 test: lint types $(READY)  ## lint, types, all tests with coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q -rs
-	@$(BIN)/coverage combine -q
+	$(BIN)/python -m pytest -q -rs -n 2 --dist loadfile --cov --cov-report= --cov-fail-under=0 $(ALONE:%=--ignore=%)
+	$(BIN)/python -m pytest -q -rs $(ALONE) --cov --cov-append --cov-report= --cov-fail-under=0
 	@$(BIN)/coverage report --skip-covered --format=total >/dev/null && $(BIN)/coverage report --skip-covered | tail -n 12
 
 check: test      ## what CI runs
@@ -37,6 +40,9 @@ e2e: $(READY)    ## the end-to-end tests alone, on the sandbox
 
 bench-wire: $(READY)  ## the plugin server against kong-python-pluginserver, JSON
 	@$(BIN)/python -m bench.wire --json
+
+bench-state: $(READY)  ## a million blocks: look-up, build, memory
+	@$(BIN)/python -m bench.state
 
 bench-gateway: $(READY)  ## load through a running Kong (PROXY="express=URL", see examples/bench)
 	@$(BIN)/python -m bench.gateway $(foreach p,$(PROXY),--proxy $(p)) --routes $(or $(ROUTES),base,lua,express)

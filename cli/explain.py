@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from cli.errors import FailedError, UsageError
 from cli.report import state as report
-from cli.rules import canary_rule, detail_of, held_breaker, state_rule
+from cli.rules import canary_rule, detail_of, held_breaker, limit_notes, state_rule
 from decl.model import Gateway, Route, Service, effective
 from decl.paths import BadPath, normalise
 from decl.plugin_sources import to_kong
@@ -190,7 +190,7 @@ def explain(found: Found, snapshot: Snapshot, trust: Trust, now: float) -> Expla
     decided = engine_chain.run(found.facts, chain, State(snapshot, trust), now)
     steps = [_step(one, snapshot, now) for one in heard]
     facts = heard[-1].facts if heard else found.facts
-    notes = _notes(found, facts, snapshot, now)
+    notes = (*_notes(found, facts, snapshot, now), *limit_notes(configs.get("abuse-guard"), facts))
     if not isinstance(decided, Verdict):
         kinds = ", ".join(sorted({ask.kind for ask in decided}))
         why = f"needs an answer from outside ({kinds}) for each request, which is not asked for here"

@@ -6,11 +6,13 @@ import json
 from typing import Any
 
 from cli.report import state as report
+from kong_plugins.abuse_guard import limits
 from kong_plugins.canary_router.bucket import BUCKETS, bucket
 from kong_plugins.canary_router.core import limit_at
 from kong_plugins.canary_router.rules import Rule
 from kong_plugins.engine.facts import Facts
 from kong_plugins.engine.verdict import Verdict
+from kong_plugins.state.addresses import parse_address
 from kong_plugins.state.base import Block
 from kong_plugins.state.breakers import BreakerOverride
 from kong_plugins.state.scopes import scope_text
@@ -113,3 +115,14 @@ def detail_of(verdict: Verdict) -> str:
     except ValueError:
         return ""
     return str(body.get("detail", "")) if isinstance(body, dict) else ""
+
+
+def limit_notes(config: Any, facts: Facts) -> tuple[str, ...]:
+    """Which limits of abuse-guard count this request. What they have counted only the nodes know."""
+    if config is None:
+        return ()
+    address = limits.address_text(parse_address(facts.ip))
+    keys = [
+        key for one in (config.stranger, config.identified) for key in limits.keys_of(one, facts, address)
+    ]
+    return (f"counted by the limits {', '.join(map(report.printable, keys))}",) if keys else ()

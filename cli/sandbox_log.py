@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-_ABUSE_GUARD = ("ip_", "user_", "token_blocked", "agent_", "path_", "rate_", "limit", "burst", "score_", "scenario_")
+_ABUSE_GUARD = (
+    "ip_",
+    "user_",
+    "token_blocked",
+    "agent_",
+    "path_",
+    "rate_",
+    "limit",
+    "burst",
+    "score_",
+    "scenario_",
+)
 """How abuse-guard's reason ids start; other refusals are passport's."""
 _ADAPTER = frozenset(
     {"server_away", "no_verdict", "breaker_open", "adapter_error", "unreadable", "bad_config"}

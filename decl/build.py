@@ -7,6 +7,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from decl.file_kinds import CREDENTIALS
@@ -54,10 +55,13 @@ def build(document: Document) -> Gateway:
 
 def _with_budget(plugins: tuple[Plugin, ...], block: Document) -> tuple[Plugin, ...]:
     """Plugins of a service with its retry budget in each static-fallback."""
-    return tuple(
-        replace(plugin, config=retry.with_budget(block, plugin.config)) if plugin.name == "static-fallback" else plugin
-        for plugin in plugins
-    )
+
+    def changed(plugin: Plugin) -> Plugin:
+        if plugin.name != "static-fallback":
+            return plugin
+        return replace(plugin, config=retry.with_budget(block, plugin.config))
+
+    return tuple(map(changed, plugins))
 
 
 class _Builder:

@@ -110,6 +110,7 @@ class Attempts:
             except Failed as e:
                 status = 504 if e.kind in _TIMEOUTS else 502
                 x.upstream_status.append(status)
+                x.upstream_connected.append(e.kind not in ("refused", "connect_timeout"))
                 log.info("upstream %s:%d: %s", self._peer.ip, self._peer.port, e.kind)
                 may = replay.possible and _may_try_again(e.kind, x.method)
                 more += e.cached and e.kind == "reset"
@@ -122,6 +123,7 @@ class Attempts:
                 self._peer = await self._next_peer(first=False)
                 continue
             x.upstream_status.append(response.status)
+            x.upstream_connected.append(True)
             return response
 
     async def _one(self, replay: Replay, peer: Peer) -> Response:

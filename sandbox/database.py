@@ -84,6 +84,8 @@ class Database:
         body = dict(body)
         if kind == "services":
             entity_values.url_shorthand(body)
+        if kind == "upstreams":
+            entity_values.hash_shorthand(body)
         if kind == "certificates":
             body.pop("snis", None)
         errors: dict[str, Any] = {}

@@ -34,6 +34,12 @@ def url_shorthand(service: Entity) -> None:
     service["path"] = parts.path or None
 
 
+def hash_shorthand(upstream: Entity) -> None:
+    """An upstream that names what to hash on, and no algorithm, is meant to hash."""
+    if upstream.get("hash_on") not in (None, "none") and upstream.get("algorithm") is None:
+        upstream["algorithm"] = "consistent-hashing"
+
+
 def random_key() -> str:
     """A secret as Kong generates it: 32 letters and digits."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(32))

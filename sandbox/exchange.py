@@ -88,6 +88,7 @@ class Exchange:
     proxied: bool = False
     tries: list[dict[str, Any]] = field(default_factory=list)
     upstream_status: list[int] = field(default_factory=list)
+    upstream_connected: list[bool] = field(default_factory=list)
     left: bool = False  # the client went before the upstream answered
     upstream_response_status: int | None = None
     upstream_seconds: float | None = None

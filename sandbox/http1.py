@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import email.utils
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
 from sandbox import wire
 from sandbox.wire import BadRequest, Pairs
@@ -22,15 +21,10 @@ _SEND_SECONDS = 60.0
 _LINGER_SECONDS = 5.0
 _LOOK_SECONDS = 0.05
 _AHEAD = 1 << 20
-T = TypeVar("T")
 
 
 class Abort(Exception):
     """Close the client's connection without (the rest of) an answer."""
-
-
-class Left(Abort):
-    """The client closed its connection before it had its answer."""
 
 
 class BodyTooLarge(Exception):
@@ -187,24 +181,8 @@ class Connection:
         except (ConnectionError, TimeoutError) as e:
             raise Abort from e
 
-    async def unless_left(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of work, which is cancelled when the client leaves. Raises Left, and what work raises.
-
-        nginx looks for that from the moment it speaks to the upstream (proxy_ignore_client_abort off).
-        """
-        working = asyncio.create_task(work)
-        leaving = asyncio.create_task(self._left_by_client())
-        try:
-            await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-            if not working.done():
-                raise Left("the client left")
-        finally:
-            for task in (leaving, working):
-                task.cancel()
-            await asyncio.gather(leaving, working, return_exceptions=True)
-        return working.result()
-
-    async def _left_by_client(self) -> None:
+    async def left_by_client(self) -> None:
+        """Wait until the client has closed its connection. Cancelled where that matters no more."""
         while self.unread:  # its body is read by somebody else, who meets the end
             await asyncio.sleep(_LOOK_SECONDS)
         with contextlib.suppress(ConnectionError):

@@ -87,6 +87,9 @@ _READERS: dict[str, Callable[[Exchange], str | None]] = {
     "pid": lambda x: "0",
     "upstream_status": lambda x: x.upstream_statuses or None,
     "upstream_addr": lambda x: ", ".join(f"{t['ip']}:{t['port']}" for t in x.tries) or None,
+    "upstream_connect_time": lambda x: (
+        ", ".join("0.000" if ok else "-" for ok in x.upstream_connected) or None
+    ),
     "upstream_response_time": _upstream_seconds,
     "upstream_header_time": _upstream_seconds,
     "upstream_host": lambda x: x.vars.get("upstream_host"),

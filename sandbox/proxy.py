@@ -19,7 +19,8 @@ from sandbox.attempts import Attempts, Refused
 from sandbox.exchange import Exchange, get_first
 from sandbox.forward import response_headers
 from sandbox.hashing import set_cookie
-from sandbox.http1 import Abort, BodyTooLarge, Left, Request
+from sandbox.http1 import Abort, BodyTooLarge, Request
+from sandbox.leaving import Left, unless_left
 from sandbox.lua_runtime import Lua
 from sandbox.reasons import nginx_page, nginx_reason
 from sandbox.replay import Replay
@@ -148,7 +149,7 @@ class Proxy:
         if match.route["request_buffering"]:
             await replay.prepare()
         try:
-            return await replay.request.connection.unless_left(x.attempts.send(replay))
+            return await unless_left(replay.request.connection, x.attempts.send(replay))
         except Left:
             x.status, x.left = 499, True
             raise
@@ -160,7 +161,7 @@ class Proxy:
         try:
             body = b"".join([part async for part in upstream.connection.body()]).decode("latin-1")
         except Failed:
-            raise Refused(502) from None
+            raise Refused(upstream.status) from None  # Kong keeps the status, and has words for any
         finally:
             await upstream.connection.release()
         self._take(x, upstream)
@@ -179,7 +180,7 @@ class Proxy:
         outcome = await self._lua.run(r, phase, *args)
         if outcome == "done":
             return
-        if outcome == "error" and phase == "rewrite":
+        if outcome == "error" and phase in ("rewrite", "response"):
             self._nginx_error(x, r, 500)
         elif outcome == "error":
             self._lua.mark(r, "KONG_UNEXPECTED")
@@ -268,7 +269,7 @@ class Proxy:
             body = self._filtered(r, body)
         # Kong passes the upstream's Date on, and adds none of its own to the upstream's answers
         answer = client.respond(x.status, reason, x.resp_headers, body, date=upstream is None)
-        return await (client.unless_left(answer) if upstream is not None else answer)
+        return await (unless_left(client, answer) if upstream is not None else answer)
 
     async def _filtered(self, r: Any, body: AsyncIterator[bytes] | bytes) -> AsyncIterator[bytes]:
         if isinstance(body, bytes):

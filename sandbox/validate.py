@@ -109,6 +109,8 @@ class _Parser:
         own = {k: v for k, v in raw.items() if k not in nested}
         if kind == "services":
             entity_values.url_shorthand(own)
+        if kind == "upstreams":
+            entity_values.hash_shorthand(own)
         if parent is not None and parent[0] in own:
             own.pop(parent[0])
         entity, errors = fields.record(self._fields_without_parent(kind, parent), own)

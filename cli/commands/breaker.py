@@ -7,7 +7,7 @@ import click
 from cli.operate import Notes, StoreAt, change_options, end_options, opened, store_options
 from cli.report import state as report
 from kong_plugins.state.breakers import BreakerOverride
-from kong_plugins.state.operations import breakers
+from kong_plugins.state.operations import breakers, events
 
 
 @click.group(name="breaker")
@@ -99,6 +99,36 @@ def list_(at: StoreAt, output: str) -> None:
         click.echo(_line(one))
     if not found:
         click.echo("no breaker is held")
+
+
+@command.command()
+@click.option("--count", default=20, show_default=True, help="The newest so many.")
+@click.option("--subject", default="", help="Only of services and routes whose name has this in it.")
+@store_options
+def show(count: int, subject: str, at: StoreAt, output: str) -> None:
+    """Show the changes of breakers, by themselves and by operators, with the numbers that caused them.
+
+    \b
+    Examples:
+      kgate breaker show
+      kgate breaker show --subject checkout --output json
+    """
+    with opened(at) as store:
+        found = events.recent(store, count, kind="breaker", subject=subject)
+    if output == "json":
+        click.echo(report.dump([report.record(event) for event in found]))
+        return
+    for event in found:
+        data = event.data
+        rates = ""
+        if "calls" in data:
+            rates = f"  {data['failed']} of {data['calls']} failed, {data.get('slow', 0)} slow"
+            kinds = ", ".join(f"{count} {kind}" for kind, count in dict(data.get("failures") or {}).items())
+            rates += f" ({kinds})" if kinds else ""
+            rates += f", open for {data['open_seconds']:g} s" if "open_seconds" in data else ""
+        click.echo(report.event(event) + report.printable(rates))
+    if not found:
+        click.echo("no breaker has changed")
 
 
 def _set(scope: str, state: str, notes: Notes, at: StoreAt, output: str) -> None:

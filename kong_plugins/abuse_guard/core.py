@@ -1,43 +1,168 @@
-"""abuse-guard: refuse whom we do not want to serve, before and after we know who it is."""
+"""abuse-guard: refuse whom we do not want to serve, before and after we know who it is.
+
+    allowed by the config > allowed by an operator > blocked by an operator > denied by the config
+    > limits > what scenarios found > pass
+
+An operator's allow (`kgate allow`) lifts operators', imported and automatic blocks, limits and marks, not what the
+config itself denies.
+"""
 
 from __future__ import annotations
 
+from kong_plugins.abuse_guard import limits, score, trace
 from kong_plugins.abuse_guard.config import Config
-from kong_plugins.engine.facts import Facts
+from kong_plugins.engine.ask import Ask
+from kong_plugins.engine.facts import Facts, Identity
 from kong_plugins.engine.problem import problem
 from kong_plugins.engine.verdict import Verdict
-from kong_plugins.state.addresses import parse_address
-from kong_plugins.state.base import State
+from kong_plugins.state.addresses import Address, parse_address
+from kong_plugins.state.base import Snapshot, State
+
+STRANGER_ASK = "abuse-guard limits of strangers"
+IDENTIFIED_ASK = "abuse-guard limits of users"
 
 
-def decide_stranger(facts: Facts, config: Config, state: State, now: float) -> Verdict | None:
-    """Judge what a stranger shows: the address.
+def decide_stranger(facts: Facts, config: Config, state: State, now: float) -> Verdict | Ask | None:
+    """Judge what a stranger shows: the address, the path and the User-Agent.
 
-    403 `ip_blocked` for a block of the control state, `ip_denied` for the config's own list. An address
-    that cannot be read is refused (`ip_unreadable`): no rule could be matched against it.
+    403 `ip_blocked` and `agent_blocked` for a block of the control state, `ip_denied` for the config's own
+    addresses and lists. An address that cannot be read is refused (`ip_unreadable`): no rule could be matched
+    against it. 429 `rate_limited` for a limit, `scenario_limited` for one that a scenario set.
     """
     try:
         address = parse_address(facts.ip)
     except ValueError:
         return problem(403, "ip_unreadable", "The client's address cannot be read.", facts.request_id)
-    if address in config.allow:
+    snapshot = state.snapshot
+    if address in config.allow or _address_in(config.allow_lists, facts.ip, snapshot, now):
         return None
-    if config.blocks and state.snapshot.blocks.match(facts.ip, now) is not None:
-        return problem(403, "ip_blocked", "This address is blocked.", facts.request_id)
-    if address in config.deny:
+    is_allowed: bool | None = None
+    if config.blocks:
+        refused = _blocked(facts, snapshot, now)
+        if refused:
+            is_allowed = snapshot.allows.match(facts.ip, now) is not None
+            if not is_allowed:
+                detail = "This address is blocked." if refused == "ip_blocked" else "This client is blocked."
+                return problem(403, refused, detail, facts.request_id)
+    if address in config.deny or _address_in(config.deny_lists, facts.ip, snapshot, now):
         return problem(403, "ip_denied", "This address may not use this service.", facts.request_id)
-    return None
+    if config.is_plain and not snapshot.marks:
+        return None
+    if is_allowed is None:
+        is_allowed = config.blocks and snapshot.allows.match(facts.ip, now) is not None
+    return None if is_allowed else _watched(facts, config, state, now, address)
 
 
-def decide_identified(facts: Facts, config: Config, state: State, now: float) -> Verdict | None:
-    """Judge what we know once a token is verified: blocks of a user, and later limits of a user.
+def _watched(
+    facts: Facts, config: Config, state: State, now: float, address: Address
+) -> Verdict | Ask | None:
+    counted = limits.address_text(address)
+    word = trace.of_stranger(config.scenarios, facts) if config.scenarios is not None else ""
+    found: Verdict | None = None
+    if config.has_stranger_limits:
+        checked = limits.check(config.stranger, STRANGER_ASK, facts, counted, state, now, config.headers)
+        if isinstance(checked, Ask):
+            return checked
+        found = checked
+    if (found is None or found.status is None) and config.blocks and state.snapshot.marks:
+        marked = score.of_address(facts, state, now, _counts(state, STRANGER_ASK))
+        if marked is not None:
+            found = score.together(found, marked)
+    return _traced(found, word)
 
-    403 `user_blocked`. The `allow` list is about addresses and does not lift a user's block. Only
-    verified identity counts here: nothing that a client can make up.
+
+def decide_identified(facts: Facts, config: Config, state: State, now: float) -> Verdict | Ask | None:
+    """Judge what we know once a token is verified: the user and the token.
+
+    403 `user_blocked` and `token_blocked` for a block of the control state, `user_denied` for the config's own
+    lists; 429 as for strangers. Allowed addresses do not lift a user's block. Only verified identity counts here:
+    nothing that a client can make up.
     """
-    if not config.blocks or facts.identity is None:
-        return None
     identity = facts.identity
-    if state.snapshot.blocks.match_user(identity.issuer, identity.subject, now) is None:
+    if identity is None:
         return None
-    return problem(403, "user_blocked", "This user is blocked.", facts.request_id)
+    snapshot = state.snapshot
+    if _user_in(config.allow_lists, identity, snapshot, now):
+        return None
+    is_allowed: bool | None = None
+    if config.blocks:
+        refused = _identity_blocked(identity, snapshot, now)
+        if refused:
+            is_allowed = snapshot.allows.match_user(identity.issuer, identity.subject, now) is not None
+            if not is_allowed:
+                detail = "This user is blocked." if refused == "user_blocked" else "This token is blocked."
+                return problem(403, refused, detail, facts.request_id)
+    if _user_in(config.deny_lists, identity, snapshot, now):
+        return problem(403, "user_denied", "This user may not use this service.", facts.request_id)
+    if config.is_plain and not snapshot.marks:
+        return None
+    if is_allowed is None:
+        is_allowed = (
+            config.blocks and snapshot.allows.match_user(identity.issuer, identity.subject, now) is not None
+        )
+    return None if is_allowed else _watched_user(facts, config, state, now)
+
+
+def _watched_user(facts: Facts, config: Config, state: State, now: float) -> Verdict | Ask | None:
+    word = trace.of_identified(config.scenarios, facts) if config.scenarios is not None else ""
+    found: Verdict | None = None
+    if config.has_identified_limits:
+        try:
+            counted = limits.address_text(parse_address(facts.ip))
+        except ValueError:  # decide_stranger refuses it
+            counted = ""
+        checked = limits.check(config.identified, IDENTIFIED_ASK, facts, counted, state, now, config.headers)
+        if isinstance(checked, Ask):
+            return checked
+        found = checked
+    if (found is None or found.status is None) and config.blocks and state.snapshot.marks:
+        marked = score.of_user(facts, state, now, _counts(state, IDENTIFIED_ASK))
+        if marked is not None:
+            found = score.together(found, marked)
+    return _traced(found, word)
+
+
+def _traced(found: Verdict | None, word: str) -> Verdict | None:
+    """With what the scenarios must know of the request in the memo."""
+    if not word:
+        return found
+    if found is None:
+        return Verdict(memo=word)
+    return found._replace(memo=f"{word} {found.memo}" if found.memo else word)
+
+
+def _counts(state: State, ask: str) -> bool:
+    """Whether this run of the chain counts in a pass: the second one does where that pass asked (limits.py)."""
+    return not state.answers or ask in state.answers
+
+
+def _blocked(facts: Facts, snapshot: Snapshot, now: float) -> str:
+    if snapshot.blocks.match(facts.ip, now) is not None:
+        return "ip_blocked"
+    agent = facts.headers.get("user-agent")
+    if agent and snapshot.blocks.match_agent(agent, now) is not None:
+        return "agent_blocked"
+    return ""
+
+
+def _identity_blocked(identity: Identity, snapshot: Snapshot, now: float) -> str:
+    if snapshot.blocks.match_user(identity.issuer, identity.subject, now) is not None:
+        return "user_blocked"
+    token_id = identity.token_id
+    if token_id and snapshot.blocks.match_token(identity.issuer, token_id, now) is not None:
+        return "token_blocked"
+    return ""
+
+
+def _address_in(names: tuple[str, ...], ip: str, snapshot: Snapshot, now: float) -> bool:
+    found = (snapshot.lists.get(name) for name in names)
+    return any(each is not None and each.has_address(ip, now) for each in found) if names else False
+
+
+def _user_in(names: tuple[str, ...], identity: Identity, snapshot: Snapshot, now: float) -> bool:
+    found = (snapshot.lists.get(name) for name in names)
+    return (
+        any(each is not None and each.has_user(identity.issuer, identity.subject, now) for each in found)
+        if names
+        else False
+    )

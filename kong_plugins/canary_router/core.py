@@ -1,51 +1,121 @@
 """canary-router: which backend serves this request.
 
-    paused or aborted by an operator > pinned user > address > percent of the verified users > control
+    paused or aborted > pinned user > address > the config's rules in their order > percent of the users > control
 
-Only a verified identity counts; what a client says in a header or cookie has no say. A request without an
-identity can see the canary by its address alone.
+Only a verified identity counts, and a cookie that the gateway has signed; what a client says in a header or
+cookie has a say in those rules alone that allow it (`clients_may_choose`). A paused or aborted canary sends
+nobody to another backend, but what is denied stays denied: a switch that opens a staff route would be the wrong
+way round.
 """
 
 from __future__ import annotations
 
+from kong_plugins.canary_router import device
 from kong_plugins.canary_router.bucket import bucket, threshold
 from kong_plugins.canary_router.config import Config
+from kong_plugins.canary_router.rules import Rule, has_user, is_drawn, is_inside
 from kong_plugins.engine.facts import Facts
-from kong_plugins.engine.verdict import Verdict
-from kong_plugins.state.addresses import parse_address
-from kong_plugins.state.base import State
+from kong_plugins.engine.problem import problem
+from kong_plugins.engine.verdict import Pairs, Verdict
+from kong_plugins.state.base import CanaryOverride, State
+from kong_plugins.state.ramps import clock_of, own_ramp, percent_at
 
 
 def decide(facts: Facts, config: Config, state: State, now: float) -> Verdict:
     """The arm of the request. An operator's override replaces the plan's users (both ways of naming them) and
-    percent, not its cidrs."""
-    users, named, limit = config.users, config.users_list, config.threshold
+    percent or ramp, not its cidrs and rules."""
     override = state.snapshot.canaries.get(config.name)
-    if override is not None and (override.expires is None or now < override.expires):
-        if override.aborted:
-            return config.control_verdicts["canary_aborted"]
-        if override.paused:
-            return config.control_verdicts["canary_paused"]
-        if override.users is not None or override.users_list is not None:
-            users, named = override.users or frozenset(), override.users_list or ""
+    if override is not None and override.expires is not None and now >= override.expires:
+        override = None
+    if override is None and config.percent_alone:
+        # the common case, on the path of every request
+        identity = facts.identity
+        if identity is None:
+            return config.control_verdicts[""]
+        if bucket(config.key, identity.key) < config.threshold:
+            return config.drawn_canary
+        return config.drawn_control
+    stopped = _stopped(config, override)
+    if stopped and not config.denies:
+        return config.control_verdicts[stopped]
+    return _by_rules(facts, config, state, now, override, stopped)
+
+
+def limit_at(config: Config, override: CanaryOverride | None, now: float) -> int:
+    """The buckets that see the canary at `now`: of the operator's ramp, the operator's percent, the plan's
+    ramp, or the plan's percent."""
+    if override is not None:
+        own = own_ramp(override.ramp)
+        if own is not None:
+            return threshold(percent_at(own.points, clock_of(override.ramp).at(now) - own.start))
         if override.percent is not None:
-            limit = threshold(override.percent)
-    identity = facts.identity
-    if identity is not None and users and (identity.subject in users or identity.key in users):
-        return config.canary_verdicts["canary_user"]
-    if identity is not None and named:
-        found = state.snapshot.lists.get(named)
-        if found is not None and found.has_user(identity.issuer, identity.subject, now):
-            return config.canary_verdicts["canary_user"]
-    if len(config.cidrs) and _is_inside(facts.ip, config):
-        return config.canary_verdicts["canary_cidr"]
-    if identity is not None and limit and bucket(config.key, identity.key) < limit:
-        return config.canary_verdicts["canary_percent"]
-    return config.control_verdicts[""]
+            return threshold(override.percent)
+    ramp = config.ramp
+    if ramp is None:
+        return config.threshold
+    clock = clock_of(None if override is None else override.ramp)
+    return threshold(percent_at(ramp.points, clock.at(now) - ramp.start))
 
 
-def _is_inside(ip: str, config: Config) -> bool:
-    try:
-        return parse_address(ip) in config.cidrs
-    except ValueError:
-        return False
+def _stopped(config: Config, override: CanaryOverride | None) -> str:
+    if override is not None and override.aborted:
+        return "canary_aborted"
+    if config.paused or (override is not None and override.paused):
+        return "canary_paused"
+    return ""
+
+
+def _by_rules(
+    facts: Facts,
+    config: Config,
+    state: State,
+    now: float,
+    override: CanaryOverride | None,
+    stopped: str,
+) -> Verdict:
+    users, named = config.users, config.users_list
+    if override is not None and (override.users is not None or override.users_list is not None):
+        users, named = override.users or frozenset(), override.users_list or ""
+    who, snapshot = facts.identity, state.snapshot
+    name = ""
+    marks: Pairs = ()
+    if config.device_cookie and who is None:
+        keys = state.trust.device_keys(now)
+        if keys:
+            if "cookie" not in facts.truncated:
+                name = device.read(facts.headers.get("cookie", ""), config.device_cookie, keys)
+            if not name and not facts.is_preflight:
+                name = device.new(facts, keys[0])
+                cookie = device.set_cookie(config.device_cookie, name, keys[0], facts.scheme == "https")
+                marks = (("Set-Cookie", cookie),)
+    verdict: Verdict
+    rule: Rule | None = None
+    if (users or named) and has_user(users, named, who, snapshot, now):
+        verdict = config.canary_verdicts["canary_user"]
+    elif len(config.cidrs) and is_inside(facts.ip, config.cidrs):
+        verdict = config.canary_verdicts["canary_cidr"]
+    else:
+        for rule in config.rules:
+            if rule.holds(facts, snapshot, now, config.key, name):
+                if rule.deny:
+                    return _deny(rule, facts)
+                verdict = config.by_rule[rule.name]
+                break
+        else:
+            limit = limit_at(config, override, now)
+            if who is None and not name:
+                verdict = config.control_verdicts[""]
+            elif limit and is_drawn(who, name, config.key, limit):
+                verdict = config.drawn_canary
+            else:
+                verdict = config.drawn_control
+    if stopped:
+        verdict = config.control_verdicts[stopped]
+    return verdict._replace(headers=marks) if marks else verdict
+
+
+def _deny(rule: Rule, facts: Facts) -> Verdict:
+    """A 404 says nothing: to whoever may not see the route it does not exist."""
+    if rule.deny == 404:
+        return problem(404, "not_found", "There is nothing here.", facts.request_id)
+    return problem(rule.deny, "canary_denied", "You may not use this.", facts.request_id)

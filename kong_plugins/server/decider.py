@@ -11,10 +11,12 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from kong_plugins.engine import chain as engine_chain
+from kong_plugins.engine.ask import Ask
 from kong_plugins.engine.facts import PROTOCOL, Facts, FactsError, parse_facts
 from kong_plugins.engine.problem import problem
 from kong_plugins.engine.registry import PLUGINS, field_names, parse_config
 from kong_plugins.engine.verdict import Verdict, to_wire
+from kong_plugins.server.asks import Asker
 from kong_plugins.server.bounded import Bounded
 from kong_plugins.server.deadline import Deadline, DeadlinePassed
 from kong_plugins.server.tally import Tally
@@ -39,6 +41,19 @@ class Refused(NamedTuple):
 
 class UnknownConfig(LookupError):
     """An id or a chain that this process does not know (any more)."""
+
+
+Decided = tuple[Verdict | None, dict[str, Any]]
+"""A verdict, None where there is none, and its wire map."""
+
+
+class Later(Exception):
+    """No error: the decision asks something. `start(done)` asks, and calls `done` with what was decided, within
+    the budget."""
+
+    def __init__(self, start: Callable[[Callable[[Decided], None]], None]) -> None:
+        super().__init__()
+        self.start = start
 
 
 class Registered(NamedTuple):
@@ -72,13 +87,18 @@ class Decider:
     """Holds what decisions need and makes them.
 
     clock: Unix time in seconds. The state is None until the first control state was loaded; until then
-    no request is let through.
+    no request is let through. learned: called with plugin and text of each config that is new here.
     """
 
     def __init__(
-        self, clock: Callable[[], float], deadline: Deadline | None = None, limit: int = MAX_CONFIGS
+        self,
+        clock: Callable[[], float],
+        deadline: Deadline | None = None,
+        limit: int = MAX_CONFIGS,
+        learned: Callable[[str, str], None] = lambda _plugin, _text: None,
     ) -> None:
         self._clock = clock
+        self._learned = learned
         self._deadline: AbstractContextManager[None] = deadline or nullcontext()
         self.state: State | None = None
         self._configs = Bounded(limit)
@@ -86,6 +106,8 @@ class Decider:
         self._by_ids = Bounded(limit)
         self._plans = Bounded(limit)
         self.tally = Tally()
+        self.asker: Asker | None = None
+        """Answers the filters' asks; without it none is answered, and they decide by what the node knows."""
 
     def register(self, plugin: str, config_json: str | bytes) -> Registered:
         """Parse and keep one config (Kong's JSON text). Raises ConfigError."""
@@ -105,6 +127,8 @@ class Decider:
         if present is not None and (present.plugin, present.text) != (plugin, text):
             raise ConfigError(f"{plugin}: config id {known.id} is taken by another config")
         self._configs.put(known.id, known)
+        if present is None:
+            self._learned(plugin, text)
         plan = getattr(config, "plan", None)
         if plan is not None:
             self._plans.put(plan.hash, plan)
@@ -150,7 +174,7 @@ class Decider:
         self._chains.put(chain_hash, engine_chain.build(configs))
 
     def decide_chain(self, chain_hash: str, record: Sequence[Any]) -> dict[str, Any]:
-        """Express lane: the verdict of a chain on the facts, as the wire map."""
+        """Express lane: the verdict of a chain on the facts, as the wire map. Raises Later."""
         chain = self._chains.get(chain_hash)
         if chain is None:
             return {"e": "config"}
@@ -158,8 +182,8 @@ class Decider:
         wire["ch"] = chain_hash
         return wire
 
-    def decide_ids(self, ids: Sequence[int], record: Sequence[Any]) -> tuple[Verdict | None, dict[str, Any]]:
-        """Pdk lane: the verdict of the configs with these ids, and its wire map. Raises UnknownConfig."""
+    def decide_ids(self, ids: Sequence[int], record: Sequence[Any]) -> Decided:
+        """Pdk lane: the verdict of the configs with these ids, and its wire map. Raises UnknownConfig and Later."""
         key = tuple(ids)
         chain = self._by_ids.get(key)
         if chain is None:
@@ -178,9 +202,7 @@ class Decider:
         plan = self._plans.get(plan_hash)
         return {"e": "unknown"} if plan is None else plan_to_wire(plan)
 
-    def _decide(
-        self, record: Sequence[Any], chain: engine_chain.Chain
-    ) -> tuple[Verdict | None, dict[str, Any]]:
+    def _decide(self, record: Sequence[Any], chain: engine_chain.Chain) -> Decided:
         facts: Facts | None = None
         started = time.perf_counter()
         try:
@@ -192,17 +214,54 @@ class Decider:
             if isinstance(found, Verdict):
                 self.tally.add(facts, found, time.perf_counter() - started)
                 return found, to_wire(found, facts.request_id, facts.tenant, record[0])
-            return self._no_verdict(facts, "unanswered", f"asks are not answered by this server: {found}")
-        except FactsError as error:
+        except (Exception, DeadlinePassed) as error:  # noqa: BLE001 - the one guard: a filter's error is the route's fail answer
+            return self._failed(facts, error)
+        return self._asked(facts, chain, found, started, record[0])
+
+    def _asked(
+        self, facts: Facts, chain: engine_chain.Chain, asks: Sequence[Ask], started: float, protocol: int
+    ) -> Decided:
+        """Ask and decide again; at once where nobody would answer."""
+        asker = self.asker
+        if asker is None or not asker.is_up:
+            return self._again(facts, chain, {ask.key: None for ask in asks}, started, protocol)
+
+        def start(done: Callable[[Decided], None]) -> None:
+            asker.ask(asks, lambda answers: done(self._again(facts, chain, answers, started, protocol)))
+
+        raise Later(start)
+
+    def _again(
+        self,
+        facts: Facts,
+        chain: engine_chain.Chain,
+        answers: Mapping[str, Any],
+        started: float,
+        protocol: int,
+    ) -> Decided:
+        try:
+            if self.state is None:
+                return self._no_verdict(facts, "no_state")
+            state = self.state._replace(answers=answers)
+            with self._deadline:
+                found = engine_chain.run(facts, chain, state, self._clock())
+            if isinstance(found, Verdict):
+                self.tally.add(facts, found, time.perf_counter() - started)
+                return found, to_wire(found, facts.request_id, facts.tenant, protocol)
+        except (Exception, DeadlinePassed) as error:  # noqa: BLE001 - as in `_decide`: here the first run ended
+            return self._failed(facts, error)
+        return self._no_verdict(facts, "unanswered", f"asked again after the answers: {found}")
+
+    def _failed(self, facts: Facts | None, error: BaseException) -> Decided:
+        if isinstance(error, FactsError):
             return self._no_verdict(facts, "bad_facts", str(error))
-        except DeadlinePassed:
+        if isinstance(error, DeadlinePassed):
             return self._no_verdict(facts, "deadline", "the decision passed its deadline")
-        except Exception:  # noqa: BLE001 - the one guard: a filter's error is the route's fail answer
-            return self._no_verdict(facts, "filter_error", "a filter failed", trace=True)
+        return self._no_verdict(facts, "filter_error", "a filter failed", error)
 
     def _no_verdict(
-        self, facts: Facts | None, reason: str, why: str = "", trace: bool = False
-    ) -> tuple[None, dict[str, Any]]:
+        self, facts: Facts | None, reason: str, why: str = "", trace: BaseException | None = None
+    ) -> Decided:
         request_id = facts.request_id if facts else ""
         self.tally.fail(reason)
         if why:

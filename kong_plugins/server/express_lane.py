@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from kong_plugins.server.decider import ConfigError, Decider
-from kong_plugins.server.frames import Connections, FrameProtocol, pack
+from kong_plugins.server.decider import ConfigError, Decided, Decider, Later
+from kong_plugins.server.frames import LATER, OWED, Connections, FrameProtocol, pack
 from kong_plugins.server.outcomes import pack_rows
 
 TakeOutcomes = Callable[[str, int, bytes], object]
@@ -29,6 +29,13 @@ def numbered_frame(reply: dict[str, Any], number: int) -> bytes:
     return len(body).to_bytes(4, "big") + body
 
 
+def in_order(wire: dict[str, Any]) -> dict[str, Any]:
+    """The id last: LuaJIT always hashes the last bytes of a string, and these differ in each answer."""
+    if "n" in wire:
+        wire["n"] = wire.pop("n")
+    return wire
+
+
 class ExpressLane:
     """Answers the lane's requests; keeps nothing of its own."""
 
@@ -44,7 +51,7 @@ class ExpressLane:
         }
 
     def handle(self, message: Any) -> dict[str, Any] | None:
-        """The reply to one request; None for what no adapter sends."""
+        """The reply to one request; None for what no adapter sends. Raises Later."""
         if not isinstance(message, list) or not message or not isinstance(message[0], str):
             return None
         operation = self._operations.get(message[0])
@@ -66,11 +73,7 @@ class ExpressLane:
             except ConfigError as error:
                 log.error("express: %s", error)
                 return {"e": "bad_config"}
-        wire = self._decider.decide_chain(chain_hash, record)
-        # last: LuaJIT always hashes the last bytes of a string, and these differ in each answer
-        if "n" in wire:
-            wire["n"] = wire.pop("n")
-        return wire
+        return in_order(self._decider.decide_chain(chain_hash, record))
 
     def _decide_numbered(self, message: list[Any]) -> dict[str, Any]:
         chain_hash, record, _number = message[1:]
@@ -95,15 +98,40 @@ class ExpressLane:
 class ExpressProtocol(FrameProtocol):
     """One connection of the express lane."""
 
+    late_is_harmless = True
+
     def __init__(self, requests: ExpressLane, lane: str, home: Connections) -> None:
         super().__init__(lane, home)
         self._requests = requests
 
     def answer(self, message: Any) -> bytes | None:
-        reply = self._requests.handle(message)
+        try:
+            reply = self._requests.handle(message)
+        except Later as later:
+            return self._later(message, later)
         if reply is None:
             return None
         if message[0] != "m":
             return frame(reply)
         number = message[-1]
         return numbered_frame(reply, number) if type(number) is int else None
+
+    def _later(self, message: list[Any], later: Later) -> bytes | None:
+        """Answer when Redis has; the others on the connection need not wait for it."""
+        chain_hash, number = message[1], message[-1]
+        if message[0] != "m":
+
+            def reply(decided: Decided) -> None:
+                self.reply(frame(in_order({**decided[1], "ch": chain_hash})))
+
+            later.start(reply)
+            return LATER
+        if type(number) is not int:
+            return None
+        since = self.owe()
+
+        def pay(decided: Decided) -> None:
+            self.pay(numbered_frame({**decided[1], "ch": chain_hash}, number), since)
+
+        later.start(pay)
+        return OWED

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
 from kong_plugins.server.channel import IMAGE
 from kong_plugins.server.handle import Handle
+
+MAX_LOCAL = 10_000
+"""Changes without a store that are kept; the oldest go first."""
 
 
 class Feed:
@@ -21,6 +25,7 @@ class Feed:
         self._fd = -1
         self._version = 0
         self._deltas: list[Any] = []
+        self._local: deque[Any] = deque(maxlen=MAX_LOCAL)
 
     def greet(self, process: Handle) -> None:
         """Give a new process everything."""
@@ -28,6 +33,8 @@ class Feed:
             process.send(IMAGE, self._version, self._deltas, fd=os.dup(self._fd))
         if self.settled:
             process.send("go", self.empty)
+        for delta in self._local:
+            process.send("delta", delta)
 
     def settle(self, waiting: Iterable[Handle]) -> None:
         """It is known what there is: whoever waits may begin."""
@@ -42,10 +49,21 @@ class Feed:
         self._version, self._deltas, self._fd = version, deltas, fd
         for worker in workers:
             worker.send(IMAGE, version, deltas, fd=os.dup(fd))
+            for delta in self._local:  # the store may not know of these yet
+                worker.send("delta", delta)
 
     def delta(self, delta: Any, workers: Iterable[Handle]) -> None:
         """A change."""
         self._deltas.append(delta)
+        for worker in workers:
+            worker.send("delta", delta)
+
+    def local(self, packed: bytes, workers: Iterable[Handle]) -> None:
+        """Changes that this node made without the store. They are sent again with each image: a record ends by its
+        own time, and what the store holds of the same thing comes later and counts."""
+        version = self._deltas[-1][0] if self._deltas else self._version
+        delta: list[Any] = [version, packed, {}]
+        self._local.append(delta)
         for worker in workers:
             worker.send("delta", delta)
 

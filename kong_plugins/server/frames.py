@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import msgpack
 
@@ -21,7 +21,10 @@ NOT_MESSAGEPACK = (msgpack.UnpackException, ValueError, TypeError, RecursionErro
 """What the reader raises for bad bytes; TypeError is a map whose key is a list."""
 
 LATER = b""
-"""The answer of a message whose reply will be written later, with `reply`."""
+"""The answer of a message whose reply will be written later, with `reply`: nothing else is asked there till then."""
+
+OWED = b"owed"
+"""The same, with `pay`, on a connection where more may be asked meanwhile."""
 
 pack = msgpack.Packer(unicode_errors="surrogateescape").pack
 
@@ -65,8 +68,11 @@ class FrameProtocol(asyncio.Protocol):
     """Reads messages and answers each with `answer(message)`; closes on what is not MessagePack.
 
     When this process stood still for so long that the other side has given up (`stall`), nothing is answered: an
-    answer now could reach another request.
+    answer now could reach another request. Not so where `late_is_harmless`: the other side closes the connection when
+    it gives up, or knows answers by their numbers.
     """
+
+    late_is_harmless: ClassVar[bool] = False
 
     def __init__(self, lane: str, home: Connections) -> None:
         self.lane = lane
@@ -76,11 +82,12 @@ class FrameProtocol(asyncio.Protocol):
         self._fed = self._whole = 0  # bytes; of whole messages
         self._broken = False
         self.waiting = False
+        self.owed = 0
         self._since = 0.0
         self.transport: asyncio.Transport | None = None
 
     def answer(self, message: Any) -> bytes | None:
-        """The bytes to send for one message; None closes the connection; LATER: see `reply`."""
+        """The bytes to send for one message; None closes the connection; LATER: see `reply`; OWED: see `owe`."""
         raise NotImplementedError
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -97,7 +104,7 @@ class FrameProtocol(asyncio.Protocol):
         transport = self.transport
         if transport is None or transport.is_closing():
             return
-        if self._stall.happened():
+        if self._stall.happened() and not self.late_is_harmless:
             transport.close()  # this was read already, so close_stale could not see it
             return
         replies: list[bytes] = []
@@ -110,9 +117,9 @@ class FrameProtocol(asyncio.Protocol):
             if reply is LATER:
                 self.waiting = True
                 self._since = self._stall.clock()
-            else:
+            elif reply is not OWED:
                 replies.append(reply)
-        if self._stall.happened():
+        if self._stall.happened() and not self.late_is_harmless:
             transport.close()  # these answers took too long
             return
         if replies:
@@ -125,7 +132,22 @@ class FrameProtocol(asyncio.Protocol):
         self.waiting = False
         if self.transport is None:
             return
-        if self._stall.clock() - self._since > LIMIT_SECONDS:
+        if self._stall.clock() - self._since > LIMIT_SECONDS and not self.late_is_harmless:
+            self.transport.close()
+        else:
+            self.transport.write(data)
+
+    def owe(self) -> float:
+        """The answer to one of many questions on this connection comes later, with `pay`; when it was asked."""
+        self.owed += 1
+        return self._stall.clock()
+
+    def pay(self, data: bytes, since: float) -> None:
+        """Write an answer that was owed; too late, it closes the connection."""
+        self.owed -= 1
+        if self.transport is None:
+            return
+        if self._stall.clock() - since > LIMIT_SECONDS and not self.late_is_harmless:
             self.transport.close()
         else:
             self.transport.write(data)
@@ -137,7 +159,7 @@ class FrameProtocol(asyncio.Protocol):
 
     def close_if_stale(self, unread: bool) -> None:
         """After the process stood still: end what the other side may have given up. unread: bytes wait."""
-        if self.transport is None:
+        if self.transport is None or self.late_is_harmless:
             return
         if self.transport.get_write_buffer_size():
             self.transport.abort()  # close would still send it
@@ -153,7 +175,7 @@ class FrameProtocol(asyncio.Protocol):
         """Give the connection away between two messages: its descriptor, now the caller's, or None when a
         message or an answer is under way."""
         transport = self.transport
-        if transport is None or transport.is_closing() or self.waiting:
+        if transport is None or transport.is_closing() or self.waiting or self.owed:
             return None
         if self._fed != self._whole or transport.get_write_buffer_size():
             return None

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from kong_plugins.server.peers import Allowed, Peer, peer_of
+from kong_plugins.server.run_dir import EXPRESS
 from kong_plugins.server.stall import LIMIT_SECONDS, TICK_SECONDS, waiting
 
 log = logging.getLogger("kgate.supervisor")
@@ -68,7 +69,7 @@ class Listeners:
 
     def _late(self) -> bool:
         """Whether connections may have waited for so long that Kong has given up on what it sent with them: an answer
-        now could reach another request."""
+        now could reach another request (not in the express lane, see frames.py)."""
         return time.monotonic() - self._looked > LIMIT_SECONDS
 
     def _set(self, listening: bool) -> None:
@@ -102,7 +103,7 @@ class Listeners:
                     continue
                 if not self._allowed.admits(peer):
                     self._refuse(lane, peer)
-                elif not (late and waiting([sock.fileno()])):
+                elif lane == EXPRESS or not (late and waiting([sock.fileno()])):
                     self._give(lane, sock.detach())
         return True
 

@@ -90,6 +90,21 @@ class Metrics:
         self._no_keys = Gauge(
             "kgate_issuers_without_keys", "Issuers of which no key is known.", registry=registry
         )
+        self._analyses = Counter(
+            "kgate_analysis_restarts", "Times that the analysis of outcomes ended.", registry=registry
+        )
+        self._breakers = Gauge(
+            "kgate_breaker_state",
+            "Circuit breakers of services and routes: 0 closed, 1 open, 2 half-open.",
+            ["breaker"],
+            registry=registry,
+        )
+        self._canaries = Gauge(
+            "kgate_canary",
+            "Both arms of each canary in the last minute: requests, errors, error_percent, p95_ms.",
+            ["canary", "arm", "figure"],
+            registry=registry,
+        )
         self._decisions = _Decisions()
         registry.register(self._decisions)
         self._series: set[tuple[str, ...]] = set()
@@ -143,6 +158,19 @@ class Metrics:
     def keeper_died(self) -> None:
         """The keeper ended unasked."""
         self._keepers.inc()
+
+    def analysis_died(self) -> None:
+        """The analysis ended unasked."""
+        self._analyses.inc()
+
+    def levels(self, told: dict[str, dict[str, float]]) -> None:
+        """The gauges of the analysts, all of them anew."""
+        self._breakers.clear()
+        for name, level in list(told.get("static-fallback", {}).items())[:MAX_SERIES]:
+            self._breakers.labels(name).set(level)
+        self._canaries.clear()
+        for name, level in list(told.get("canary-router", {}).items())[:MAX_SERIES]:
+            self._canaries.labels(*name.split(" ", 2)).set(level)
 
     def cells(self, evicted: int, missed: int) -> None:
         """What a worker met since its last report."""

@@ -39,6 +39,20 @@ def keeper_command(options: Options, channel_fd: int, cells_fd: int) -> list[str
     return command + (["--config", str(options.config)] if options.config else [])
 
 
+def analysis_command(options: Options, channel_fd: int, cells_fd: int) -> list[str]:
+    """How the analysis is started; it inherits both descriptors."""
+    command = [sys.executable, "-m", "kong_plugins.server.analysis", "--channel-fd", str(channel_fd)]
+    command += [
+        "--cells-fd",
+        str(cells_fd),
+        "--log-level",
+        options.log_level,
+        "--log-format",
+        options.log_format,
+    ]
+    return command + (["--config", str(options.config)] if options.config else [])
+
+
 def worker_command(options: Options, channel_fd: int, cells_fd: int) -> list[str]:
     """How a worker process is started; it inherits its end of the channel and the cells under these numbers."""
     command = [sys.executable, "-m", "kong_plugins.server.worker", "--channel-fd", str(channel_fd)]

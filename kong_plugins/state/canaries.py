@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from kong_plugins.state.base import CanaryOverride
+from kong_plugins.state.ramps import check_ramp
 from kong_plugins.state.records import Record
 
 MAX_USERS = 500
@@ -53,7 +54,7 @@ def override_of(record: Record) -> CanaryOverride:
             record.changed,
             None if users_list is None else str(users_list),
             bool(data.get("aborted", False)),
-            data.get("ramp"),
+            check_ramp(data.get("ramp")),
             record.reason,
             record.expires,
         )

@@ -31,6 +31,8 @@ COLLECTIONS: Mapping[str, Collection] = {
     "fallbacks": Collection(10_000),
     # "service N", "route N", "tenant N", "*": breakers held open or closed, or reset once
     "breakers": Collection(10_000),
+    # "ip V", "cidr V", "user ISS|SUB": pass with a score, or at a slow pace
+    "marks": Collection(10_000, HOUR),
     # "token ISS|JTI", "subject ISS|SUB", "before ISS"
     "revocations": Collection(100_000, 30 * DAY),
     # KEY of a limit, "*" for all: counters to forget once

@@ -45,11 +45,12 @@ def display_address(url: str) -> str:
     return f"{scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def connect(url: str, ca_file: str | None = None, **options: Any) -> Any:
+def connect(url: str, ca_file: str | None = None, client: Any = redis.Redis, **options: Any) -> Any:
     """A Redis client for redis://, rediss:// (TLS) or unix://; user and password (ACL) stand in the URL.
 
-    ca_file: PEM of the authorities that may sign the server's certificate, else the system's. The
-    certificate and its name are always checked: whoever answers in Redis's place says who is blocked.
+    client: the class, redis.Redis or that of redis.asyncio. ca_file: PEM of the authorities that may sign the
+    server's certificate, else the system's. The certificate and its name are always checked: whoever answers in
+    Redis's place says who is blocked.
     Nothing is connected yet. Raises ValueError for a URL that is none. The answer is Any: redis-py's types do
     not know that decode_responses makes every answer a str.
     """
@@ -75,6 +76,6 @@ def connect(url: str, ca_file: str | None = None, **options: Any) -> Any:
                 settings["ssl_ca_certs"] = ca_file
         elif ca_file is not None:
             raise ValueError("a CA file goes with rediss:// only")
-        return redis.Redis.from_url(url, **settings)
+        return client.from_url(url, **settings)
     except ValueError as error:
         raise ValueError(f"redis URL {address}: {error}") from error

@@ -7,6 +7,7 @@ processor; it then answers what it saw last. An entry holds until its end and th
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from hashlib import blake2b
 
 from kong_plugins.state.cell_memory import FLAG_BYTES, FLAG_ENTRIES, CellMemory
@@ -76,6 +77,7 @@ class Flags:
         return self._last.get(index, (0, 0, 0, 0))
 
 
+@lru_cache(maxsize=8192)
 def _id(key: str) -> tuple[int, int]:
     low, high = _DIGEST(blake2b(key.encode(), digest_size=16).digest())
     return low or 1, high

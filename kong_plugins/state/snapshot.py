@@ -16,6 +16,7 @@ from kong_plugins.state.canaries import override_record
 from kong_plugins.state.hashes import hasher
 from kong_plugins.state.image import Image, StateFileError
 from kong_plugins.state.lists import RowSet
+from kong_plugins.state.marks import MarkView
 from kong_plugins.state.named_lists import NamedList, open_list
 from kong_plugins.state.overlay import Overlay
 from kong_plugins.state.record_views import BreakerView, FallbackView, RecordView, unpack_record
@@ -86,6 +87,7 @@ class Snapshot:
         "canaries",
         "fallbacks",
         "lists",
+        "marks",
         "revocations",
         "version",
     )
@@ -100,6 +102,7 @@ class Snapshot:
         self.canaries: Mapping[str, CanaryOverride] = self.records("canaries")
         self.fallbacks = FallbackView(self.records("fallbacks"))
         self.breakers = BreakerView(self.records("breakers"))
+        self.marks = MarkView(self.records("marks"))
         self.revocations = RevocationView(parts.revocations, None if overlay is None else overlay.revocations)
         self.lists: Mapping[str, NamedList] = (
             parts.lists if overlay is None else _Lists(parts.lists, overlay.lists)
@@ -109,7 +112,7 @@ class Snapshot:
         """A collection by key: canaries, fallbacks, breakers, sources and lists as what their modules make of a
         record, limits, jwks and keys as records."""
         newer = None if self._overlay is None else self._overlay.records[collection]
-        return RecordView(collection, self._parts.records[collection], DECODERS[collection], newer)
+        return RecordView(collection, self._parts.records.get(collection, {}), DECODERS[collection], newer)
 
     def applied(
         self, changes: Sequence[Change], version: int, rows: Mapping[str, Rows] | None = None

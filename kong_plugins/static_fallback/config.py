@@ -1,13 +1,24 @@
 """static-fallback's config as Kong holds it.
 
-    responses:                a list, the first answer with a matching token is used
+    responses:                a list, the first answer that matches is used
       name          stands in the answer's X-Fallback header, default static
-      on            when: statuses "400" to "599", or refused, timeout, no_target (Kong's own failures)
+      on            when: statuses "400" to "599"; refused, reset, timeout, no_target (Kong's own failures; refused
+                    stands for reset too); open (the breaker), forced (an operator)
+      methods       only for these, default all; GET is for HEAD too
+      paths         only for these: globs of the path, `*` without and `**` with slashes, 16 at most
+      accept        only for clients that take this media type
       status        200 to 599, default 200
       headers       further headers by name
-      body          text, 64 KB at most, default empty
+      body          text, 64 KB at most, default empty; {{request_id}}, {{retry_after}} and {{time}} are filled in,
+                    here and in headers
       content_type  default text/plain; charset=utf-8
+      retry_after   seconds, 0: no Retry-After; default 5 with status 503, else 0. An open breaker tells its own
+      grpc_status   0 to 16, for gRPC requests in place of status and body; default 14, UNAVAILABLE
+    breaker, retry_budget     see `breaker_config.py`
     fail            closed | open: what happens when there is no verdict, default closed
+
+What a forced fallback (`kgate fallback force`) and an open breaker give at once: the answer that the operator names,
+else the first with the token, else the first for 503, else the first; always one that matches the request.
 
 How the YAML file may write it is in `source.py`.
 """
@@ -21,7 +32,8 @@ from typing import Any
 
 from kong_plugins.engine import fields
 from kong_plugins.engine.verdict import Pairs, Verdict
-from kong_plugins.static_fallback import prepared
+from kong_plugins.static_fallback import breaker_config, prepared
+from kong_plugins.static_fallback.choice import PLACEHOLDER, PLACEHOLDERS
 from kong_plugins.static_fallback.source import SOURCE_SCHEMA, TEXT_TYPE, to_kong
 
 __all__ = ["SCHEMA", "SOURCE_SCHEMA", "Config", "parse", "to_kong"]
@@ -29,7 +41,12 @@ __all__ = ["SCHEMA", "SOURCE_SCHEMA", "Config", "parse", "to_kong"]
 MAX_BODY_BYTES = 65_536
 """The adapter keeps the answers in every worker's memory."""
 MAX_ANSWERS = 32
-WORDS = ("refused", "timeout", "no_target")
+MAX_PATHS = 16
+MAX_WILDCARDS = 4
+"""Of one path: each one more may make the search longer by the path's length."""
+WORDS = ("refused", "reset", "timeout", "no_target", "open", "forced")
+RETRY_AFTER = 5
+"""Seconds, of answers with status 503."""
 
 _TEXT: dict[str, Any] = {"type": "string"}
 
@@ -50,15 +67,23 @@ SCHEMA: list[dict[str, Any]] = [
                     {"headers": {"type": "map", "keys": _TEXT, "values": _TEXT}},
                     {"body": _TEXT},
                     {"content_type": _TEXT},
+                    {"methods": {"type": "array", "elements": _TEXT}},
+                    {"paths": {"type": "array", "elements": _TEXT, "len_max": MAX_PATHS}},
+                    {"accept": _TEXT},
+                    {"retry_after": {"type": "integer", "between": [0, 86_400]}},
+                    {"grpc_status": {"type": "integer", "between": [0, 16]}},
                 ],
             },
         }
     },
+    *breaker_config.SCHEMA,
 ]
 """Kong schema fields of the plugin's config."""
 
 _STATUS = re.compile(r"[45][0-9][0-9]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_METHOD = re.compile(r"[A-Z]{1,32}")
+_MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # token, RFC 9110 section 5.6.2
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 _NOT_YOURS = frozenset(
@@ -69,6 +94,7 @@ _NOT_YOURS = frozenset(
         "content-type",
         "keep-alive",
         "proxy-connection",
+        "retry-after",
         "te",
         "trailer",
         "transfer-encoding",
@@ -82,11 +108,12 @@ _NO_BODY = (204, 205, 304)
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`plan` is what the adapter gets, `verdict` names it."""
+    """`plan` is what the adapter gets, `verdict` names it. watch: the breaker and the retry budget."""
 
     fail: str
     plan: prepared.PreparedPlan
     verdict: Verdict
+    watch: breaker_config.Watch | None = None
 
 
 def parse(raw: Mapping[str, Any]) -> Config:
@@ -106,12 +133,16 @@ def parse(raw: Mapping[str, Any]) -> Config:
         except ValueError as error:
             raise ValueError(f"responses[{number}].{error}") from error
         for token in answer.on:
-            earlier = taken.setdefault(token, number)
+            earlier = taken.get(token, number)
             if earlier != number:
                 raise ValueError(f"responses[{number}].on: responses[{earlier}] answers {token!r} already")
+            if not answer.is_conditional:
+                taken[token] = number
         answers.append(answer)
     plan = prepared.plan(tuple(answers))
-    return Config(fail=fields.fail_policy(raw), plan=plan, verdict=Verdict(prepared=plan.hash))
+    watch = breaker_config.parse(raw)
+    memo = "" if watch is None else f"b={watch.id}"
+    return Config(fields.fail_policy(raw), plan, Verdict(prepared=plan.hash, memo=memo), watch)
 
 
 def _answer(response: Mapping[str, Any]) -> prepared.PreparedAnswer:
@@ -130,7 +161,68 @@ def _answer(response: Mapping[str, Any]) -> prepared.PreparedAnswer:
         raise ValueError(f"body: {size} bytes, {MAX_BODY_BYTES} are allowed")
     if body and status in _NO_BODY:
         raise ValueError(f"body: an answer with status {status} has no body")
-    return prepared.PreparedAnswer(name, _tokens(response), status, _headers(response, status), body)
+    headers = _headers(response, status)
+    return prepared.PreparedAnswer(
+        name,
+        _tokens(response),
+        status,
+        headers,
+        body,
+        _methods(response),
+        _paths(response),
+        _accept(response),
+        _whole(response, "retry_after", 86_400, RETRY_AFTER if status == 503 else 0),
+        _whole(response, "grpc_status", 16, 14),
+        _placeholders("body", body) | _in_headers(headers),
+    )
+
+
+def _whole(response: Mapping[str, Any], field: str, high: int, default: int) -> int:
+    value = fields.number(response, field, 0, high, default)
+    if value != int(value):
+        raise ValueError(f"{field}: expected a whole number")
+    return int(value)
+
+
+def _placeholders(field: str, text: str) -> bool:
+    found = PLACEHOLDER.findall(text)
+    for name in found:
+        if name not in PLACEHOLDERS:
+            known = ", ".join(f"{{{{{each}}}}}" for each in PLACEHOLDERS)
+            raise ValueError(f"{field}: placeholder {name!r} is not one of {known}")
+    return bool(found)
+
+
+def _in_headers(headers: Pairs) -> bool:
+    found = [_placeholders("headers", value) for _, value in headers]  # all of them: each may be wrong
+    return True in found
+
+
+def _methods(response: Mapping[str, Any]) -> tuple[str, ...]:
+    methods = fields.texts(response, "methods")
+    for number, method in enumerate(methods):
+        if not _METHOD.fullmatch(method):
+            raise ValueError(f"methods[{number}]: {method!r} is not a method in capitals")
+    return methods
+
+
+def _paths(response: Mapping[str, Any]) -> tuple[str, ...]:
+    paths = fields.texts(response, "paths")
+    if len(paths) > MAX_PATHS:
+        raise ValueError(f"paths: {len(paths)} paths, {MAX_PATHS} are allowed")
+    for number, path in enumerate(paths):
+        if not path.startswith(("/", "*")) or len(path) > 256 or not path.isascii() or not path.isprintable():
+            raise ValueError(f"paths[{number}]: {path!r} is not a path of at most 256 ASCII characters")
+        if path.replace("**", "*").count("*") > MAX_WILDCARDS:
+            raise ValueError(f"paths[{number}]: more than {MAX_WILDCARDS} wildcards")
+    return paths
+
+
+def _accept(response: Mapping[str, Any]) -> str:
+    accept = fields.text(response, "accept", "").lower()
+    if accept and not _MEDIA_TYPE.fullmatch(accept):
+        raise ValueError(f"accept: {accept!r} is not a media type such as application/json")
+    return accept
 
 
 def _tokens(response: Mapping[str, Any]) -> tuple[str, ...]:

@@ -4,8 +4,8 @@
     - {on: [502, 503, timeout], json: {items: []}}
     - {on: [refused], status: 503, text: "We are closed for a moment."}
 
-`on` takes numbers, `json` any value and `text` a text in place of `body` and `content_type`. Kong's own
-form is valid as well.
+`on` and the breaker's `failures` take numbers, `json` any value and `text` a text in place of `body` and
+`content_type`. Kong's own form is valid as well.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from kong_plugins.static_fallback import breaker_config
+
 JSON_TYPE = "application/json"
 TEXT_TYPE = "text/plain; charset=utf-8"
 
 _TOKEN: dict[str, Any] = {
     "anyOf": [
         {"type": "integer", "minimum": 400, "maximum": 599},
-        {"type": "string", "pattern": "^([45][0-9][0-9]|refused|timeout|no_target)$"},
+        {"type": "string", "pattern": "^([45][0-9][0-9]|refused|reset|timeout|no_target|open|forced)$"},
     ]
 }
 
@@ -47,9 +49,15 @@ SOURCE_SCHEMA: dict[str, Any] = {
                     "text": {"type": "string"},
                     "body": {"type": "string"},
                     "content_type": {"type": "string"},
+                    "methods": {"type": "array", "items": {"type": "string", "pattern": "^[A-Z]{1,32}$"}},
+                    "paths": {"type": "array", "maxItems": 16, "items": {"type": "string"}},
+                    "accept": {"type": "string"},
+                    "retry_after": {"type": "integer", "minimum": 0, "maximum": 86_400},
+                    "grpc_status": {"type": "integer", "minimum": 0, "maximum": 16},
                 },
             },
         },
+        **breaker_config.SOURCE_SCHEMA,
     },
 }
 """JSON Schema (2020-12) of the config in the YAML file."""
@@ -61,10 +69,14 @@ def to_kong(raw: Mapping[str, Any]) -> dict[str, Any]:
     What is not this function's business (an unknown field, a wrong type) goes through unchanged, for the
     schema and the parser to refuse.
     """
+    made = dict(raw)
+    breaker = raw.get("breaker")
+    if isinstance(breaker, Mapping) and isinstance(breaker.get("failures"), list):
+        made["breaker"] = {**breaker, "failures": [_token(word) for word in breaker["failures"]]}
     responses = raw.get("responses")
     if not isinstance(responses, list):
-        return dict(raw)
-    return {**raw, "responses": [_response(response, number) for number, response in enumerate(responses)]}
+        return made
+    return {**made, "responses": [_response(response, number) for number, response in enumerate(responses)]}
 
 
 def _response(response: Any, number: int) -> Any:
@@ -77,7 +89,7 @@ def _response(response: Any, number: int) -> Any:
     kong = {field: value for field, value in response.items() if field not in ("json", "text")}
     on = kong.get("on")
     if isinstance(on, list):
-        kong["on"] = [str(token) if type(token) is int else token for token in on]
+        kong["on"] = [_token(token) for token in on]
     if "json" in response:
         kong["body"] = _compact(response["json"], where)
         kong.setdefault("content_type", JSON_TYPE)
@@ -85,6 +97,10 @@ def _response(response: Any, number: int) -> Any:
         kong["body"] = response["text"]
         kong.setdefault("content_type", TEXT_TYPE)
     return kong
+
+
+def _token(word: Any) -> Any:
+    return str(word) if type(word) is int else word
 
 
 def _compact(value: Any, where: str) -> str:

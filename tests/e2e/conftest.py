@@ -25,9 +25,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
+def gateways() -> Iterator[dict[str, Gateway]]:
+    """Those that run, by lane: tests come file by file, and go back and forth between the lanes."""
+    running: dict[str, Gateway] = {}
+    yield running
+    for gateway in running.values():
+        gateway.close()
+
+
+@pytest.fixture(scope="session")
 def gateway(
-    lane: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Gateway]:
+    lane: str,
+    gateways: dict[str, Gateway],
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Gateway:
+    if lane in gateways:
+        return gateways[lane]
     option = request.config.getoption
     made = Gateway(
         lane,
@@ -40,9 +54,11 @@ def gateway(
     made.workers, made.nodes = option("--sandbox-workers"), option("--sandbox-nodes")
     try:
         made.start()
-        yield made
-    finally:
+    except BaseException:
         made.close()
+        raise
+    gateways[lane] = made
+    return made
 
 
 @pytest.fixture

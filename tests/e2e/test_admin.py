@@ -130,7 +130,7 @@ def test_a_consumer_has_no_gate_plugin(gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     ("plugin", "field"),
     [
-        ({"name": "passport", "config": {}}, "issuers"),
+        ({"name": "passport", "config": {"issuers": "main"}}, "issuers"),
         ({"name": "passport", "config": {"issuers": ["main"], "mode": "perhaps"}}, "mode"),
         ({"name": "abuse-guard", "config": {"fail": "maybe"}}, "fail"),
         ({"name": "abuse-guard", "config": {"unknown": 1}}, "unknown"),

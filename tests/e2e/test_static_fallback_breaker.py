@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.client import Answer, Client
 from tests.e2e.gateway import Gateway, wait_until
+from tests.kong_plugins.server.running import is_analysis
 
 KINDS = {
     "refused": "/refusing/echo",
     "reset": "/flaky/reset",
-    "timeout": "/flaky/slow/1",
+    "timeout": "/slow/slow/1",
     "503": "/flaky/status/503",
 }
 JSON = {"Accept": "application/json"}
@@ -46,7 +50,8 @@ class FallbackGateway(Gateway):
         def service(name: str, url: str, retries: int = 0, **config: Any) -> dict[str, Any]:
             route = {"name": name, "hosts": ["shop.example"], "paths": [f"/{name}"]}
             plugin = {"name": "static-fallback", "config": {"responses": answers, **config}}
-            times = {"connect_timeout": 500, "read_timeout": 300, "retries": retries}
+            wait = 300 if name in ("slow", "b1") else 10_000
+            times = {"connect_timeout": 500, "read_timeout": wait, "retries": retries}
             return {"name": name, "url": url, "routes": [route], "plugins": [plugin], **times}
 
         return {
@@ -56,6 +61,7 @@ class FallbackGateway(Gateway):
                 service("calm", main),
                 service("refusing", refused),
                 service("flaky", main),
+                service("slow", main),
                 *(service(f"b{index}", main, breaker={**BREAKER}) for index in range(3)),
                 service("brefused", refused, breaker={**BREAKER}),
                 service("budget", main, retries=2, retry_budget=20),
@@ -175,12 +181,6 @@ def test_the_budget_takes_the_retries_away(fallback: Gateway, ask: Client) -> No
 def test_an_analysis_that_dies_comes_back(fallback: Gateway, ask: Client) -> None:
     if fallback.given:
         pytest.skip("another test's business")
-    from tests.kong_plugins.server.running import is_analysis
-
-    import os
-    import signal
-    from pathlib import Path
-
     pid = fallback.processes["server"].pid
 
     def found() -> list[int]:

@@ -166,6 +166,53 @@ def test_a_client_that_leaves_in_its_body_ends_the_request(kong: Any, sink: Sink
     assert sink.received == 4
 
 
+@pytest.mark.parametrize(
+    "ahead", [b"", b"GET /r HTTP/1.1\r\nHost: h\r\n\r\n"], ids=["", "with a next request"]
+)
+def test_a_client_that_leaves_in_the_answer_ends_the_request(
+    kong: Any, make_service: Any, ahead: bytes
+) -> None:
+    ended = threading.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsome")
+            if not await reader.read(1):
+                ended.set()
+
+    async def start() -> int:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        kong.servers.append(server)
+        return int(server.sockets[0].getsockname()[1])
+
+    kong.load(services=[make_service(kong.call(start()))])
+    with socket.create_connection(("127.0.0.1", kong.proxy), 5) as s:
+        s.sendall(b"GET /r HTTP/1.1\r\nHost: h\r\n\r\n" + ahead)
+        assert b"200 OK" in read_head(s)
+    assert ended.wait(5)
+
+
+def test_a_client_that_leaves_after_a_streamed_body_ends_the_request(kong: Any, make_service: Any) -> None:
+    up, port = kong.upstream()
+    up.script = lambda head, writer: None
+    config = make_service(port)
+    config["routes"][0]["request_buffering"] = False
+    log = {"log": "ngx.shared.kong:set('left', ngx.status)"}
+    config["routes"][0]["plugins"] = [{"name": "probe", "config": log}]
+    show = {"access": "return kong.response.exit(200, tostring(ngx.shared.kong:get('left')))"}
+    read = {"name": "read", "paths": ["/read"], "plugins": [{"name": "probe", "config": show}]}
+    kong.load(services=[{**config, "routes": [*config["routes"], read]}])
+    with socket.create_connection(("127.0.0.1", kong.proxy), 5) as s:
+        s.sendall(b"PUT /r HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nsome")
+        deadline = time.monotonic() + 5
+        while not up.seen and time.monotonic() < deadline:
+            time.sleep(0.005)
+    while kong.get("/read").body != b"499" and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert kong.get("/read").body == b"499"
+
+
 def test_websocket_is_passed_on_and_tunnelled(kong: Any, make_service: Any) -> None:
     heads: list[bytes] = []
 

@@ -8,6 +8,7 @@ from typing import Any
 from kong_plugins.state.base import CanaryOverride, Store, StoreError
 from kong_plugins.state.canaries import MAX_USERS, check_canary_name, override_of, override_record
 from kong_plugins.state.operations import common
+from kong_plugins.state.ramps import check_ramp
 from kong_plugins.state.records import Record
 
 Change = Callable[[CanaryOverride], CanaryOverride]
@@ -78,3 +79,4 @@ def _check(override: CanaryOverride) -> None:
         raise ValueError(f"users: more than {MAX_USERS}; make it a list (kgate list import) and name that")
     if override.users is not None and override.users_list is not None:
         raise ValueError("users and users_list: give one of them")
+    check_ramp(override.ramp)

@@ -12,7 +12,8 @@ from kong_plugins.abuse_guard.config import parse
 from kong_plugins.abuse_guard.core import decide_identified, decide_stranger
 from kong_plugins.engine.facts import Facts, Identity
 from kong_plugins.state.base import Block, State
-from kong_plugins.state.snapshot import build
+from kong_plugins.state.records import Record, StateDump
+from kong_plugins.state.snapshot import build, snapshot_of_dump
 
 NOW = 1000.0
 ANYONE: dict[str, Any] = {}
@@ -113,8 +114,84 @@ def test_defaults_and_empty_lua_tables(raw: dict[str, Any]) -> None:
         ({"deny": ["10.0.0.1", 7]}, r"^deny\[1\]: expected text"),
         ({"allow": ["10.0.0.1/8"]}, r"^allow\[0\]: .*10.0.0.0/8"),
         ({"blocks": "yes"}, r"^blocks: expected true or false"),
+        ({"deny_lists": ["a", "b c"]}, r"^deny_lists\[1\]: 'b c' is not the name of a list"),
+        ({"allow_lists": ["a"] * 17}, r"^allow_lists: 17 lists, 16 are allowed"),
     ],
 )
 def test_bad_config_names_the_field(raw: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         parse(raw)
+
+
+LISTS = {"office": ("addresses", ["cidr 203.0.113.0/24"]), "vips": ("users", ["https://a|kim"])}
+
+
+def held(*records: tuple[str, str]) -> State:
+    """A state with these (collection, key), and the lists."""
+    found: dict[str, list[Record]] = {"lists": []}
+    for collection, key in records:
+        found.setdefault(collection, []).append(Record(collection, key, {}))
+    bulk = {}
+    for number, (name, (kind, rows)) in enumerate(LISTS.items()):
+        data = {"kind": kind, "count": len(rows), "bulk": f"{number:032x}"}
+        found["lists"].append(Record("lists", name, data))
+        bulk[data["bulk"]] = dict.fromkeys(rows, "")
+    return State(snapshot_of_dump(StateDump(1, found, bulk)), trust=None)  # type: ignore[arg-type]
+
+
+BLOCK_NET, BLOCK_AGENT = ("blocks", "cidr 203.0.0.0/16"), ("blocks", "agent badbot")
+ALLOW_IP = ("allows", "ip 203.0.113.7")
+
+
+@pytest.mark.parametrize(
+    ("records", "config", "reason"),
+    [
+        ([BLOCK_NET, ALLOW_IP], ANYONE, ""),
+        ([BLOCK_NET, ("allows", "ip 203.0.113.8")], ANYONE, "ip_blocked"),
+        ([BLOCK_AGENT], ANYONE, "agent_blocked"),
+        ([BLOCK_AGENT], {"blocks": False}, ""),
+        ([BLOCK_AGENT, ALLOW_IP], ANYONE, ""),
+        ([("blocks", "agent goodbot")], ANYONE, ""),
+        ([ALLOW_IP], {"deny": ["203.0.113.7"]}, "ip_denied"),
+        ([], {"deny_lists": ["office"]}, "ip_denied"),
+        ([], {"deny_lists": ["nobody", "vips"]}, ""),
+        ([BLOCK_NET], {"allow_lists": ["nobody", "office"]}, ""),
+        ([BLOCK_NET], {"allow_lists": ["vips"]}, "ip_blocked"),
+        ([], {"deny": ["203.0.113.7"], "allow_lists": ["office"]}, ""),
+    ],
+)
+def test_allows_agents_and_lists(records: list[tuple[str, str]], config: dict[str, Any], reason: str) -> None:
+    asked = facts("203.0.113.7")._replace(headers={"user-agent": "Some BadBot/1.0"})
+    verdict = decide_stranger(asked, parse(config), held(*records), NOW)
+    assert (verdict.reason if verdict else "") == reason
+
+
+TOKEN_BLOCK, USER_BLOCK = ("blocks", "token https://a|t-1"), ("blocks", "user kim")
+
+
+@pytest.mark.parametrize(
+    ("records", "config", "reason"),
+    [
+        ([TOKEN_BLOCK], ANYONE, "token_blocked"),
+        ([("blocks", "token t-1")], ANYONE, "token_blocked"),
+        ([("blocks", "token https://b|t-1")], ANYONE, ""),
+        ([TOKEN_BLOCK], {"blocks": False}, ""),
+        ([USER_BLOCK, TOKEN_BLOCK], ANYONE, "user_blocked"),
+        ([USER_BLOCK, ("allows", "user https://a|kim")], ANYONE, ""),
+        ([USER_BLOCK, ("allows", "user https://b|kim")], ANYONE, "user_blocked"),
+        ([USER_BLOCK], {"allow_lists": ["vips"]}, ""),
+        ([USER_BLOCK], {"allow_lists": ["office"]}, "user_blocked"),
+        ([], {"deny_lists": ["vips"]}, "user_denied"),
+        ([], {"deny_lists": ["office", "nobody"]}, ""),
+    ],
+)
+def test_tokens_allowed_users_and_lists_of_users(
+    records: list[tuple[str, str]], config: dict[str, Any], reason: str
+) -> None:
+    asked = facts("203.0.113.7", KIM._replace(token_id="t-1"))
+    verdict = decide_identified(asked, parse(config), held(*records), NOW)
+    assert (verdict.reason if verdict else "") == reason
+
+
+def test_a_config_tells_the_lists_that_it_names() -> None:
+    assert parse({"deny_lists": ["a"], "allow_lists": ["b", "c"]}).list_names == ("a", "b", "c")

@@ -49,6 +49,7 @@ def test_all_fields(world):
         "truncated": frozenset(),
         "headers": {"authorization": "Bearer x", "user-agent": "curl"},
         "identity": None,
+        "arm": "",
     }
 
 

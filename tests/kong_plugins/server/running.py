@@ -58,10 +58,13 @@ class Server:
 
     def workers(self) -> list[int]:
         """Those that have ended and were not yet taken note of, too."""
-        return [pid for pid in self._children() if not is_keeper(pid)]
+        return [pid for pid in self._children() if not is_keeper(pid) and not is_analysis(pid)]
 
     def keepers(self) -> list[int]:
         return [pid for pid in self._children() if is_keeper(pid)]
+
+    def analyses(self) -> list[int]:
+        return [pid for pid in self._children() if is_analysis(pid)]
 
     def _children(self) -> list[int]:
         listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
@@ -77,8 +80,16 @@ class Server:
 
 
 def is_keeper(pid: int) -> bool:
+    return _runs(pid, b"kong_plugins.server.keeper")
+
+
+def is_analysis(pid: int) -> bool:
+    return _runs(pid, b"kong_plugins.server.analysis")
+
+
+def _runs(pid: int, module: bytes) -> bool:
     try:
-        return b"kong_plugins.server.keeper" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return module in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 

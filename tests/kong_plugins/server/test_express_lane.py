@@ -116,6 +116,30 @@ def test_numbered_questions_are_answered_in_one_go_and_by_their_numbers(
     assert answers[0]["u"] == "order-v2"
 
 
+def test_after_standing_still_questions_are_answered(
+    lane: ExpressLane, configs: dict[str, str], facts: Record
+) -> None:
+    """Whoever gave up has closed the connection, or knows answers by their numbers: a late one harms nobody."""
+    now = [10.0]
+    written: list[bytes] = []
+    closed: list[bool] = []
+
+    class Transport:
+        write = staticmethod(written.append)
+        is_closing = staticmethod(lambda: False)
+        close = staticmethod(lambda: closed.append(True))
+        get_write_buffer_size = staticmethod(lambda: 0)
+
+    home = Connections(lambda: now[0])
+    protocol = ExpressProtocol(lane, "express", home)
+    protocol.transport = Transport()  # type: ignore[assignment]
+    now[0] += 0.4
+    protocol.data_received(msgpack.packb(["m", "0" * 32, facts(), 1]))
+    protocol.close_if_stale(True)
+    assert home.stall.count == 1
+    assert (len(written), closed) == (1, [])
+
+
 def test_a_bad_config_is_no_verdict(lane: ExpressLane, facts: Record) -> None:
     chain, parts = parts_of({"passport": "{}"})
     assert lane.handle(["d", chain, facts(), parts]) == {"e": "bad_config"}

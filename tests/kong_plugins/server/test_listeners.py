@@ -68,9 +68,16 @@ def test_without_descriptors_it_waits_and_goes_on_when_there_are_some(tmp_path: 
     listener.close()
 
 
-@pytest.mark.parametrize(("said", "let_in"), [(b"a question of before", False), (b"", True)])
+@pytest.mark.parametrize(
+    ("lane", "said", "let_in"),
+    [
+        ("passport", b"a question of before", False),
+        ("passport", b"", True),
+        ("express", b"a question of before", True),
+    ],
+)
 def test_what_was_asked_long_before_is_not_let_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes, let_in: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lane: str, said: bytes, let_in: bool
 ) -> None:
     """While no worker serves connections wait in the kernel; Kong has given up on what it sent then."""
     listener, taken = listening(tmp_path / "s"), list[int]()
@@ -79,7 +86,7 @@ def test_what_was_asked_long_before_is_not_let_in(
 
     async def run() -> bytes | None:
         loop = asyncio.get_running_loop()
-        made = Listeners({"express": listener}, ME, lambda _lane, fd: taken.append(fd), lambda: None)
+        made = Listeners({lane: listener}, ME, lambda _lane, fd: taken.append(fd), lambda: None)
         client = connect(tmp_path / "s", said)
         now[0] += 0.2
         made.accept(True)

@@ -127,7 +127,7 @@ def test_absent_and_null_and_empty_lua_tables_are_the_same() -> None:
         (one(on=["502", "399"]), r"^responses\[0\]\.on\[1\]: '399' is not"),
         (one(on=["600"]), r"^responses\[0\]\.on\[0\]"),
         (one(on=["5xx"]), r"^responses\[0\]\.on\[0\]"),
-        (one(on=["reset"]), r"^responses\[0\]\.on\[0\]: 'reset' is not 400 to 599, refused, timeout"),
+        (one(on=["rest"]), r"^responses\[0\]\.on\[0\]: 'rest' is not 400 to 599, refused, reset"),
         (one(on=[502]), r"^responses\[0\]\.on\[0\]: expected text"),
         (
             {"responses": [{"on": ["502", "503"]}, {"on": ["503"]}]},

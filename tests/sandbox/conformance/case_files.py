@@ -3,7 +3,8 @@
 A file: `about` (a sentence for the documentation), `mode` (dbless, the default, db, hybrid or any), `config` (posted
 to /config before each case, in DB-less mode), `cases`. A case: `title`, maybe `config`, `differs` (why the sandbox
 does not do so yet: the case must then fail on it), and `steps`, or the one step's own keys. `rows` makes a case of
-each row, with $0, $1 ... replaced; $up1, $proxy and the like are filled in when the case runs.
+each row, with $0, $1 ... replaced; $up1, $proxy and the like are filled in when the case runs. `leaves`: the client
+closes its connection when the upstream has the request.
 """
 
 from __future__ import annotations

@@ -193,7 +193,7 @@ def test_a_block_of_the_gateway_does_not_replace_an_operators(store: ControlStor
 def test_canary_fields_change_alone(store: ControlStore) -> None:
     canaries.update(store, "c", {"percent": 5.0}, actor="kim")
     canaries.update(store, "c", {"paused": True}, actor="lee", reason="errors", kind="canary.pause")
-    ramp = {"steps": [5, 20, 100], "at": 1}
+    ramp = {"points": [[0, 5], [60, 100]], "start": 1}
     found = canaries.update(
         store, "c", lambda old: old._replace(ramp=ramp, paused=not old.paused), actor="max", if_version=2
     )

@@ -1,0 +1,61 @@
+"""Access logs as requests for `bench.abuse_replay`: the combined format, or Kong's own JSON (file-log, http-log)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from bench.abuse_traffic import Request
+from decl.paths import BadPath, normalise
+
+_COMBINED = re.compile(
+    r'(?P<ip>\S+) \S+ (?P<user>\S+) \[(?P<time>[^\]]+)\] "(?P<method>[A-Z]+) (?P<path>\S+)[^"]*" '
+    r'(?P<status>\d{3}) \S+(?: "[^"]*" "(?P<agent>[^"]*)")?'
+)
+
+
+def read(lines: Iterable[str]) -> tuple[list[Request], int]:
+    """The requests in the order of time, from second 0 on, and how many lines could not be read."""
+    found: list[Request] = []
+    bad = 0
+    for line in lines:
+        text = line.strip()
+        if not text:
+            continue
+        try:
+            found.append(_json(json.loads(text)) if text.startswith("{") else _combined(text))
+        except (AttributeError, KeyError, TypeError, ValueError, BadPath):
+            bad += 1
+    found.sort(key=lambda request: request.time)
+    first = found[0].time if found else 0.0
+    return [request._replace(time=request.time - first) for request in found], bad
+
+
+def _path(raw: str) -> str:
+    return normalise(raw.partition("?")[0].encode("utf-8", "surrogateescape").decode("latin-1"))
+
+
+def _combined(text: str) -> Request:
+    found = _COMBINED.match(text)
+    if found is None:
+        raise ValueError("not the combined format")
+    time = datetime.strptime(found["time"], "%d/%b/%Y:%H:%M:%S %z").timestamp()
+    user = "" if found["user"] == "-" else found["user"]
+    agent = found["agent"] or ""
+    return Request(
+        time, found["ip"], found["method"], _path(found["path"]), int(found["status"]),
+        "" if agent == "-" else agent, user,
+    )  # fmt: skip
+
+
+def _json(row: dict[str, Any]) -> Request:
+    request = row["request"]
+    agent = request.get("headers", {}).get("user-agent", "")
+    consumer = row.get("consumer") or row.get("authenticated_entity") or {}
+    return Request(
+        float(row["started_at"]) / 1000, row["client_ip"], request["method"], _path(request["uri"]),
+        int(row["response"]["status"]), agent, str(consumer.get("id", "")),
+    )  # fmt: skip

@@ -1,0 +1,144 @@
+"""Runs requests through abuse-guard's filters and its analyst on simulated time."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from bench.abuse_traffic import ISSUER, Request
+from kong_plugins.abuse_guard import shipped
+from kong_plugins.abuse_guard.analyst import Analyst
+from kong_plugins.abuse_guard.config import Config, parse
+from kong_plugins.abuse_guard.core import decide_identified, decide_stranger
+from kong_plugins.engine.analyst import Conclusion
+from kong_plugins.engine.facts import Facts, Identity
+from kong_plugins.engine.outcome import Outcome
+from kong_plugins.engine.verdict import Verdict
+from kong_plugins.state.base import State
+from kong_plugins.state.cells import Cells
+from kong_plugins.state.records import Put, Record
+from kong_plugins.state.snapshot import Snapshot, empty_snapshot
+
+START = 1_800_000_000.0
+BATCH_SECONDS = 0.1
+"""Outcomes come to the analyst so late."""
+PROPAGATION_SECONDS = 0.1
+"""And what it concludes to the filters."""
+CONFIG: dict[str, Any] = {"scenarios": [{"use": name} for name in shipped.SCENARIOS]}
+
+
+class Found(NamedTuple):
+    """A conclusion: when (seconds from the start), of which scenario, what was done to whom."""
+
+    time: float
+    scenario: str
+    kind: str
+    key: str
+
+
+class Result(NamedTuple):
+    """requests, refused: by attack ("": normal traffic). refused_by: of the normal traffic, by reason."""
+
+    found: list[Found]
+    held_back: int
+    requests: Counter[str]
+    refused: Counter[str]
+    refused_by: Counter[str]
+
+
+class Replay:
+    """A gateway of one node with one config on all routes."""
+
+    def __init__(self, config: dict[str, Any] | None = None) -> None:
+        self.config: Config = parse(CONFIG if config is None else config)
+        self.analyst = Analyst(b"a fixed seed: 16")
+        self.analyst.configure([self.config])
+        self.snapshot: Snapshot = empty_snapshot()
+        self.cells = Cells.attach(Cells.create(1 << 16))
+        self.found: list[Found] = []
+        self.held_back = 0
+        self._version = 0
+
+    def decide(self, request: Request, now: float) -> Verdict:
+        """What the filters say, with the memo of both passes."""
+        who = Identity(ISSUER, request.user, request.token) if request.user else None
+        headers = {"user-agent": request.agent} if request.agent else {}
+        facts = Facts(
+            "r", request.ip, "https", request.method, "h", request.path, request.path, "route", "s", "t", "",
+            frozenset(), headers,
+        )  # fmt: skip
+        state = State(self.snapshot, None, {}, self.cells)  # type: ignore[arg-type] # no filter asks it
+        first = decide_stranger(facts, self.config, state, now)
+        if isinstance(first, Verdict) and first.status is not None:
+            return first
+        second = decide_identified(facts.of(who), self.config, state, now) if who is not None else None
+        verdicts = [one for one in (first, second) if isinstance(one, Verdict)]
+        memo = " ".join(one.memo for one in verdicts if one.memo)
+        return (verdicts[-1] if verdicts else Verdict())._replace(memo=memo)
+
+    def run(self, requests: Iterable[Request]) -> Result:
+        """All requests, in the order of time."""
+        sent: Counter[str] = Counter()
+        refused: Counter[str] = Counter()
+        refused_by: Counter[str] = Counter()
+        batch: list[Outcome] = []
+        waiting: list[tuple[float, Conclusion]] = []
+        batch_at = BATCH_SECONDS
+        for request in requests:
+            while request.time >= batch_at:
+                now = START + batch_at
+                made = self.analyst.take(batch, now) + self.analyst.tick(now)
+                batch = []
+                self._note(made, batch_at)
+                waiting += [(batch_at + PROPAGATION_SECONDS, one) for one in made if one.collection]
+                ready = [one for due, one in waiting if due <= batch_at]
+                if ready:
+                    waiting = [each for each in waiting if each[0] > batch_at]
+                    self._apply(ready, now)
+                batch_at += BATCH_SECONDS
+            sent[request.attack] += 1
+            verdict = self.decide(request, START + request.time)
+            status = request.status
+            if verdict.status is not None:
+                status = verdict.status
+                refused[request.attack] += 1
+                if not request.attack:
+                    refused_by[verdict.reason] += 1
+            batch.append(
+                Outcome(
+                    "r", "route", "s", "t", str(status), "", "1", "5", "service", verdict.reason, "", verdict.memo,
+                    request.ip,
+                )
+            )  # fmt: skip
+        return Result(self.found, self.held_back, sent, refused, refused_by)
+
+    def _note(self, made: list[Conclusion], at: float) -> None:
+        for one in made:
+            if one.collection:
+                self.found.append(Found(at, str(one.numbers["scenario"]), one.kind, one.key))
+            elif one.kind == "abuse.held_back":
+                self.held_back += 1
+
+    def _apply(self, ready: list[Conclusion], now: float) -> None:
+        self._version += 1
+        changes = {
+            (one.collection, one.key): Put(
+                Record(one.collection, one.key, dict(one.data or {}), expires=now + (one.ttl or 0))
+            )
+            for one in ready
+        }
+        self.snapshot = self.snapshot.applied(list(changes.values()), self._version)
+
+
+def keys_of(requests: Iterable[Request]) -> dict[str, set[str]]:
+    """By attacker: the keys of blocks and marks that hit him and that are right."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for request in requests:
+        keys = found[request.attacker]
+        keys.add(f"ip {request.ip}")
+        if request.attack == "network-burst":
+            keys.add(f"cidr {request.ip.rpartition('.')[0]}.0/24")
+        if request.user:
+            keys |= {f"user {ISSUER}|{request.user}", f"token {ISSUER}|{request.token}"}
+    return dict(found)

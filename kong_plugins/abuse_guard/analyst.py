@@ -1,0 +1,292 @@
+"""abuse-guard's analyst: pours the outcomes of requests into the scenarios' buckets, and acts on what overflows.
+
+One per node; what others counted comes by `merge`. Nothing here is a decision on a request: a block or a mark is a
+record of the control state, and the filters of all nodes act on it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from kong_plugins.abuse_guard import trace as traces
+from kong_plugins.abuse_guard.buckets import Bucket, Buckets
+from kong_plugins.abuse_guard.config import Config
+from kong_plugins.abuse_guard.governor import WINDOW_SECONDS, Governor
+from kong_plugins.abuse_guard.groups import group_of, place_of, target_of, value_of
+from kong_plugins.abuse_guard.scenario_config import Scenario
+from kong_plugins.engine.analyst import Conclusion
+from kong_plugins.engine.outcome import Outcome
+from kong_plugins.state.addresses import parse_network
+from kong_plugins.state.base import BlockIndex, Snapshot
+from kong_plugins.state.marks import MAX_REASONS, Mark, mark_data
+
+MAX_OFFENDERS = 20_000
+MAX_TOLD = 500
+TELL_SECONDS = 0.5
+FORGIVEN_AFTER = 7 * 86_400.0
+"""Seconds after the last offence; then the next one is a first one."""
+
+OWN_REFUSALS = frozenset(
+    (
+        "ip_blocked",
+        "agent_blocked",
+        "user_blocked",
+        "token_blocked",
+        "ip_denied",
+        "user_denied",
+        "scenario_limited",
+    )
+)
+"""Reasons of abuse-guard's own refusals: whoever is blocked must not be blocked again for knocking."""
+
+
+class _Rules(NamedTuple):
+    """The scenarios under one tag, and the strictest of what their configs allow the gateway itself."""
+
+    scenarios: tuple[Scenario, ...]
+    configs: tuple[Config, ...]
+
+
+class _Offender:
+    __slots__ = ("count", "last", "quiet_until")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.last = self.quiet_until = 0.0
+
+
+class Analyst:
+    """See kong_plugins/engine/analyst.py. seed: 16 secret bytes of this process, for jitter and sketches."""
+
+    def __init__(self, seed: bytes) -> None:
+        self._seed = seed
+        self.buckets = Buckets()
+        self.governor = Governor(seed)
+        self._rules: dict[str, _Rules] = {}
+        self._by_id: dict[str, tuple[Scenario, _Rules]] = {}
+        self._offenders: OrderedDict[tuple[str, str], _Offender] = OrderedDict()
+        self._marks: OrderedDict[str, Mark] = OrderedDict()
+        self._allows: BlockIndex | None = None
+        self._last_told = 0.0
+        self._last_complaint = -WINDOW_SECONDS
+        self.untraced = 0
+        """Outcomes with a trace of a config that is not known here."""
+
+    def configure(self, configs: Sequence[Any]) -> None:
+        found: dict[str, list[Config]] = {}
+        for config in configs:
+            if config.scenarios is not None:
+                found.setdefault(config.scenarios.tag, []).append(config)
+        self._rules = {
+            tag: _Rules(held[0].scenarios.items, tuple(held))
+            for tag, held in found.items()
+            if held[0].scenarios
+        }
+        self._by_id = {item.id: (item, rules) for rules in self._rules.values() for item in rules.scenarios}
+        self.buckets.keep(tuple(self._by_id))
+
+    def see(self, snapshot: Snapshot, now: float) -> None:
+        """A new control state: whom an operator allows is not blocked."""
+        self._allows = snapshot.allows
+
+    def levels(self) -> Mapping[str, float]:
+        """Gauges of its own memory."""
+        return {
+            "buckets": float(len(self.buckets)),
+            "buckets_evicted": float(self.buckets.evicted),
+            "blocks_held_back": float(self.governor.refused),
+            "outcomes_of_unknown_configs": float(self.untraced),
+        }
+
+    def take(self, outcomes: Sequence[Outcome], now: float) -> list[Conclusion]:
+        made: list[Conclusion] = []
+        for outcome in outcomes:
+            trace = traces.read(outcome.memo)
+            if trace is None or outcome.reason in OWN_REFUSALS:
+                continue
+            rules = self._rules.get(trace.tag)
+            if rules is None:
+                self.untraced += 1
+                continue
+            place = place_of(outcome.ip)
+            is_good = outcome.status < "4"  # of three digits each
+            if place is not None:
+                groups = (place.key, place.network, f"user {trace.user}", f"token {trace.token}")
+                self.governor.saw(groups, place.key, is_good, now)
+            mask = trace.mask
+            for number, scenario in enumerate(rules.scenarios):
+                if not mask >> number & 1:
+                    continue
+                group = group_of(scenario, outcome, trace, place)
+                if not group:
+                    continue
+                if not scenario.fits_answer(outcome.status, outcome.reason):
+                    if scenario.relief and is_good:
+                        self.buckets.drain(scenario, group, scenario.relief, now)
+                    continue
+                value = value_of(scenario, trace, place)
+                if scenario.distinct and not value:
+                    continue
+                full = self.buckets.pour(scenario, group, value, now)
+                if full is not None:
+                    made += self._overflow(scenario, rules, group, full, now)
+        return made
+
+    def tick(self, now: float) -> list[Conclusion]:
+        """Marks that have ended are forgotten."""
+        while self._marks:
+            mark = next(iter(self._marks.values()))
+            if mark.expires is None or mark.expires > now:
+                break
+            del self._marks[mark.key]
+        return []
+
+    def tell(self, now: float) -> Mapping[str, Any] | None:
+        if now - self._last_told < TELL_SECONDS:
+            return None
+        self._last_told = now
+        rows = [list(row) for row in self.buckets.told(MAX_TOLD)]
+        return {"b": rows} if rows else None
+
+    def merge(self, node: str, told: Mapping[str, Any], now: float) -> list[Conclusion]:
+        made: list[Conclusion] = []
+        rows = told.get("b")
+        for row in rows[:MAX_TOLD] if isinstance(rows, list) else ():
+            try:
+                scenario_id, group, amount, values = row
+                scenario, rules = self._by_id[scenario_id]
+                amounts = (
+                    [(1.0, str(value)) for value in values] if scenario.distinct else [(float(amount), "")]
+                )
+            except (KeyError, TypeError, ValueError):
+                continue  # a scenario of a config that is not here (yet), or a node of another version
+            for each, value in amounts:
+                full = self.buckets.pour(scenario, str(group), value, now, each, tell=False)
+                if full is not None:
+                    made += self._overflow(scenario, rules, str(group), full, now)
+        return made
+
+    # what follows from an overflow
+
+    def _overflow(
+        self, scenario: Scenario, rules: _Rules, group: str, bucket: Bucket, now: float
+    ) -> list[Conclusion]:
+        key = (scenario.id, group)
+        offender = self._offenders.get(key)
+        if offender is None:
+            if len(self._offenders) >= MAX_OFFENDERS:
+                self._offenders.popitem(last=False)
+            offender = self._offenders[key] = _Offender()
+        elif now < offender.quiet_until:
+            return []
+        self._offenders.move_to_end(key)
+        if now - offender.last > FORGIVEN_AFTER:
+            offender.count = 0
+        ttl = self._ttl(scenario, key, offender.count)
+        offender.count, offender.last = offender.count + 1, now
+        # what is under way when the block is made is no new offence
+        offender.quiet_until = now + min(ttl, 30.0)
+        numbers = {
+            "scenario": scenario.name,
+            "level": round(bucket.level, 1),
+            "seconds": round(now - bucket.since, 1),
+            "offence": offender.count,
+            "ttl": round(ttl),
+        }
+        what = f"different {scenario.distinct}s" if scenario.distinct else "requests"
+        why = f"{scenario.name}: {bucket.level:.0f} {what} in {now - bucket.since:.0f} s"
+        return self._act(scenario, rules, group, why, numbers, ttl, now)
+
+    def _act(
+        self,
+        scenario: Scenario,
+        rules: _Rules,
+        group: str,
+        why: str,
+        numbers: Mapping[str, Any],
+        ttl: float,
+        now: float,
+    ) -> list[Conclusion]:
+        subject = group.replace("\n", ", ")
+        if scenario.simulate:
+            told = {**numbers, "then": list(scenario.then), "simulated": True}
+            return [Conclusion("abuse.simulated", subject, why, told)]
+        made: list[Conclusion] = []
+        marks = {"limit", "mark"} & set(scenario.then)
+        if "block" in scenario.then:
+            target = target_of(group, ("ip", "cidr", "user", "token"))
+            against = self._against(target, rules, now) if target else "nobody who can be blocked"
+            if not against:
+                made.append(Conclusion("block.add", target, why, numbers, "blocks", target, {}, ttl))
+            else:
+                made += self._complaint(subject, f"{why}; not blocked: {against}", numbers, now)
+        if marks:
+            target = target_of(group, ("user", "ip", "cidr"))
+            if target:
+                made.append(self._mark(scenario, target, why, numbers, ttl, now, "limit" in marks))
+        if "notify" in scenario.then:
+            made.append(Conclusion("abuse.found", subject, why, numbers))
+        return made
+
+    def _against(self, target: str, rules: _Rules, now: float) -> str:
+        kind, _, value = target.partition(" ")
+        first = rules.configs[0]
+        allows = self._allows
+        if kind in ("ip", "cidr"):
+            network = parse_network(value)
+            place = place_of(str(network.network_address))
+            if place is not None:
+                if place.is_private and not all(config.block_private for config in rules.configs):
+                    return "a private address"
+                if any(place.address in config.allow for config in rules.configs):
+                    return "an allowed address"
+                if allows is not None and allows.match(str(place.address), now) is not None:
+                    return "an allowed address"
+        elif kind == "user" and allows is not None:
+            issuer, _, subject = value.partition("|")
+            if allows.match_user(issuer, subject, now) is not None:
+                return "an allowed user"
+        weight = 4 if kind == "cidr" and value.endswith(("/24", "/56")) else 1
+        return self.governor.allows(
+            target, weight, first.max_blocked_traffic, first.max_blocked_addresses, now
+        )
+
+    def _complaint(self, subject: str, why: str, numbers: Mapping[str, Any], now: float) -> list[Conclusion]:
+        # once a minute: what holds the gateway back is told, and not in a flood
+        if now - self._last_complaint < WINDOW_SECONDS:
+            return []
+        self._last_complaint = now
+        return [Conclusion("abuse.held_back", subject, why, numbers)]
+
+    def _mark(
+        self,
+        scenario: Scenario,
+        target: str,
+        why: str,
+        numbers: Mapping[str, Any],
+        ttl: float,
+        now: float,
+        slow: bool,
+    ) -> Conclusion:
+        old = self._marks.pop(target, None)
+        score, limit = scenario.score, scenario.limit_rate if slow else 0.0
+        reasons: tuple[str, ...] = (scenario.name,)
+        if old is not None and old.expires is not None and old.expires > now:
+            score = min(100, score + old.score) if scenario.name not in old.reasons else max(score, old.score)
+            limit = min(filter(None, (limit, old.limit)), default=0.0)
+            reasons = tuple(dict.fromkeys((*old.reasons, scenario.name)))[-MAX_REASONS:]
+        elif len(self._marks) >= MAX_OFFENDERS:
+            self._marks.popitem(last=False)
+        mark = self._marks[target] = Mark(target, score, reasons, limit, now + ttl)
+        return Conclusion(
+            "mark.set", target, why, {**numbers, "score": score}, "marks", target, mark_data(mark), ttl
+        )
+
+    def _ttl(self, scenario: Scenario, key: tuple[str, str], offences: int) -> float:
+        """Longer with each offence, and not to be foreseen: a client that knew the end would be back then."""
+        ttl = min(scenario.ttl * scenario.factor ** min(offences, 64), scenario.max_ttl)
+        drawn = blake2b(f"{key} {offences}".encode("utf-8", "surrogatepass"), digest_size=2, key=self._seed)
+        return ttl * (0.9 + 0.2 * int.from_bytes(drawn.digest(), "big") / 0xFFFF)

@@ -1,0 +1,45 @@
+"""RateLimit, RateLimit-Policy and Retry-After.
+
+Source: draft-ietf-httpapi-ratelimit-headers-10 (structured fields, RFC 9651): RateLimit-Policy names each policy with
+its quota `q` and window `w` in seconds, RateLimit says for each the quota that is left (`r`) and the seconds
+until it is whole again (`t`). Retry-After: RFC 9110, section 10.2.3, in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kong_plugins.abuse_guard.limit_config import Limit
+from kong_plugins.engine.verdict import Pairs
+from kong_plugins.state.cells import Charge
+from kong_plugins.state.gcra import retry_after
+
+_SECOND = 1_000_000_000
+
+
+def marks(limits: Sequence[Limit], tats: Sequence[int], now_ns: int) -> Pairs:
+    """The two headers of these limits. tats: theoretical arrival times in nanoseconds, in their order."""
+    policy = state = ""
+    for limit, tat in zip(limits, tats):  # noqa: B905 - of one length; every request comes here
+        ahead = tat - now_ns
+        if ahead < 0:
+            ahead = 0
+        free = limit.burst_ns - ahead
+        left = free // limit.emission if free > 0 else 0
+        if policy:
+            policy += ", "
+            state += ", "
+        policy += limit.policy
+        # seconds, rounded up
+        state += f"{limit.label}{left};t={-(-ahead // _SECOND)}"
+    return (("RateLimit-Policy", policy), ("RateLimit", state))
+
+
+def wait_seconds(charges: Sequence[Charge], tats: Sequence[int], now_ns: int) -> tuple[int, int]:
+    """Seconds until all of them admit the request, at least 1, and which one waits longest."""
+    waits = [
+        retry_after(tat, now_ns, emission, burst, cost) or 0
+        for (_, emission, burst, cost), tat in zip(charges, tats, strict=True)
+    ]
+    worst = max(range(len(waits)), key=waits.__getitem__)
+    return max(1, -(-waits[worst] // _SECOND)), worst

@@ -1,0 +1,200 @@
+"""Limits: which of them a request has to keep, under which key it counts, and what follows.
+
+Source of the algorithm: state/gcra.py. Of one pass all limits count a request, or none does. A key is readable
+text ("per-user user=https://auth.example|alice"), the same that `kgate limits reset` takes; the counters keep its
+keyed hash alone.
+
+The chain may run twice for a request: with answers when there were asks. So that nothing counts twice, the limits
+of a pass that asks are counted in the second run, those of a pass that does not in the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import NamedTuple
+
+from kong_plugins.abuse_guard import limit_headers
+from kong_plugins.abuse_guard.limit_config import Limit
+from kong_plugins.engine.ask import Ask
+from kong_plugins.engine.facts import Facts
+from kong_plugins.engine.problem import problem
+from kong_plugins.engine.verdict import Pairs, Verdict, merge
+from kong_plugins.state.addresses import Address, number_address
+from kong_plugins.state.base import State
+from kong_plugins.state.cells import Cells, Charge
+
+ASK_KIND = "limits"
+_LONGEST = 200
+_charge = Charge._make
+
+
+class LimitPass(NamedTuple):
+    """The limits of one pass of the chain. local and strict count, dry only tells."""
+
+    local: tuple[Limit, ...] = ()
+    strict: tuple[Limit, ...] = ()
+    dry: tuple[Limit, ...] = ()
+
+
+def pass_of(limits: Sequence[Limit], identified: bool) -> LimitPass:
+    """The limits that are decided before (False) or after (True) it is known who it is."""
+    mine = [limit for limit in limits if limit.is_identified == identified]
+    return LimitPass(
+        tuple(limit for limit in mine if not limit.dry_run and not limit.is_strict),
+        tuple(limit for limit in mine if not limit.dry_run and limit.is_strict),
+        tuple(limit for limit in mine if limit.dry_run),
+    )
+
+
+def address_text(address: Address) -> str:
+    """What is counted as one address: IPv4 as it is, IPv6 by /64, which is what one customer gets at least."""
+    if address.version == 4:
+        return str(address)
+    return number_address(6, int(address) >> 64 << 64) + "/64"
+
+
+def short(text: str) -> str:
+    """A client's text within a key: as it is where it is short and printable, else its hash."""
+    if len(text) <= _LONGEST and text.isprintable() and " " not in text:
+        return text
+    return "#" + blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+
+
+def key_of(limit: Limit, facts: Facts, address: str) -> str:
+    """Under which name a request counts."""
+    if limit.by_address:  # the most common ones, without the walk
+        return limit.by_address + address
+    if limit.by_route:
+        return limit.by_route + facts.route
+    key = limit.name
+    for part in limit.parts:
+        if part == "ip":
+            key += f" ip={address}"
+        elif part == "route":
+            key += f" route={facts.route}"
+        elif part == "tenant":
+            key += f" tenant={facts.tenant}"
+        elif part == "user":
+            key += f" user={short(facts.identity.key) if facts.identity else ''}"
+        elif part == "token":
+            key += f" token={_token(facts)}"
+        else:
+            value = facts.headers.get(part[7:])
+            # who leaves the header out must not share a count with everybody who does
+            key += f" {part}={short(value)}" if value else f" {part} ip={address}"
+    return key
+
+
+def keys_of(limits: LimitPass, facts: Facts, address: str) -> list[str]:
+    """The keys under which a request counts, for people who ask why (`kgate explain`)."""
+    every = (limits.local + limits.strict + limits.dry) if facts.identity or not _needs_user(limits) else ()
+    return [charge.key for charge in _charges(every, facts, address)[0]]
+
+
+def _needs_user(limits: LimitPass) -> bool:
+    return any(limit.is_identified for limit in limits.local + limits.strict + limits.dry)
+
+
+def _token(facts: Facts) -> str:
+    who = facts.identity
+    if who is None:
+        return ""
+    return short(f"{who.issuer}|{who.token_id}") if who.token_id else "#" + who.token.hex()[:24]
+
+
+def _charges(limits: tuple[Limit, ...], facts: Facts, address: str) -> tuple[list[Charge], list[Limit]]:
+    charges, counted = [], []
+    for limit in limits:
+        if limit.is_plain:
+            charges.append(
+                _charge((key_of(limit, facts, address), limit.emission, limit.burst_ns, limit.cost))
+            )
+            counted.append(limit)
+            continue
+        cost = limit.costs.get(facts.route, limit.cost) if limit.costs else limit.cost
+        if not cost:
+            continue
+        if limit.methods and facts.method not in limit.methods:
+            continue
+        if limit.paths and not facts.path.startswith(limit.paths):
+            continue
+        charges.append(Charge(key_of(limit, facts, address), limit.emission, limit.burst_ns, cost))
+        counted.append(limit)
+    return charges, counted
+
+
+def check(
+    limits: LimitPass, name: str, facts: Facts, address: str, state: State, now: float, headers: bool
+) -> Verdict | Ask | None:
+    """Count a request: 429 `rate_limited` when a limit refuses it, RateLimit headers when not (`headers`).
+
+    name is the ask's, one for each pass. now is Unix time in seconds. A strict limit becomes an Ask; with no answer
+    in time it counts on this node, as local-first does.
+    """
+    now_ns = int(now * 1e9)
+    cells = state.cells
+    local, counted = _charges(limits.local, facts, address) if limits.local else ([], [])
+    asked, strict = _charges(limits.strict, facts, address) if limits.strict else ([], [])
+    effects: list[Verdict] = []
+    if asked:
+        if name not in state.answers:
+            return Ask(ASK_KIND, name, tuple(part for charge in asked for part in charge))
+        answer = state.answers[name]
+        if answer is None:
+            local, counted, asked, strict = local + asked, counted + strict, [], []
+        else:
+            admitted, tats = answer
+            if not admitted:
+                return refused(strict, asked, tats, now_ns, facts)
+            if headers:
+                effects.append(Verdict(headers=limit_headers.marks(strict, tats, now_ns)))
+    elif state.answers:  # another pass asked: here all was counted in the first run
+        return _seen(local, counted, cells, now_ns) if headers and local and cells else None
+    if cells is not None and (local or asked):
+        # strict ones too: when Redis does not answer, the node knows what it has let pass
+        admitted, found = _count(cells, local + asked, now_ns)
+        if not admitted:
+            return refused(counted + strict, local + asked, found, now_ns, facts)
+        if headers and local:
+            effects.append(Verdict(headers=limit_headers.marks(counted, found[: len(local)], now_ns)))
+    if cells is not None and limits.dry:
+        told = _dry(limits.dry, facts, address, cells, now_ns)
+        if told is not None:
+            effects.append(told)
+    return merge(effects) if effects else None
+
+
+def _count(cells: Cells, charges: list[Charge], now_ns: int) -> tuple[bool, list[int]]:
+    if len(charges) == 1:
+        key, emission, burst, cost = charges[0]
+        admitted, tat = cells.gcra(key, emission, burst, now_ns, cost)
+        return admitted, [tat]
+    return cells.gcra_all(charges, now_ns)
+
+
+def _seen(charges: list[Charge], limits: list[Limit], cells: Cells, now_ns: int) -> Verdict:
+    tats = [cells.tat(charge.key, now_ns) for charge in charges]
+    return Verdict(headers=limit_headers.marks(limits, tats, now_ns))
+
+
+def _dry(limits: tuple[Limit, ...], facts: Facts, address: str, cells: Cells, now_ns: int) -> Verdict | None:
+    charges, counted = _charges(limits, facts, address)
+    over = [
+        limit.name
+        for limit, (key, emission, burst, cost) in zip(counted, charges, strict=True)
+        if not cells.gcra(key, emission, burst, now_ns, cost)[0]
+    ]
+    return Verdict(reason="rate_limit_dry_run", memo=f"dry={','.join(over)[:60]}") if over else None
+
+
+def refused(
+    limits: Sequence[Limit], charges: Sequence[Charge], tats: Sequence[int], now_ns: int, facts: Facts
+) -> Verdict:
+    """The 429 of limits that do not admit a request, with what they say and when to come again."""
+    wait, worst = limit_headers.wait_seconds(charges, tats, now_ns)
+    told: Pairs = (("Retry-After", str(wait)), *limit_headers.marks(limits, tats, now_ns))
+    detail = f"The limit {limits[worst].name} is reached. Try again in {wait} s."
+    return problem(429, "rate_limited", detail, facts.request_id, told)._replace(
+        memo=f"limit={limits[worst].name}"
+    )

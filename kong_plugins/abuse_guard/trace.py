@@ -1,0 +1,75 @@
+"""Trace: what the analyst must know of a request, as words of the verdict's memo.
+
+    g=TAG.MASK.PATH.AGENT    TAG: hash of the config's scenarios; MASK: hexadecimal, bit n: the request is one that
+                             scenario n looks at; PATH, AGENT: hashes
+    gu=USER, gt=TOKEN        the verified user ("issuer|subject") and the token's id, percent-encoded or "#" and a
+                             hash
+
+What clients send travels as hashes only; of a user the name, because a block needs it.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import NamedTuple
+from urllib.parse import quote, unquote
+
+from kong_plugins.abuse_guard.scenario_config import Scenarios
+from kong_plugins.engine.facts import Facts
+
+_LONGEST_USER, _LONGEST_TOKEN = 72, 40
+"""Characters of a memo of 200, which other filters write into too."""
+
+
+class Trace(NamedTuple):
+    """A memo, read. user and token are "" where none was verified; beginning with "#" they are hashes alone."""
+
+    tag: str
+    mask: int
+    path: str
+    agent: str
+    user: str
+    token: str
+
+
+def of_stranger(scenarios: Scenarios, facts: Facts) -> str:
+    """The word of a request before it is known who makes it, "" when no scenario looks at it."""
+    return scenarios.word(facts.path, facts.method, facts.headers.get("user-agent", ""))
+
+
+def of_identified(scenarios: Scenarios, facts: Facts) -> str:
+    """The words about who makes it, "" when nobody needs them."""
+    who = facts.identity
+    if who is None or not scenarios.word(facts.path, facts.method, facts.headers.get("user-agent", "")):
+        return ""
+    if not scenarios.wants_token:
+        return f"gu={_named(who.key, _LONGEST_USER)}" if scenarios.wants_user else ""
+    token = _named(who.token_id, _LONGEST_TOKEN) if who.token_id else "#" + who.token.hex()[:16]
+    return f"gu={_named(who.key, _LONGEST_USER)} gt={token}"
+
+
+def read(memo: str) -> Trace | None:
+    """The trace in a memo; None where there is none, or it is not whole."""
+    if not memo.startswith("g=") and " g=" not in memo:
+        return None
+    words = dict(word.partition("=")[::2] for word in memo.split(" "))
+    parts = words.get("g", "").split(".")
+    if len(parts) != 4:
+        return None
+    try:
+        mask = int(parts[1], 16)
+    except ValueError:
+        return None
+    user, token = unquote(words.get("gu", "")), unquote(words.get("gt", ""))
+    if token and user.startswith("#"):
+        token = f"{user}{token}"  # its issuer is in that hash alone
+    elif token and words["gt"][0] != "#":
+        token = f"{user.partition('|')[0]}|{token}"
+    return Trace(parts[0], mask, parts[2], parts[3], user, token)
+
+
+def _named(key: str, longest: int) -> str:
+    text = quote(key, safe="/:|@~", errors="surrogatepass") if key.isprintable() else ""
+    if text and len(text) <= longest:
+        return text
+    return "#" + blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

@@ -1,0 +1,351 @@
+"""Scenarios: outcomes go in, blocks, marks and events come out."""
+
+from typing import Any
+
+import pytest
+
+from kong_plugins.abuse_guard import shipped, trace
+from kong_plugins.abuse_guard.analyst import Analyst
+from kong_plugins.abuse_guard.buckets import Buckets
+from kong_plugins.abuse_guard.config import Config, parse
+from kong_plugins.engine.analyst import Conclusion
+from kong_plugins.engine.facts import Facts, Identity
+from kong_plugins.engine.outcome import Outcome
+from kong_plugins.state.collections import COLLECTIONS
+from kong_plugins.state.marks import mark_of
+from kong_plugins.state.records import Record, StateDump
+from kong_plugins.state.snapshot import snapshot_of_dump
+from kong_plugins.state.targets import block_of
+
+NOW = 1_700_000_000.0
+IP = "203.0.113.7"
+SIMPLE: dict[str, Any] = {
+    "name": "many", "group_by": ["ip"], "capacity": 3, "leak": 0.5, "then": ["block"], "ttl": 100
+}  # fmt: skip
+
+
+class Site:
+    """One route with this config, its analyst, and requests to it."""
+
+    def __init__(self, *scenarios: dict[str, Any], **more: Any) -> None:
+        self.config = parse({"scenarios": list(scenarios), **more})
+        self.analyst = self.another()
+
+    def another(self) -> Analyst:
+        made = Analyst(b"s" * 16)
+        made.configure([self.config])
+        return made
+
+    def outcome(
+        self,
+        ip: str = IP,
+        path: str = "/",
+        status: int | str = 200,
+        method: str = "GET",
+        user: str = "",
+        token: str = "",
+        agent: str = "Mozilla/5.0",
+        reason: str = "",
+        route: str = "shop",
+    ) -> Outcome:
+        who = Identity("https://a", user, token) if user else None
+        headers = {"user-agent": agent} if agent else {}
+        facts = Facts(
+            "r", ip, "https", method, "h", path, path, route, "s", "t", "", frozenset(), headers, who
+        )
+        assert self.config.scenarios is not None
+        words = [
+            trace.of_stranger(self.config.scenarios, facts),
+            trace.of_identified(self.config.scenarios, facts),
+        ]
+        memo = " ".join(word for word in ("arm=b", *words) if word)
+        return Outcome("r", route, "s", "t", str(status), "", "1", "5", "service", reason, "", memo, ip)
+
+    def send(self, count: int, now: float = NOW, step: float = 0.0, **more: Any) -> list[Conclusion]:
+        found = []
+        for number in range(count):
+            given = {key: value(number) if callable(value) else value for key, value in more.items()}
+            found += self.analyst.take([self.outcome(**given)], now + number * step)
+        return found
+
+
+def kinds(found: list[Conclusion]) -> list[str]:
+    return [one.kind for one in found]
+
+
+def test_more_than_the_capacity_is_a_block_that_ends() -> None:
+    site = Site(SIMPLE)
+    assert site.send(3) == []
+    (block,) = site.send(1)
+    assert (block.collection, block.key, block.data) == ("blocks", f"ip {IP}", {})
+    assert block.ttl is not None
+    assert 90 <= block.ttl <= 110
+    assert "many: 4 requests" in block.reason
+    assert block_of(Record(block.collection, block.key, dict(block.data or {}))).value == IP
+
+
+@pytest.mark.parametrize(("step", "is_found"), [(0.1, True), (1.9, True), (2.1, False)])
+def test_what_leaks_out_does_not_count(step: float, is_found: bool) -> None:
+    assert bool(Site(SIMPLE).send(60, step=step)) == is_found
+
+
+@pytest.mark.parametrize(("step", "is_found"), [(4.9, False), (2.5, True)])
+def test_a_counter_starts_again_after_its_window(step: float, is_found: bool) -> None:
+    counter = {**SIMPLE, "type": "counter", "window": 10}
+    assert bool(Site(counter).send(40, step=step)) == is_found
+
+
+@pytest.mark.parametrize(
+    ("filter_", "request_", "counts"),
+    [
+        ({}, {}, True),
+        ({"statuses": ["404"]}, {"status": 404}, True),
+        ({"statuses": ["4xx"]}, {"status": 404}, True),
+        ({"statuses": ["404"]}, {"status": 403}, False),
+        ({"reasons": ["token_expired"]}, {"status": 401, "reason": "token_expired"}, True),
+        ({"reasons": ["token_expired"]}, {"status": 401, "reason": "no_token"}, False),
+        ({"paths": ["/login"]}, {"path": "/login/x"}, True),
+        ({"paths": ["/login"]}, {"path": "/api/login"}, False),
+        ({"path_parts": ["/login"]}, {"path": "/api/login"}, True),
+        ({"methods": ["POST"]}, {"method": "POST"}, True),
+        ({"methods": ["POST"]}, {}, False),
+        ({"agent": "missing"}, {"agent": ""}, True),
+        ({"agent": "missing"}, {}, False),
+        ({"agents": ["SqlMap"]}, {"agent": "xSQLMAP/1"}, True),
+        ({"agents": ["sqlmap"]}, {"agent": ""}, False),
+        ({"group_by": ["user"]}, {"user": "alice"}, True),
+        ({"group_by": ["user"]}, {}, False),
+        ({"group_by": ["token"]}, {"user": "alice", "token": "t"}, True),
+        ({}, {"status": 403, "reason": "ip_blocked"}, False),
+        ({}, {"ip": "unix:"}, False),
+    ],
+)
+def test_what_counts(filter_: dict[str, Any], request_: dict[str, Any], counts: bool) -> None:
+    assert bool(Site({**SIMPLE, **filter_}).send(4, **request_)) == counts
+
+
+@pytest.mark.parametrize(
+    ("group_by", "request_", "key"),
+    [
+        (["ip"], {"ip": "::ffff:203.0.113.7"}, "ip 203.0.113.7"),
+        (["ip"], {"ip": "2001:470::1"}, "cidr 2001:470::/64"),
+        (["network"], {}, "cidr 203.0.113.0/24"),
+        (["network"], {"ip": "2001:470:0:1ff::1"}, "cidr 2001:470:0:100::/56"),
+        (["user"], {"user": "a b|c"}, "user https://a|a b|c"),
+        (["token"], {"user": "alice", "token": "t1"}, "token https://a|t1"),
+        (["route", "ip"], {}, "ip 203.0.113.7"),
+    ],
+)
+def test_whom_a_block_hits(group_by: list[str], request_: dict[str, Any], key: str) -> None:
+    (block,) = Site({**SIMPLE, "group_by": group_by}).send(4, **request_)
+    assert block.key == key
+    block_of(Record("blocks", block.key, {}))  # a key that the control state takes
+
+
+def test_different_ones_count_once() -> None:
+    site = Site({**SIMPLE, "distinct": "path"})
+    assert site.send(50, path=lambda number: f"/{number % 3}") == []
+    assert kinds(site.send(1, path="/new")) == ["block.add"]
+
+
+def test_a_rotating_user_agent() -> None:
+    site = Site({**SIMPLE, "group_by": ["user"], "distinct": "agent"})
+    assert site.send(50, user="alice") == []
+    assert kinds(site.send(5, user="alice", agent=lambda number: f"Agent/{number}")) == ["block.add"]
+
+
+def test_good_requests_take_out_what_mistakes_put_in() -> None:
+    wrong = {**SIMPLE, "statuses": ["401"], "leak": 0.001, "relief": 0.1}
+    assert Site(wrong).send(400, status=lambda number: 401 if number % 33 == 0 else 200) == []
+    assert Site(wrong).send(400, status=lambda number: 401 if number % 3 == 0 else 200) != []
+
+
+def test_repeat_offenders_wait_longer_and_not_foreseeably() -> None:
+    site = Site({**SIMPLE, "factor": 2, "max_ttl": 1000})
+    ttls = [site.send(4, now=NOW + 5000 * turn)[0].ttl or 0 for turn in range(6)]
+    for ttl, plain in zip(ttls, (100, 200, 400, 800, 1000, 1000), strict=True):
+        assert 0.9 * plain <= ttl <= 1.1 * plain
+    assert ttls[-1] != ttls[-2], "jitter"
+    other = Analyst(b"t" * 16)
+    other.configure([site.config])
+    outcomes = [site.outcome() for _ in range(4)]
+    assert other.take(outcomes, NOW)[0].ttl != ttls[0], "another secret, another jitter"
+    forgiven = site.send(4, now=NOW + 5000 * 6 + 8 * 86400)[0].ttl or 0
+    assert forgiven <= 110
+
+
+def test_what_is_under_way_when_it_is_found_is_no_new_offence() -> None:
+    assert len(Site(SIMPLE).send(40)) == 1
+
+
+def test_simulate_only_tells() -> None:
+    (told,) = Site({**SIMPLE, "simulate": True, "then": ["block", "mark"]}).send(4)
+    assert (told.kind, told.collection, told.numbers["then"]) == ("abuse.simulated", "", ["block", "mark"])
+
+
+def test_marks_and_limits() -> None:
+    site = Site(
+        {**SIMPLE, "then": ["limit", "notify"], "score": 30, "limit_rate": 2},
+        {**SIMPLE, "name": "other", "statuses": ["404"], "then": ["mark"], "score": 60},
+    )
+    first = site.send(4)
+    assert kinds(first) == ["mark.set", "abuse.found"]
+    made = mark_of(Record("marks", first[0].key, dict(first[0].data or {})))
+    assert (made.key, made.score, made.reasons, made.limit) == (f"ip {IP}", 30, ("many",), 2.0)
+    both = mark_of(Record("marks", f"ip {IP}", dict(site.send(4, status=404)[0].data or {})))
+    assert (both.score, both.reasons, both.limit) == (90, ("many", "other"), 2.0), "the scores add up"
+    assert site.analyst.tick(NOW + 200) == []
+
+
+# what it must not do
+
+
+@pytest.mark.parametrize(
+    ("ip", "more", "is_blocked"),
+    [
+        ("10.0.0.1", {}, False),
+        ("127.0.0.1", {}, False),
+        ("192.168.1.1", {"block_private": True}, True),
+        ("fe80::1", {}, False),
+        ("fd00::1", {}, False),
+        (IP, {"allow": ["203.0.113.0/24"]}, False),
+        (IP, {"allow": ["198.51.100.0/24"]}, True),
+    ],
+)
+def test_private_and_allowed_addresses_are_not_blocked(
+    ip: str, more: dict[str, Any], is_blocked: bool
+) -> None:
+    assert kinds(Site(SIMPLE, **more).send(4, ip=ip)) == ["block.add" if is_blocked else "abuse.held_back"]
+
+
+@pytest.mark.parametrize(("allowed", "kind"), [(f"ip {IP}", "ip"), ("user https://a|alice", "user")])
+def test_whom_an_operator_allows_is_not_blocked(allowed: str, kind: str) -> None:
+    site = Site({**SIMPLE, "group_by": [kind]})
+    snapshot = snapshot_of_dump(StateDump(1, {"allows": [Record("allows", allowed, {})]}, {}))
+    site.analyst.see(snapshot, NOW)
+    assert kinds(site.send(4, user="alice")) == ["abuse.held_back"]
+    assert site.analyst.levels()["blocks_held_back"] == 0, "the breaker is another reason"
+
+
+def test_a_share_of_the_addresses_a_minute_is_the_most() -> None:
+    site = Site(SIMPLE, max_blocked_addresses=0.05)
+
+    def address(number: int) -> str:
+        return f"8.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+
+    site.send(400, ip=address)  # 400 addresses that do nothing special
+    found = [one for number in range(100) for one in site.send(4, ip=f"9.9.9.{number}", now=NOW + 1)]
+    # 5% of 400 and of the hundred that came
+    assert 18 <= kinds(found).count("block.add") <= 26
+    assert kinds(found).count("abuse.held_back") == 1, "told once a minute"
+    assert kinds(site.send(4, ip="9.9.8.1", now=NOW + 200)) == ["block.add"], "the next minute"
+
+
+def test_a_block_that_would_take_much_of_the_good_traffic_is_held_back() -> None:
+    scenario = {**SIMPLE, "statuses": ["404"]}
+    site = Site(scenario, max_blocked_traffic=0.1)
+    site.send(300, ip=lambda number: f"8.8.{number}.1" if number < 256 else "8.9.0.1")
+    site.send(60, ip="9.9.9.9")  # a sixth of what is answered well
+    assert kinds(site.send(4, ip="9.9.9.9", status=404)) == ["abuse.held_back"]
+    assert kinds(site.send(4, ip="9.9.9.8", status=404)) == ["block.add"]
+
+
+def test_the_attack_itself_is_no_good_traffic() -> None:
+    site = Site({**SIMPLE, "statuses": ["404"]})
+    site.send(300, ip=lambda number: f"8.8.{number % 256}.1")
+    assert "block.add" in kinds(site.send(3000, ip="9.9.9.9", status=404))
+
+
+# nodes
+
+
+def test_counters_of_nodes_are_merged() -> None:
+    site = Site({**SIMPLE, "leak": 0.001}, {**SIMPLE, "name": "paths", "capacity": 5, "distinct": "path"})
+    other = site.another()
+    assert site.send(2, path=lambda number: f"/{number}") == []
+    told = site.analyst.tell(NOW + 1)
+    assert told is not None
+    assert site.analyst.tell(NOW + 2) is None, "told once"
+    assert other.merge("node-a", told, NOW + 1) == []
+    assert other.tell(NOW + 1) is None, "what others told is not told again"
+    found = other.take([site.outcome(path="/x"), site.outcome(path="/y")], NOW + 1)
+    assert kinds(found) == ["block.add"]
+
+
+@pytest.mark.parametrize("told", [{}, {"b": 1}, {"b": [1]}, {"b": [["?", "g", 1, []]]}, {"b": [[1, 2, 3]]}])
+def test_what_another_version_tells_breaks_nothing(told: dict[str, Any]) -> None:
+    assert Site(SIMPLE).analyst.merge("n", told, NOW) == []
+
+
+# configs
+
+
+def test_outcomes_of_unknown_configs_and_without_a_trace_are_left_out() -> None:
+    site, other = Site(SIMPLE), Site({**SIMPLE, "capacity": 4})
+    assert site.analyst.take([other.outcome()], NOW) == []
+    assert site.analyst.untraced == 1
+    bare = site.outcome()._replace(memo="")
+    assert site.analyst.take([bare] * 9, NOW) == []
+    for memo in ("g=", "g=a.b", "g=a.zz.c.d", "x g=1.2"):
+        assert site.analyst.take([bare._replace(memo=memo)], NOW) == []
+
+
+def test_a_config_that_goes_takes_its_counts_along() -> None:
+    site = Site(SIMPLE)
+    site.send(3)
+    site.analyst.configure([])
+    site.analyst.configure([site.config])
+    assert site.send(3) == []
+
+
+def test_the_same_scenario_on_two_routes_counts_together() -> None:
+    site, other = Site(SIMPLE), Site(SIMPLE, deny=["192.0.2.0/24"])
+    site.analyst.configure([site.config, other.config])
+    site.send(2)
+    assert kinds(site.analyst.take([other.outcome(route="b")] * 2, NOW)) == ["block.add"]
+
+
+def test_the_shipped_ones_are_whole_and_can_be_changed() -> None:
+    config: Config = parse({"scenarios": [{"use": name} for name in shipped.SCENARIOS]})
+    assert config.scenarios is not None
+    assert len(config.scenarios.items) == 8
+    assert all(COLLECTIONS["blocks"].cap > item.capacity for item in config.scenarios.items)
+    changed = parse({"scenarios": [{"use": "path-scan", "capacity": 9, "simulate": True, "name": "scan"}]})
+    assert changed.scenarios is not None
+    (item,) = changed.scenarios.items
+    assert (item.name, item.capacity, item.simulate, item.distinct) == ("scan", 9, True, "path")
+
+
+@pytest.mark.parametrize(
+    ("raw", "complaint"),
+    [
+        ({"use": "nothing"}, "use: 'nothing'"),
+        ({**SIMPLE, "name": ""}, "name"),
+        ({**SIMPLE, "capacity": None}, "capacity: the field is required"),
+        ({**SIMPLE, "leak": None}, "leak: the field is required"),
+        ({**SIMPLE, "type": "counter"}, "window: the field is required"),
+        ({**SIMPLE, "group_by": ["route"]}, "group_by: to act"),
+        ({**SIMPLE, "group_by": ["device"]}, "group_by[0]"),
+        ({**SIMPLE, "distinct": "ip"}, "distinct: 'ip' is what is grouped by"),
+        ({**SIMPLE, "distinct": "path", "capacity": 600}, "capacity: 600 different ones"),
+        ({**SIMPLE, "then": ["ban"]}, "then[0]"),
+        ({**SIMPLE, "statuses": ["40x"]}, "statuses[0]"),
+        ({**SIMPLE, "max_ttl": 10}, "max_ttl"),
+        ({**SIMPLE, "paths": ["login"]}, "paths[0]"),
+    ],
+)
+def test_a_bad_scenario_is_named(raw: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=r"^scenarios\[0\]\.") as caught:
+        parse({"scenarios": [raw]})
+    assert complaint in str(caught.value)
+
+
+def test_the_longest_untouched_makes_room() -> None:
+    (item,) = (parse({"scenarios": [SIMPLE]}).scenarios or pytest.fail("none")).items
+    buckets = Buckets(limit=100)
+    for number in range(10_000):
+        buckets.pour(item, f"ip {number}", "", NOW)
+        if number % 50 == 0:
+            buckets.pour(item, "ip scanner", "", NOW, amount=0.001)
+    assert len(buckets) == 100
+    assert buckets.level(item, "ip scanner", NOW) == pytest.approx(0.2), "what is touched stays"

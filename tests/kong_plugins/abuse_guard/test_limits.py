@@ -1,0 +1,350 @@
+"""Limits: what counts, under which key, before and after it is known who it is."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kong_plugins.abuse_guard import limits
+from kong_plugins.abuse_guard.config import parse
+from kong_plugins.abuse_guard.core import IDENTIFIED_ASK, STRANGER_ASK, decide_identified, decide_stranger
+from kong_plugins.engine.ask import Ask
+from kong_plugins.engine.facts import Facts, Identity
+from kong_plugins.engine.verdict import Verdict
+from kong_plugins.state.base import State
+from kong_plugins.state.cells import Cells
+from kong_plugins.state.marks import Mark, mark_data
+from kong_plugins.state.records import Record, StateDump
+from kong_plugins.state.snapshot import empty_snapshot, snapshot_of_dump
+
+NOW = 1_700_000_000.0
+ALICE = Identity("https://auth.example", "alice", "t1")
+HOUR = 3600
+ROOT = Path(__file__).parents[3]
+
+
+def facts(ip: str = "203.0.113.7", who: Identity | None = None, **more: Any) -> Facts:
+    base = Facts(
+        "req-1", ip, "https", "GET", "h", "/menu", "/menu", "shop", "s", "t", "", frozenset(), {}, who
+    )
+    return base._replace(**more)
+
+
+def limit(
+    name: str = "l", key: Any = ("ip",), rate: float = 5, per: float = HOUR, **more: Any
+) -> dict[str, Any]:
+    return {"name": name, "key": list(key), "rate": rate, "per": per, "burst": int(rate), **more}
+
+
+@pytest.fixture
+def state() -> State:
+    return State(empty_snapshot(), None, {}, Cells.attach(Cells.create(4096)))  # type: ignore[arg-type]
+
+
+def admitted(config: Any, state: State, every: list[Facts], now: float = NOW) -> list[bool]:
+    found = []
+    for each in every:
+        decide = decide_stranger if each.identity is None else decide_identified
+        verdict = decide(each, config, state, now)
+        assert not isinstance(verdict, Ask)
+        found.append(verdict is None or verdict.status is None)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("key", "one", "other", "shared"),
+    [
+        ("ip", facts("203.0.113.7"), facts("203.0.113.8"), False),
+        ("ip", facts("203.0.113.7"), facts("::ffff:203.0.113.7"), True),
+        ("ip", facts("2001:db8::1"), facts("2001:db8::ffff:2"), True),
+        ("ip", facts("2001:db8::1"), facts("2001:db8:0:1::1"), False),
+        ("ip", facts("fe80::1%eth0"), facts("fe80::1%eth1"), True),
+        ("user", facts(who=ALICE), facts("198.51.100.1", ALICE), True),
+        ("user", facts(who=ALICE), facts(who=ALICE._replace(subject="bob")), False),
+        ("user", facts(who=ALICE), facts(who=ALICE._replace(issuer="https://other.example")), False),
+        ("token", facts(who=ALICE), facts(who=ALICE._replace(token_id="t2")), False),
+        (
+            "token",
+            facts(who=ALICE._replace(token_id="", token=b"a")),
+            facts(who=ALICE._replace(token_id="", token=b"b")),
+            False,
+        ),
+        ("route", facts(), facts(route="other"), False),
+        ("tenant", facts(route="x"), facts("198.51.100.1"), True),
+        (
+            "header:X-Device",
+            facts(headers={"x-device": "a"}),
+            facts("198.51.100.1", headers={"x-device": "a"}),
+            True,
+        ),
+        ("header:X-Device", facts(headers={"x-device": "a"}), facts(headers={"x-device": "b"}), False),
+        ("header:X-Device", facts(headers={}), facts("198.51.100.1", headers={}), False),
+        ("header:X-Device", facts(headers={"x-device": "ip=203.0.113.7"}), facts(headers={}), False),
+        (
+            "header:X-Device",
+            facts(headers={"x-device": "\udcff" * 300}),
+            facts(headers={"x-device": "\udcfe" * 300}),
+            False,
+        ),
+    ],
+)
+def test_what_shares_a_count(state: State, key: str, one: Facts, other: Facts, shared: bool) -> None:
+    config = parse({"limits": [limit(key=[key], rate=1)]})
+    assert admitted(config, state, [one, one, other]) == [True, False, not shared]
+
+
+def test_several_limits_count_all_or_nothing(state: State) -> None:
+    config = parse({"limits": [limit("wide", ["ip"], 3), limit("narrow", ["ip", "route"], 1)]})
+    assert admitted(config, state, [facts(), facts(), facts()]) == [True, False, False]
+    # the refused ones did not cost anything of `wide`
+    assert admitted(config, state, [facts(route="b"), facts(route="c"), facts(route="d")]) == [
+        True,
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "request_", "counts"),
+    [
+        ({"cost": 5}, facts(), 5),
+        ({"costs": {"shop": 3}}, facts(), 3),
+        ({"costs": {"other": 3}}, facts(), 1),
+        ({"costs": {"shop": 0}}, facts(), 0),
+        ({"paths": ["/menu"]}, facts(path="/menu/1", raw_path="/x"), 1),
+        ({"paths": ["/menu"]}, facts(path="/x", raw_path="/menu/1"), 0),
+        ({"methods": ["POST"]}, facts(), 0),
+        ({"methods": ["GET"]}, facts(), 1),
+    ],
+)
+def test_what_a_request_costs(state: State, more: dict[str, Any], request_: Facts, counts: int) -> None:
+    config = parse({"limits": [limit(rate=5, **more)]})
+    verdict = decide_stranger(request_, config, state, NOW)
+    if not counts:
+        assert verdict is None
+    else:
+        assert isinstance(verdict, Verdict)
+        assert dict(verdict.headers)["RateLimit"] == f'"l";r={5 - counts};t={counts * 720}'
+
+
+def test_a_refusal_says_why_and_when_to_come_again(state: State) -> None:
+    config = parse({"limits": [limit("per-ip", rate=2, per=20)]})
+    verdict = None
+    for _ in range(3):
+        verdict = decide_stranger(facts(), config, state, NOW)
+    assert isinstance(verdict, Verdict)
+    assert (verdict.status, verdict.reason) == (429, "rate_limited")
+    headers = dict(verdict.headers)
+    assert headers["Retry-After"] == "10"
+    assert headers["RateLimit-Policy"] == '"per-ip";q=2;w=20'
+    assert headers["RateLimit"] == '"per-ip";r=0;t=20'
+    body = json.loads(verdict.body)
+    assert (body["reason"], body["status"]) == ("rate_limited", 429)
+    assert "per-ip" in body["detail"]
+    later = decide_stranger(facts(), config, state, NOW + 10)
+    assert isinstance(later, Verdict)
+    assert later.status is None, "whoever waits as told is admitted"
+
+
+def test_headers_can_be_left_out(state: State) -> None:
+    config = parse({"headers": False, "limits": [limit()]})
+    assert decide_stranger(facts(), config, state, NOW) is None
+
+
+def test_a_dry_run_tells_and_refuses_nothing(state: State) -> None:
+    config = parse({"limits": [limit("try", rate=1, dry_run=True), limit("real", rate=3)]})
+    found = [decide_stranger(facts(), config, state, NOW) for _ in range(4)]
+    assert [one.status for one in found if isinstance(one, Verdict)] == [None, None, None, 429]
+    assert isinstance(found[1], Verdict)
+    assert (found[1].reason, found[1].memo) == ("rate_limit_dry_run", "dry=try")
+
+
+@pytest.mark.parametrize("allow", [{"allow": ["203.0.113.0/24"]}, {}])
+def test_whoever_is_allowed_is_not_limited(state: State, allow: dict[str, Any]) -> None:
+    if not allow:
+        dump = StateDump(1, {"allows": [Record("allows", "ip 203.0.113.7", {})]}, {})
+        state = state._replace(snapshot=snapshot_of_dump(dump))
+    config = parse({"limits": [limit(rate=1)], **allow})
+    assert admitted(config, state, [facts()] * 5) == [True] * 5
+
+
+def test_explain_is_told_under_which_keys_a_request_counts() -> None:
+    config = parse(
+        {"limits": [limit(), limit("u", ["user"]), limit("p", paths=["/x"]), limit("s", policy="strict")]}
+    )
+    assert limits.keys_of(config.stranger, facts(), "203.0.113.7") == ["l ip=203.0.113.7", "s ip=203.0.113.7"]
+    assert limits.keys_of(config.identified, facts(), "") == []
+    assert limits.keys_of(config.identified, facts(who=ALICE), "") == ["u user=https://auth.example|alice"]
+
+
+# strict
+
+
+def test_a_strict_limit_asks_once_and_its_answer_decides(state: State) -> None:
+    config = parse({"limits": [limit("s", rate=2, policy="strict"), limit("l", rate=9)]})
+    ask = decide_stranger(facts(), config, state, NOW)
+    assert ask == Ask("limits", STRANGER_ASK, ("s ip=203.0.113.7", 1800 * 10**9, HOUR * 10**9, 1))
+    now_ns = int(NOW * 1e9)
+    yes = state._replace(answers={STRANGER_ASK: (True, [now_ns + 1800 * 10**9])})
+    passed = decide_stranger(facts(), config, yes, NOW)
+    assert isinstance(passed, Verdict)
+    assert [value for name, value in passed.headers if name == "RateLimit"] == [
+        '"s";r=1;t=1800',
+        '"l";r=8;t=400',
+    ]
+    no = state._replace(answers={STRANGER_ASK: (False, [now_ns + HOUR * 10**9])})
+    refused = decide_stranger(facts(), config, no, NOW)
+    assert isinstance(refused, Verdict)
+    assert (refused.status, dict(refused.headers)["Retry-After"]) == (429, "1800")
+    again = decide_stranger(facts(), config, yes, NOW)
+    assert isinstance(again, Verdict)
+    assert again.headers[-1] == ("RateLimit", '"l";r=7;t=800'), "the refused one cost nothing of the other"
+
+
+def test_without_an_answer_a_strict_limit_counts_on_the_node(state: State) -> None:
+    config = parse({"limits": [limit("s", rate=2, policy="strict")]})
+    lost = state._replace(answers={STRANGER_ASK: None})
+    found = [decide_stranger(facts(), config, lost, NOW) for _ in range(3)]
+    assert [one.status for one in found if isinstance(one, Verdict)] == [None, None, 429]
+
+
+def test_a_lost_answer_does_not_give_the_burst_again(state: State) -> None:
+    config = parse({"limits": [limit("s", rate=4, policy="strict")]})
+    tat = int(NOW * 1e9)
+    answers: list[Any] = [(True, [tat]), None, (True, [tat]), None, None, (True, [tat])]
+    found = [
+        decide_stranger(facts(), config, state._replace(answers={STRANGER_ASK: each}), NOW)
+        for each in answers
+    ]
+    assert [one.status if isinstance(one, Verdict) else None for one in found] == [None] * 4 + [429] * 2
+
+
+def test_the_second_run_counts_nothing_twice(state: State) -> None:
+    config = parse({"limits": [limit("ip", rate=9), limit("u", ["user"], 5, policy="strict")]})
+    one = facts(who=ALICE)
+    assert isinstance(decide_stranger(one, config, state, NOW), Verdict)
+    assert isinstance(decide_identified(one, config, state, NOW), Ask)
+    answered = state._replace(answers={IDENTIFIED_ASK: (True, [int(NOW * 1e9)])})
+    second = decide_stranger(one, config, answered, NOW)
+    assert isinstance(second, Verdict)
+    assert second.headers[-1] == ("RateLimit", '"ip";r=8;t=400')
+
+
+# marks
+
+
+def marked(state: State, key: str, **data: Any) -> State:
+    mark = Mark(key, 70, ("coupon-hammering",), **data)
+    record = Record("marks", key, mark_data(mark), expires=NOW + 60)
+    return state._replace(snapshot=snapshot_of_dump(StateDump(1, {"marks": [record]}, {})))
+
+
+@pytest.mark.parametrize(
+    ("key", "request_", "now", "has_score"),
+    [
+        ("ip 203.0.113.7", facts(), NOW, True),
+        ("ip 203.0.113.7", facts(), NOW + 60, False),
+        ("ip 203.0.113.8", facts(), NOW, False),
+        ("cidr 203.0.113.0/24", facts(), NOW, True),
+        ("cidr 2001:db8::/64", facts("2001:db8::5"), NOW, True),
+        ("user https://auth.example|alice", facts(who=ALICE), NOW, True),
+        ("user https://auth.example|alice", facts(who=ALICE._replace(subject="bob")), NOW, False),
+    ],
+)
+def test_a_mark_becomes_a_score_for_the_service(
+    state: State, key: str, request_: Facts, now: float, has_score: bool
+) -> None:
+    decide = decide_stranger if request_.identity is None else decide_identified
+    verdict = decide(request_, parse({}), marked(state, key), now)
+    if not has_score:
+        assert verdict is None
+    else:
+        assert isinstance(verdict, Verdict)
+        assert verdict.service_headers == (("X-Abuse-Score", '70;reasons="coupon-hammering"'),)
+
+
+def test_a_scenarios_limit_slows_down(state: State) -> None:
+    state = marked(state, "ip 203.0.113.7", limit=0.5)
+    found = [decide_stranger(facts(), parse({}), state, NOW) for _ in range(7)]
+    statuses = [one.status for one in found if isinstance(one, Verdict)]
+    assert statuses == [None] * 5 + [429] * 2
+    last = found[-1]
+    assert isinstance(last, Verdict)
+    assert (last.reason, dict(last.headers)["Retry-After"]) == ("scenario_limited", "2")
+    assert isinstance(decide_stranger(facts(), parse({}), state, NOW + 2), Verdict)
+
+
+# the rule itself
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    rate=st.integers(1, 50),
+    burst=st.integers(1, 30),
+    steps=st.lists(st.tuples(st.floats(0, 3), st.integers(1, 3)), min_size=1, max_size=60),
+)
+def test_never_more_than_burst_and_rate_and_never_starved(
+    rate: int, burst: int, steps: list[tuple[float, int]]
+) -> None:
+    state = State(empty_snapshot(), None, {}, Cells.attach(Cells.create(64)))  # type: ignore[arg-type]
+    config = parse({"limits": [{"name": "l", "key": ["ip"], "rate": rate, "burst": burst}]})
+    now, passed = NOW, 0
+    for wait, count in steps:
+        now += wait
+        passed += sum(admitted(config, state, [facts()] * count, now))
+        assert passed <= burst + rate * (now - NOW) + 1e-3
+    refused = decide_stranger(facts(), config, state, now)
+    if isinstance(refused, Verdict) and refused.status == 429:
+        wait = int(dict(refused.headers)["Retry-After"])
+        assert wait <= math.ceil(1 / rate) + 1
+        assert admitted(config, state, [facts()], now + wait) == [True]
+
+
+def test_four_workers_admit_exactly_five() -> None:
+    fd = Cells.create(4096)
+    os.set_inheritable(fd, True)
+    program = f"""
+from tests.kong_plugins.abuse_guard.test_limits import *
+state = State(empty_snapshot(), None, {{}}, Cells.attach({fd}))
+config = parse({{"limits": [limit()]}})
+print(sum(admitted(config, state, [facts()] * 200)))
+"""
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, pass_fds=(fd,), cwd=ROOT
+        )
+        for _ in range(4)
+    ]
+    found = [int(worker.communicate(timeout=30)[0]) for worker in workers]
+    os.close(fd)
+    assert sum(found) == 5
+
+
+@pytest.mark.parametrize(
+    ("raw", "complaint"),
+    [
+        ({"name": "x"}, "key: at least one"),
+        ({"name": "x", "key": ["ip"]}, "rate: the field is required"),
+        ({"name": "x y", "key": ["ip"], "rate": 1}, "name:"),
+        ({"name": "x", "key": ["address"], "rate": 1}, "key: 'address'"),
+        ({"name": "x", "key": ["header:"], "rate": 1}, "key: 'header:'"),
+        ({"name": "x", "key": ["ip"], "rate": 0}, "rate:"),
+        ({"name": "x", "key": ["ip"], "rate": 1, "burst": 2, "cost": 3}, "cost: 3 is more than the burst"),
+        ({"name": "x", "key": ["ip"], "rate": 1, "costs": {"r": 3}}, "costs.r: 3 is more than the burst"),
+        ({"name": "x", "key": ["ip"], "rate": 1, "policy": "sloppy"}, "policy:"),
+        ({"name": "x", "key": ["ip"], "rate": 1, "paths": ["/a//b"]}, "paths[0]"),
+        ({"name": "x", "key": ["ip"], "rate": 1, "paths": ["/a/../b"]}, "paths[0]"),
+        ({"name": "x", "key": ["ip"], "rate": 1, "methods": ["get"]}, "methods[0]"),
+    ],
+)
+def test_a_bad_limit_is_named(raw: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=r"^limits\[0\]\.") as caught:
+        parse({"limits": [raw]})
+    assert complaint in str(caught.value)

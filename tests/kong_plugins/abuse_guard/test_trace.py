@@ -1,0 +1,72 @@
+"""What travels in the memo: short, without clients' words, and read as it was written."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kong_plugins.abuse_guard import shipped, trace
+from kong_plugins.abuse_guard.config import parse
+from kong_plugins.engine.facts import Facts, Identity
+
+SCENARIOS = parse({"scenarios": [{"use": name} for name in shipped.SCENARIOS]}).scenarios
+
+
+def memo(who: Identity | None, path: str = "/login", agent: str = "sqlmap") -> str:
+    assert SCENARIOS is not None
+    headers = {"user-agent": agent}
+    facts = Facts("r", "::1", "http", "POST", "h", path, path, "r", "s", "t", "", frozenset(), headers, who)
+    words = (trace.of_stranger(SCENARIOS, facts), trace.of_identified(SCENARIOS, facts))
+    return " ".join(word for word in words if word)
+
+
+@pytest.mark.parametrize(
+    ("who", "user", "token"),
+    [
+        (None, "", ""),
+        (Identity("https://a", "alice", "t1"), "https://a|alice", "https://a|t1"),
+        (Identity("https://a", "a b=c%|d", "x y"), "https://a|a b=c%|d", "https://a|x y"),
+        (Identity("https://a", "#x", "#y"), "https://a|#x", "https://a|#y"),
+    ],
+)
+def test_it_is_read_as_it_was_written(who: Identity | None, user: str, token: str) -> None:
+    found = trace.read(f"b=1 {memo(who)} arm=x")
+    assert found is not None
+    assert (found.user, found.token) == (user, token)
+    assert found.mask.bit_count() >= 3
+
+
+def test_what_is_too_long_is_a_hash_that_nobody_is_blocked_by() -> None:
+    found = trace.read(memo(Identity("https://a", "u" * 80, "t" * 80)))
+    assert found is not None
+    assert found.user.startswith("#")
+    assert found.token.startswith("#")
+    other = trace.read(memo(Identity("https://b", "u" * 80, "t" * 80)))
+    assert other is not None
+    assert (other.user, other.token) != (found.user, found.token)
+
+
+@settings(deadline=None)
+@given(st.text(), st.text(min_size=1), st.text(), st.text(), st.text())
+def test_it_leaves_room_and_holds_no_word_of_a_client(
+    issuer: str, subject: str, token_id: str, path: str, agent: str
+) -> None:
+    text = memo(Identity(issuer, subject, token_id), "/login" + path, agent)
+    assert len(text) <= 160
+    assert text.isascii()
+    assert text.isprintable()
+    assert text.count(" ") <= 2
+    assert trace.read(text) is not None
+
+
+def test_the_longest_names_leave_room_for_others() -> None:
+    longest = Identity("https://" + "i" * 20, "s" * 43, "t" * 40)
+    text = memo(longest, "/login" + "x" * 500, "sqlmap" * 100)
+    assert "#" not in text
+    assert len(text) <= 160
+
+
+@given(st.text())
+@settings(deadline=None)
+def test_no_memo_breaks_the_reader(text: str) -> None:
+    trace.read(text)
+    trace.read(f"g={text}")

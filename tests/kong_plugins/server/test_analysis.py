@@ -1,0 +1,272 @@
+"""The analysis without its process: configs, guards, conclusions with and without a store, and what nodes tell."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from kong_plugins.engine.analyst import Conclusion
+from kong_plugins.engine.outcome import Outcome
+from kong_plugins.server.analysis import Analysts
+from kong_plugins.server.concluding import Concluder
+from kong_plugins.server.feed import Feed
+from kong_plugins.server.outcomes import pack_rows
+from kong_plugins.server.telling import Telling
+from kong_plugins.state.base import StoreError
+from kong_plugins.state.connection import connect
+from kong_plugins.state.memory import MemoryStore
+from kong_plugins.state.overlay import unpack_changes
+from kong_plugins.state.records import Event, Put, Record
+from kong_plugins.state.snapshot import empty_snapshot
+from tests.kong_plugins.server.running import Asker, Server, chain_of, facts_of, wait_until
+from tests.redis_server import RedisServer
+
+NOW = 1_800_000_000.0
+BLOCK = Conclusion(
+    "block.add", "ip 203.0.113.9", "too fast", {"count": 9}, "blocks", "ip 203.0.113.9", {}, 60.0
+)
+
+
+class Fake:
+    """Concludes one thing from each outcome."""
+
+    def __init__(self, broken: bool = False) -> None:
+        self.configs: Sequence[Any] = ()
+        self.broken = broken
+        self.merged: list[Any] = []
+        self.ticks = 0
+
+    def configure(self, configs: Sequence[Any]) -> None:
+        self.configs = configs
+
+    def take(self, outcomes: Sequence[Outcome], now: float) -> list[Conclusion]:
+        if self.broken:
+            raise RuntimeError("no")
+        return [Conclusion("seen", outcome.request_id, str(now)) for outcome in outcomes]
+
+    def tick(self, now: float) -> list[Conclusion]:
+        self.ticks += 1
+        return []
+
+    def merge(self, node: str, told: Mapping[str, Any], now: float) -> list[Conclusion]:
+        self.merged.append((node, told))
+        return []
+
+    def tell(self, now: float) -> Mapping[str, Any] | None:
+        return {"ticks": self.ticks}
+
+
+def test_each_analyst_gets_its_configs_once_and_all_outcomes() -> None:
+    found: list[Conclusion] = []
+    fake = Fake()
+    analysts = Analysts({"static-fallback": fake}, found.append)
+    text = json.dumps({"responses": [{"on": ["502"]}], "breaker": {}})
+    for _ in range(2):
+        analysts.config("static-fallback", text)
+    analysts.config("abuse-guard", "{}")
+    analysts.config("static-fallback", '{"responses": 1}')
+    row = ["r1", *[""] * 12]
+    analysts.outcomes(pack_rows([row]) + b"\xc1", NOW)
+    assert len(fake.configs) == 1
+    assert [(told.kind, told.subject) for told in found] == [("seen", "r1")]
+    assert analysts.tick(NOW) == {"static-fallback": {"ticks": 1}}
+    analysts.merge("other", "static-fallback", {"a": 1}, NOW)
+    analysts.merge("other", "unknown", {"a": 1}, NOW)
+    assert fake.merged == [("other", {"a": 1})]
+
+
+def test_an_analyst_that_fails_does_not_end_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    found: list[Conclusion] = []
+    analysts = Analysts({"abuse-guard": Fake(broken=True), "static-fallback": Fake()}, found.append)
+    analysts.outcomes(pack_rows([["r1", *[""] * 12]]), NOW)
+    assert len(found) == 1
+    assert analysts.failures == 1
+    assert "the analyst of abuse-guard failed" in caplog.text
+
+
+def concluder(store: Any, told: list[bytes] | None = None) -> Concluder:
+    return Concluder(store, "n1", (told if told is not None else []).append, time.time)
+
+
+def test_a_conclusion_becomes_a_record_and_an_event_with_its_numbers() -> None:
+    store, told = MemoryStore(), []  # type: ignore[var-annotated]
+    made = concluder(store, told)
+    made.add(BLOCK)
+    made.add(Conclusion("breaker.opened", "service order", "failures", {"calls": 4}))
+    assert made.work()
+    record = store.get("blocks", BLOCK.key)
+    assert record is not None
+    assert (record.source, record.reason) == ("gateway:n1", "too fast")
+    assert record.expires == pytest.approx(store.now() + 60, abs=2)
+    events = [(event.kind, event.subject, dict(event.data)) for event in store.events(10)]
+    assert events == [
+        ("block.add", "ip 203.0.113.9", {"count": 9}),
+        ("breaker.opened", "service order", {"calls": 4}),
+    ]
+    assert told == []
+
+
+def test_an_operators_record_stays_and_a_canarys_other_fields_too() -> None:
+    store = MemoryStore()
+    store.apply([Put(Record("blocks", BLOCK.key, {}, reason="by hand", source="cli"))])
+    canary = {"percent": 5, "users": ["ann"], "paused": False, "aborted": False}
+    store.apply([Put(Record("canaries", "v2", canary, source="cli"))])
+    made = concluder(store)
+    made.add(BLOCK)
+    made.add(Conclusion("canary.abort", "v2", "errors", {}, "canaries", "v2", {"aborted": True}))
+    made.work()
+    block, override = store.get("blocks", BLOCK.key), store.get("canaries", "v2")
+    assert block is not None
+    assert override is not None
+    assert block.reason == "by hand"
+    assert override.data == {**canary, "aborted": True}
+    assert [event.kind for event in store.events(10)][-2:] == ["block.add", "canary.abort"]
+
+
+def test_without_a_store_the_workers_of_the_node_are_told() -> None:
+    told: list[bytes] = []
+    made = concluder(None, told)
+    made.add(BLOCK)
+    made.add(Conclusion("breaker.opened", "x", "y"))
+    assert made.work()
+    (change,) = unpack_changes(told[0])
+    assert isinstance(change, Put)
+    assert change.record.key == BLOCK.key
+    snapshot = empty_snapshot().applied([change], 0)
+    assert snapshot.blocks.match("203.0.113.9", time.time()) is not None
+    assert snapshot.blocks.match("203.0.113.9", time.time() + 61) is None
+
+
+class Away(MemoryStore):
+    away = True
+
+    def get(self, collection: str, key: str) -> Record | None:
+        if self.away:
+            raise StoreError("away")
+        return super().get(collection, key)
+
+    def append(self, event: Event) -> str:
+        if self.away:
+            raise StoreError("away")
+        return super().append(event)
+
+
+def test_while_the_store_is_away_it_holds_on_this_node_and_is_written_later() -> None:
+    store, told = Away(), []  # type: ignore[var-annotated]
+    made = concluder(store, told)
+    made.add(BLOCK)
+    made.add(Conclusion("breaker.opened", "x", "y"))
+    assert not made.work()
+    assert not made.work()
+    assert len(told) == 1, "once"
+    store.away = False
+    assert made.work()
+    assert store.get("blocks", BLOCK.key) is not None
+    assert [event.kind for event in store.events(10)] == ["block.add", "breaker.opened"]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [BLOCK._replace(collection="nonsense"), BLOCK._replace(data={"x": float("nan")})],
+    ids=["collection", "data"],
+)
+def test_what_cannot_be_written_does_not_hold_up_the_rest(bad: Conclusion) -> None:
+    store = MemoryStore()
+    made = concluder(store)
+    made.add(bad)
+    made.add(BLOCK._replace(key="ip 203.0.113.10"))
+    assert made.work()
+    assert store.get("blocks", "ip 203.0.113.10") is not None
+
+
+def test_a_worker_that_starts_and_a_new_image_get_the_nodes_own_changes() -> None:
+    class Worker:
+        sent: list[Any]
+
+        def __init__(self) -> None:
+            self.sent = []
+
+        def send(self, *message: Any, fd: int | None = None) -> None:
+            self.sent.append(message)
+
+    feed, first, second = Feed(), Worker(), Worker()
+    feed.empty = True
+    feed.settle([first])  # type: ignore[list-item]
+    feed.local(b"\x90", [first])  # type: ignore[list-item]
+    feed.greet(second)  # type: ignore[arg-type]
+    assert first.sent == second.sent == [("go", True), ("delta", [0, b"\x90", {}])]
+
+
+def test_nodes_hear_each_other_within_a_moment(redis_server: RedisServer) -> None:
+    redis_url = redis_server.url
+    heard: dict[str, list[Any]] = {"a": [], "b": []}
+
+    def telling(name: str) -> Telling:
+        def take(node: str, analyst: str, told: Mapping[str, Any]) -> None:
+            heard[name].append((node, analyst, told))
+
+        return Telling(lambda: connect(redis_url, None, decode_responses=False), "tell", name, take)
+
+    both = [telling("a"), telling("b")]
+    for each in both:
+        each.start()
+    try:
+        wait_until(lambda: all(len(each.connected) == 2 for each in both), 5)
+        both[0].tell({"static-fallback": {"breakers": [["id", "\udcff"]]}})
+        assert wait_until(lambda: bool(heard["b"]), 2) < 0.5
+        assert heard == {"a": [], "b": [("a", "static-fallback", {"breakers": [["id", "\udcff"]]})]}
+        connect(redis_url, None, decode_responses=False).publish("kgate:v2:{tell}:analysis", b"\xc1junk")
+        wait_until(lambda: both[1].refused == 1, 2)
+    finally:
+        for each in both:
+            each.close()
+
+
+CONFIG = json.dumps(
+    {"responses": [{"on": ["open"], "status": 503}], "breaker": {"minimum_calls": 4, "open_seconds": 30}}
+)
+PARTS = ("static-fallback", CONFIG)
+CHAIN = chain_of(*PARTS)
+
+
+def failures(memo: str, count: int) -> bytes:
+    row = ["orders", "order", "food", "502", "502", "1", "3", "error", "refused", "", memo, "ip"]
+    return pack_rows([f"r{number}", *row] for number in range(count))
+
+
+def learn(asker: Asker) -> str:
+    """Ask once with the configs; the memo of the verdict."""
+    memo: str = asker.ask(["d", CHAIN, facts_of("r"), list(PARTS)])[0]["m"]
+    return memo
+
+
+def is_open(*askers: Asker) -> bool:
+    return all(each.ask(["d", CHAIN, facts_of("r")])[0].get("st") == 503 for each in askers)
+
+
+def test_a_breaker_opens_over_all_workers_without_redis(serve: Callable[..., Server]) -> None:
+    server = serve(workers=2)
+    with Asker(server.run_dir / "express.sock") as one, Asker(server.run_dir / "express.sock") as two:
+        both = (one, two)
+        memos = [learn(each) for each in both]
+        assert memos[0] == memos[1]
+        for number, each in enumerate(both):  # half of what is needed on each connection
+            for _ in range(2):  # sent again: counts once
+                assert each.ask(["r", f"b-{number}", 0, failures(memos[0], 2)])[0] == {"k": "ok"}
+        assert wait_until(lambda: is_open(*both), 10) < 2
+
+
+def test_an_opening_on_one_node_is_known_to_the_other(
+    serve: Callable[..., Server], redis_server: RedisServer
+) -> None:
+    nodes = [serve(workers=1, redis=redis_server.url) for _ in range(2)]
+    with Asker(nodes[0].run_dir / "express.sock") as here, Asker(nodes[1].run_dir / "express.sock") as there:
+        memo = learn(here)
+        assert learn(there) == memo
+        here.ask(["r", "b-1", 0, failures(memo, 4)])
+        wait_until(lambda: is_open(here), 10)
+        assert wait_until(lambda: is_open(there), 10) < 2
