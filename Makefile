@@ -25,7 +25,7 @@ demo: $(READY)   ## the whole gateway on this machine, one line a step (KEEP=1 l
 	@$(BIN)/python -m examples.demo --lane $(LANE) $(if $(KEEP),--keep)
 
 # what starts whole servers and looks at times has the machine for itself
-ALONE := tests/e2e tests/kong_plugins/server
+ALONE := tests/e2e tests/kong_plugins/server tests/bench
 
 test: lint types $(READY)  ## lint, types, all tests with coverage
 	$(BIN)/coverage erase

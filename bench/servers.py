@@ -105,6 +105,9 @@ class Servers:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
+TRIES = 5
+
+
 def _one_worker() -> list[str]:
     from cli.commands.serve import command
 
@@ -114,15 +117,25 @@ def _one_worker() -> list[str]:
 
 def start_instances(path: Path, plugin: str, configs: list[dict[str, Any]]) -> list[int]:
     """The ids of a plugin's instances, as the server gives them to Kong. Raises BenchError."""
+    for _ in range(TRIES - 1):
+        try:
+            return _start_instances(path, plugin, configs)
+        except (ConnectionError, StopIteration):
+            continue  # a server that stood still closes what waited: Kong asks again, too
+    return _start_instances(path, plugin, configs)
+
+
+def _start_instances(path: Path, plugin: str, configs: list[dict[str, Any]]) -> list[int]:
     ids = []
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(10)
         sock.connect(str(path))
-        unpacker = msgpack.Unpacker(sock.makefile("rb", buffering=0), strict_map_key=False)
-        for config in configs:
-            sock.sendall(start_instance(plugin, config))
-            _, _, error, result = next(unpacker)
-            if error:
-                raise BenchError(f"{plugin}: {error}")
-            ids.append(result["Id"])
+        with sock.makefile("rb", buffering=0) as stream:
+            unpacker = msgpack.Unpacker(stream, strict_map_key=False)
+            for config in configs:
+                sock.sendall(start_instance(plugin, config))
+                _, _, error, result = next(unpacker)
+                if error:
+                    raise BenchError(f"{plugin}: {error}")
+                ids.append(result["Id"])
     return ids

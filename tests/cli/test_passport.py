@@ -101,13 +101,20 @@ def test_bad_input_is_one_line_and_writes_nothing(kgate: Any, options: list[str]
         (token(), ["--jwks", "--audience", "other"], 1, False, "wrong_audience"),
         (token(-100), ["--jwks"], 1, False, "token_expired"),
         (token()[:-6] + "AAAAAA", ["--jwks"], 1, False, "token_malformed|bad_signature"),
-        (passport(), ["--jwks"], 0, True, ""),
-        (passport(), ["--jwks", "--audience", "other"], 1, False, "wrong_audience"),
+        (None, ["--jwks"], 0, True, ""),
+        (None, ["--jwks", "--audience", "other"], 1, False, "wrong_audience"),
     ],
 )
 def test_inspect(
-    kgate: Any, tmp_path: Path, text: str, options: list[str], code: int, verified: bool | None, problem: str
+    kgate: Any,
+    tmp_path: Path,
+    text: str | None,
+    options: list[str],
+    code: int,
+    verified: bool | None,
+    problem: str,
 ) -> None:
+    text = text or passport()  # made now: it lives for a minute
     jwks = tmp_path / "jwks.json"
     jwks.write_text(json.dumps(RING.public_jwks()))
     if "--jwks" in options:
