@@ -33,7 +33,7 @@ def gateways() -> Iterator[dict[str, Gateway]]:
         gateway.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def gateway(
     lane: str,
     gateways: dict[str, Gateway],

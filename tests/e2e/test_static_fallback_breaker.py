@@ -71,9 +71,14 @@ class FallbackGateway(Gateway):
 
 @pytest.fixture(scope="module")
 def fallback(
-    lane: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    lane: str,
+    gateways: dict[str, Gateway],
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Gateway]:
     option = request.config.getoption
+    if option("--kong-admin") and lane in gateways:
+        gateways.pop(lane).close()  # the one Kong, its sockets and its configuration are this one's now
     made = FallbackGateway(
         lane,
         option("--run-dir") or tmp_path_factory.mktemp("run"),
@@ -81,8 +86,6 @@ def fallback(
         option("--kong-proxy"),
         option("--kong-mode"),
     )
-    if made.given and "gateway" in request.fixturenames:
-        pytest.skip("the given Kong has another configuration")
     try:
         made.start()
         yield made
