@@ -66,5 +66,12 @@ class Gateway:
 
 
 @pytest.fixture(scope="session")
-def gateway() -> Gateway:
+def lasting_gateway() -> Gateway:
     return Gateway()
+
+
+@pytest.fixture
+def gateway(lasting_gateway: Gateway) -> Gateway:
+    """The time is each test's own: passports live for a minute, and a run of all tests is longer."""
+    lasting_gateway.now = float(int(time.time()))
+    return lasting_gateway

@@ -33,10 +33,10 @@ def ask(app, path, method="GET", passport=None):
 
 
 @pytest.fixture(scope="module")
-def app(gateway):
+def app(lasting_gateway):
     from examples.fastapi_front import make_app
 
-    return make_app(gateway.jwks())
+    return make_app(lasting_gateway.jwks())
 
 
 @pytest.mark.parametrize(
