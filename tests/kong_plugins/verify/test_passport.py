@@ -242,7 +242,9 @@ def test_a_claim_that_is_there_twice(gateway):
     st.sampled_from(["kgate", "txn-token"]),
     st.booleans(),
 )
-def test_any_claims_well_signed_or_not_raise_its_own_error_alone(lasting_gateway, header, claims, profile, usual):
+def test_any_claims_well_signed_or_not_raise_its_own_error_alone(
+    lasting_gateway, header, claims, profile, usual
+):
     typ = {"kgate": "kgate-passport+jwt", "txn-token": "txntoken+jwt"}[profile]
     head = {"alg": "EdDSA", "kid": "k1", "typ": typ} if usual else header
     token = lasting_gateway.raw(head, json.dumps(claims).encode()) if head.get("alg") != "HS256" else "x"
