@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 KEEP ?=
 LANE ?= both
 
-.PHONY: bench-wire bench-state bench-gateway chaos demo test check lint types format e2e clean help
+.PHONY: docs generated bench-wire bench-state bench-gateway chaos demo test check lint types format e2e clean help
 
 help:            ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -60,7 +60,13 @@ types: $(READY)  ## mypy --strict
 
 generated: $(READY)  ## write the generated package data again
 	$(BIN)/python -m kong_plugins.adapter.generate
+	$(BIN)/python -m decl.plugin_sources
+	$(BIN)/python -m decl.lint.docs docs/lint.md
 	$(BIN)/python -m tests.sandbox.conformance.docs
+	$(BIN)/python -m tests.docs.generate
+
+docs: $(READY)   ## the documentation as a site, in build/site
+	$(BIN)/mkdocs build --strict
 
 format: $(READY) ## format the code
 	$(BIN)/ruff format -q .

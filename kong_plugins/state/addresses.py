@@ -37,8 +37,8 @@ def parse_address(text: str) -> Address:
 
 
 _INET, _INET6 = int(AF_INET), int(AF_INET6)
-_from_bytes = int.from_bytes
-_halves = Struct(">QQ").unpack
+from_bytes = int.from_bytes
+halves = Struct(">QQ").unpack
 _V4_MAPPED = 0xFFFF
 """The upper 96 bits of a v4-mapped address (::ffff:0:0/96, RFC 4291 section 2.5.5.2)."""
 
@@ -51,8 +51,8 @@ def address_halves(text: str) -> tuple[int, int, int]:
     """
     try:
         if ":" not in text:
-            return 4, 0, _from_bytes(inet_pton(_INET, text))
-        high, low = _halves(inet_pton(_INET6, text))
+            return 4, 0, from_bytes(inet_pton(_INET, text))
+        high, low = halves(inet_pton(_INET6, text))
     except (OSError, ValueError) as error:
         host, zone, _ = text.partition("%")
         if zone:
@@ -150,8 +150,14 @@ class AddressIndex(Generic[T]):
                 yield value
 
     def __contains__(self, address: Address) -> bool:
+        tables = self._by_length[address.version]
+        if not tables:
+            return False
         number = int(address)
-        return any(number >> shift in table for shift, table in self._by_length[address.version])
+        for shift, table in tables:  # noqa: SIM110 - any() would cost more than the look-ups
+            if number >> shift in table:
+                return True
+        return False
 
     def __len__(self) -> int:
         return self._size
