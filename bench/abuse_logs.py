@@ -11,10 +11,12 @@ from typing import Any
 from bench.abuse_traffic import Request
 from decl.paths import BadPath, normalise
 
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
 _COMBINED = re.compile(
-    r'(?P<ip>\S+) \S+ (?P<user>\S+) \[(?P<time>[^\]]+)\] "(?P<method>[A-Z]+) (?P<path>\S+)[^"]*" '
-    r'(?P<status>\d{3}) \S+(?: "[^"]*" "(?P<agent>[^"]*)")?'
+    r'(?P<ip>\S+) \S+ (?P<user>.*?) \[(?P<time>[^\]]+)\] "(?P<method>[A-Z]+) (?P<path>\S+)(?:[^"\\]|\\.)*" '
+    rf"(?P<status>\d{{3}}) \S+(?: {_QUOTED} (?P<agent>{_QUOTED}))?"
 )
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
 
 
 def read(lines: Iterable[str]) -> tuple[list[Request], int]:
@@ -27,7 +29,7 @@ def read(lines: Iterable[str]) -> tuple[list[Request], int]:
             continue
         try:
             found.append(_json(json.loads(text)) if text.startswith("{") else _combined(text))
-        except (AttributeError, KeyError, TypeError, ValueError, BadPath):
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError, BadPath):
             bad += 1
     found.sort(key=lambda request: request.time)
     first = found[0].time if found else 0.0
@@ -35,6 +37,7 @@ def read(lines: Iterable[str]) -> tuple[list[Request], int]:
 
 
 def _path(raw: str) -> str:
+    raw = _ORIGIN.sub("", raw, count=1) if not raw.startswith("/") else raw
     return normalise(raw.partition("?")[0].encode("utf-8", "surrogateescape").decode("latin-1"))
 
 
@@ -44,7 +47,7 @@ def _combined(text: str) -> Request:
         raise ValueError("not the combined format")
     time = datetime.strptime(found["time"], "%d/%b/%Y:%H:%M:%S %z").timestamp()
     user = "" if found["user"] == "-" else found["user"]
-    agent = found["agent"] or ""
+    agent = (found["agent"] or "")[1:-1].replace('\\"', '"')
     return Request(
         time, found["ip"], found["method"], _path(found["path"]), int(found["status"]),
         "" if agent == "-" else agent, user,
@@ -53,9 +56,12 @@ def _combined(text: str) -> Request:
 
 def _json(row: dict[str, Any]) -> Request:
     request = row["request"]
-    agent = request.get("headers", {}).get("user-agent", "")
+    sent = request.get("headers", {}).get("user-agent", "")
+    agent = (
+        ", ".join(map(str, sent)) if isinstance(sent, list) else str(sent)
+    )  # Kong: a list of repeated ones
     consumer = row.get("consumer") or row.get("authenticated_entity") or {}
     return Request(
-        float(row["started_at"]) / 1000, row["client_ip"], request["method"], _path(request["uri"]),
+        float(row["started_at"]) / 1000, str(row["client_ip"]), str(request["method"]), _path(request["uri"]),
         int(row["response"]["status"]), agent, str(consumer.get("id", "")),
     )  # fmt: skip

@@ -16,9 +16,9 @@ The thresholds are those of kong_plugins/abuse_guard/shipped.py, fixed before an
 
 from __future__ import annotations
 
+import gzip
 import json
 import resource
-import time
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ FACTORS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 AIM_SECONDS = 30.0
 WARM_UP = 20_000
 """Requests before a flood's memory is measured."""
-MOST_TIMED = 200_000
+MOST_TIMED = 100_000
+FLOODS = 5
 
 
 def measure(normal: list[Request], seed: int, seconds: float, factor: float) -> dict[str, Any]:
@@ -90,7 +91,9 @@ def limits_of(runs: list[dict[str, Any]]) -> dict[str, float | None]:
 
 def replay_log(path: Path) -> dict[str, Any]:
     """What would have been done to recorded traffic."""
-    requests, bad = abuse_logs.read(path.read_text(encoding="utf-8", errors="surrogateescape").splitlines())
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8", errors="surrogateescape") as lines:
+        requests, bad = abuse_logs.read(lines)
     result = abuse_run.Replay().run(requests)
     return {
         "requests": len(requests),
@@ -115,13 +118,17 @@ def flood(count: int) -> dict[str, Any]:
         text = f"{number:08x}" * 20
         return Request(number / 1e4, f"2a00:{high:x}:{low:x}::1", "GET", f"/{text}", 404, f"Agent {text}")
 
-    # a decision: as in a worker, where no analyst is. Processor time: other work on the machine is not ours
+    # a decision: as in a worker, where no analyst is. Processor time, and of each key the fastest of several
+    # floods that run in turn, each with memory of its own: what other work on the machine takes is not ours
+    floods = [replay, *(abuse_run.Replay({**abuse_run.CONFIG, "limits": limits}) for _ in range(FLOODS - 1))]
     times: list[float] = []
+    raw: list[float] = []
     for number in range(min(count, MOST_TIMED)):
-        each = request(number)
-        started = time.thread_time_ns()
-        replay.decide(each, abuse_run.START + each.time)
-        times.append((time.thread_time_ns() - started) / 1000)
+        facts = abuse_run.facts_of(request(number))
+        took = [one.timed(facts, abuse_run.START + number / 1e4) / 1000 for one in floods]
+        times.append(min(took))
+        raw += took
+    raw.sort()
     replay.run(request(number) for number in range(WARM_UP))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     replay.run(request(number) for number in range(WARM_UP, WARM_UP + count))
@@ -131,6 +138,8 @@ def flood(count: int) -> dict[str, Any]:
         "rss_growth_mb": round((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, 1),
         "decision_p50_us": round(times[len(times) // 2], 1),
         "decision_p99_us": round(times[int(len(times) * 0.99)], 1),
+        "with_the_machines_noise_p50_us": round(raw[len(raw) // 2], 1),
+        "with_the_machines_noise_p99_us": round(raw[int(len(raw) * 0.99)], 1),
         "buckets": len(replay.analyst.buckets),
         "most_buckets": MAX_BUCKETS,
         "evicted": replay.analyst.buckets.evicted,
@@ -165,7 +174,7 @@ def table(run: dict[str, Any]) -> str:
     "--log",
     "log_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Combined format or Kong's JSON.",
+    help="Combined format or Kong's JSON; .gz too.",
 )
 @click.option("--flood", "flood_keys", type=int, help="Memory and time under so many different keys.")
 @click.option("--output", type=click.Choice(["human", "json"]), default="human")

@@ -105,7 +105,7 @@ class Servers:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
-TRIES = 5
+TRIES, PAUSE_SECONDS = 20, 0.2
 
 
 def _one_worker() -> list[str]:
@@ -121,7 +121,7 @@ def start_instances(path: Path, plugin: str, configs: list[dict[str, Any]]) -> l
         try:
             return _start_instances(path, plugin, configs)
         except (ConnectionError, StopIteration):
-            continue  # a server that stood still closes what waited: Kong asks again, too
+            time.sleep(PAUSE_SECONDS)  # a server that stood still closes what waited: Kong asks again, too
     return _start_instances(path, plugin, configs)
 
 

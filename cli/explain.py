@@ -192,7 +192,7 @@ def explain(found: Found, snapshot: Snapshot, trust: Trust, now: float) -> Expla
     facts = heard[-1].facts if heard else found.facts
     notes = (*_notes(found, facts, snapshot, now), *limit_notes(configs.get("abuse-guard"), facts))
     if not isinstance(decided, Verdict):
-        kinds = ", ".join(sorted({ask.kind for ask in decided}))
+        kinds = ", ".join(sorted({ask.kind for ask in decided.asks}))
         why = f"needs an answer from outside ({kinds}) for each request, which is not asked for here"
         return Explained(None, "", "asks", why, "", "", (), tuple(steps), notes)
     headers = tuple(name for name, value in decided.service_headers if value)

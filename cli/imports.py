@@ -78,7 +78,7 @@ def run_import(
     text = _read(file)
     skipped = 0
     with opened(at) as store:
-        if form == "crowdsec":
+        if form == "crowdsec" or (form == "auto" and noun == "blocks" and _is_json(text)):
             found = crowdsec.read(text, store.now())
             lines, skipped = list(found.lines), found.skipped
         else:
@@ -102,6 +102,11 @@ def run_import(
     more = f", {made.same:,} lines said the same again" if made.same else ""
     more += f", {skipped:,} decisions skipped" if skipped else ""
     click.echo(f"{verb} {made.size:,} {noun} as {made.name}: {made.added:,} new, {made.removed:,} gone{more}")
+
+
+def _is_json(text: str) -> bool:
+    # no target begins so; null is what cscli prints for none
+    return text.lstrip()[:1] in ("[", "{") or text.strip() == "null"
 
 
 def _tell_problems(error: BadRows, file: str, output: str) -> None:

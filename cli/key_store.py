@@ -114,6 +114,9 @@ def sealer_of(secret_file: str | None, folder: Path | None) -> Sealer | None:
                 f"keys in Redis are sealed: give --secret-file, or {SECRET_ENV}, with 32 characters or more "
                 "(`openssl rand -base64 48 > keyring.secret; chmod 600 keyring.secret`)"
             )
-        return None if secret is None else Sealer(secret)
     except ValueError as error:
         raise UsageError(f"--{str(error).replace('secret_file', 'secret-file', 1)}") from error
+    try:
+        return None if secret is None else Sealer(secret)
+    except ValueError as error:
+        raise UsageError(f"{env or f'--secret-file {secret_file}'}: {error}") from error

@@ -47,6 +47,7 @@ COMMANDS: dict[str, str] = {
     "serve": "cli.commands.serve:command",
     "plugin-info": "cli.commands.plugin_info:command",
     "kong-env": "cli.commands.kong_env:command",
+    "doctor": "cli.commands.doctor:command",
     "sandbox": "cli.commands.sandbox:command",
 }
 """Command names in the order of the help text, and where each is."""
@@ -78,6 +79,7 @@ SUMMARIES: dict[str, str] = {
     "serve": "Run the plugin server.",
     "plugin-info": "Write what Kong must know of the gate plugins.",
     "kong-env": "Print the settings that a stock Kong needs.",
+    "doctor": "Check a whole installation, and say what to do.",
     "sandbox": "Run a stand-in Kong for previews and tests.",
 }
 
@@ -165,7 +167,8 @@ def main(ctx: click.Context, files: tuple[Path, ...]) -> None:
       kgate -f gateway.yaml sync --yes            bring the nodes to what the file says
       kgate block add 203.0.113.7 --ttl 1h        refuse an address at once
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 changes pending, 4 findings, 5 applied in part.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 changes pending, 4 findings, 5 applied in part, 6 rolled back,
+    7 lock held, 8 stale plan, 9 drift.
     """
     ctx.ensure_object(dict)[FILES_KEY] = files
 

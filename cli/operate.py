@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ from kong_plugins.state.operations.common import LONGEST_TTL, NotFound, Refused,
 F = TypeVar("F", bound=Callable[..., Any])
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+REACH_SECONDS = 0.7
+"""For the first answer of the store, from its name on: with the interpreter's start some 1.2 s."""
 _TTL = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
 _HOW = "write a number and s, m, h or d like 90s, 15m, 2h, 7d, or a moment like 2030-01-31T18:00Z"
 
@@ -187,6 +190,26 @@ def _notes(actor: str, reason: str, ttl: Ttl | None) -> Notes:
     return Notes(actor, reason, ttl)
 
 
+def _reach(store: Store) -> None:
+    """Ask for one answer, in time: no timeout of a connection counts for the system's resolver, and those of
+    connecting, of TLS and of an answer add up. Raises StoreError for a store that is away."""
+    failed: list[StoreError] = []
+
+    def ask() -> None:
+        try:
+            store.now()
+        except StoreError as error:
+            failed.append(error)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(REACH_SECONDS)
+    if asking.is_alive():
+        raise StoreError(f"{store.address}: no answer within {REACH_SECONDS:g} s")
+    if failed:
+        raise failed[0]
+
+
 @contextmanager
 def opened(at: StoreAt) -> Iterator[Store]:
     """The store for one command. Bad input and a wrong URL end it with exit 2, what a rule forbids with 4, what is
@@ -198,6 +221,7 @@ def opened(at: StoreAt) -> Iterator[Store]:
     except ValueError as error:
         raise UsageError(str(error)) from error
     try:
+        _reach(store)
         yield store
     except ValueError as error:
         raise UsageError(str(error)) from error

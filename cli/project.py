@@ -26,7 +26,7 @@ def sound_project(ctx: click.Context, files: tuple[Path, ...], output: str) -> t
     if output == "json" and has_errors(project.findings):
         click.echo(json_report.findings(project.findings))
         ctx.exit(exit_codes.FINDINGS)
-    for line in human.findings(project.findings, project.texts):
+    for line in human.findings(project.findings, project.texts, project.secrets):
         click.echo(line, err=True)
     if project.gateway is None or has_errors(project.findings):
         ctx.exit(exit_codes.FINDINGS)

@@ -60,6 +60,24 @@ def edits(override: CanaryOverride, plans: Plans) -> list[Edit]:
     return [Edit(name, text, _diff(name, texts[name], text)) for name, text in changed.items()]
 
 
+def fixed_ramp(override: CanaryOverride, plans: Plans) -> dict[str, Any] | None:
+    """Where the override is late on the plan's own ramp, and the plan is written with that start: the ramp as the
+    override's own, which says the same before and after the push. Else it would be late twice until the reset, and
+    users would leave the canary meanwhile. None where there is nothing to fix."""
+    data = override.ramp
+    planned = [plugin.config.get("ramp") for plugin in plans.by_name[override.name]]
+    if data is None or data.get("points") is not None or not data.get("late") or override.percent is not None:
+        return None
+    ramp = planned[0]
+    if not isinstance(ramp, Mapping) or any(each != ramp for each in planned):
+        return None
+    low, high = float(ramp.get("from") or 0), float(ramp["to"])
+    points = ramps.make_points(low, high, ramps.duration(ramp["over"]), ramp.get("hold") or ())
+    plan = {name: value for name, value in ramp.items() if name != "start"}
+    start = ramps.moment(ramps.moment_text(ramps.moment(ramp.get("start")) + data["late"]))
+    return {"points": points, "start": start, "held": None, "late": 0.0, "plan": plan}
+
+
 def write(made: list[Edit]) -> None:
     """Write the files, each in one step. Raises FailedError."""
     for edit in made:

@@ -12,7 +12,6 @@ from kong_plugins.canary_router.core import limit_at
 from kong_plugins.canary_router.rules import Rule
 from kong_plugins.engine.facts import Facts
 from kong_plugins.engine.verdict import Verdict
-from kong_plugins.state.addresses import parse_address
 from kong_plugins.state.base import Block
 from kong_plugins.state.breakers import BreakerOverride
 from kong_plugins.state.scopes import scope_text
@@ -121,7 +120,7 @@ def limit_notes(config: Any, facts: Facts) -> tuple[str, ...]:
     """Which limits of abuse-guard count this request. What they have counted only the nodes know."""
     if config is None:
         return ()
-    address = limits.address_text(parse_address(facts.ip))
+    address = limits.counted(facts.ip)
     keys = [
         key for one in (config.stranger, config.identified) for key in limits.keys_of(one, facts, address)
     ]

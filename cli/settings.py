@@ -9,8 +9,9 @@ from typing import Any
 from cli.errors import UsageError
 from decl.lint import OPTIONS
 from decl.load import Text, load
-from decl.pack import Pack, config_fields
+from decl.pack import Pack
 from decl.settings import FILE_NAME, Settings, parse
+from decl.validate.kong_checks import config_of
 
 
 def read_settings(named: Path) -> tuple[Settings, Pack]:
@@ -55,7 +56,7 @@ def read_pack(folder: Path) -> dict[str, Any]:
     for file in files:
         try:
             schema = json.loads(file.read_bytes())
-            config_fields(schema)
+            config_of(schema)
         except (OSError, ValueError) as error:
             raise UsageError(f"{file}: {error}; run kgate schema pull again") from error
         found[file.stem] = schema

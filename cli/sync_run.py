@@ -173,7 +173,15 @@ def _db(
     outcome = _of_database(target, client.node, applied)
     if target.mode == "hybrid" and outcome.code == exit_codes.OK:
         try:
-            late = planes_follow(client, planes, bool(found.changes), PLANES_WAIT, time.monotonic, time.sleep)
+            late = planes_follow(
+                client,
+                planes,
+                bool(found.changes),
+                PLANES_WAIT,
+                time.monotonic,
+                time.sleep,
+                _propagation(client),
+            )
         except AdminError as error:
             late = error.reason
         if late is not None:
@@ -193,14 +201,19 @@ def adapter_is_live(target: Target, client: AdminClient, lease: Lease) -> None:
     if proxies:
         probe.wait_live(proxies, expected)
         return
+    end = time.monotonic() + _propagation(client)
+    while (left := end - time.monotonic()) > 0:
+        lease.check()
+        time.sleep(min(left, 1.0))
+
+
+def _propagation(client: AdminClient) -> float:
+    """Seconds until a write is surely in force."""
     try:
         node = client.get("/")
     except AdminError:  # Kong 3.9 answers 500 there while an external plugin server runs
         node = {}
-    end = time.monotonic() + probe.propagation_time(node)
-    while (left := end - time.monotonic()) > 0:
-        lease.check()
-        time.sleep(min(left, 1.0))
+    return probe.propagation_time(node)
 
 
 def _of_database(target: Target, node: str, applied: Applied) -> Outcome:

@@ -19,6 +19,7 @@ PAGE = 1000
 
 _CONFIG = "/config?check_hash=1&flatten_errors=1"
 _MAX_TEXT = 300
+_NULL = "value must be null"
 _RETRY_AFTER_DEFAULT, _RETRY_AFTER_MAX = 1.0, 10.0
 
 
@@ -225,7 +226,8 @@ def _entity_errors(body: Mapping[str, Any]) -> tuple[EntityError, ...]:
                         message=str(message),
                     )
                 )
-    return tuple(found)
+    # beside a true error Kong tells this of right references too
+    return tuple(error for error in found if error.message != _NULL) or tuple(found)
 
 
 def _message(body: Mapping[str, Any], errors: tuple[EntityError, ...]) -> str:

@@ -152,17 +152,23 @@ def planes_follow(
     wait: float,
     now: Callable[[], float],
     sleep: Callable[[float], None],
+    settle: float = 0.0,
 ) -> str | None:
     """Hybrid mode: wait until all data planes tell the same hash, another than before if something was changed.
 
-    before: data plane -> hash. wait is seconds. What is wrong, None when all follow.
+    before: data plane -> hash. wait and settle are seconds. What is wrong, None when all follow.
+
+    settle: so long after the last write no hash is believed. A control plane sends what there is after the first
+    write, sleeps for its db_update_frequency and then sends the rest (push_config_loop in
+    kong/clustering/control_plane.lua): in between all planes agree on half of a config.
     """
-    end = now() + wait
+    settled = now() + (settle if changed else 0.0)
+    end = settled + wait
     while True:
         hashes = data_planes(client)
         one = set(hashes.values())
         new = not changed or not before or not one & set(before.values())
-        if len(one) <= 1 and new:
+        if len(one) <= 1 and new and now() >= settled:
             return None
         if now() >= end:
             told = ", ".join(f"{name} has {value}" for name, value in sorted(hashes.items()))

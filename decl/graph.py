@@ -92,35 +92,40 @@ def run(needs: Sequence[set[int]], do: Callable[[int], bool], workers: int) -> N
             followers[other].append(number)
     ready = deque(number for number, count in enumerate(waiting) if not count)
     state = threading.Condition()
-    running, stopped = 0, False
+    running, idle, stopped = 0, 0, False
     errors: list[BaseException] = []
 
     def work() -> None:
-        nonlocal running, stopped
+        nonlocal running, idle, stopped
+        done: int | None = None
+        good = False
         while True:
+            # one turn of the lock for what was done and what comes next: it is asked for thousands of times
             with state:
+                if done is not None:
+                    running -= 1
+                    stopped = stopped or not good
+                    if good:
+                        for follower in followers.get(done, ()):
+                            waiting[follower] -= 1
+                            if not waiting[follower]:
+                                ready.append(follower)
+                if idle and (len(ready) > 1 or not running or stopped):
+                    state.notify_all()
                 while not ready and running and not stopped:
+                    idle += 1
                     state.wait()
+                    idle -= 1
                 if stopped or not ready:
                     state.notify_all()
                     return
-                number = ready.popleft()
+                done = ready.popleft()
                 running += 1
             good = False
             try:
-                good = do(number)
+                good = do(done)
             except BaseException as error:  # noqa: BLE001 # raised again in the caller's thread
                 errors.append(error)
-            with state:
-                running -= 1
-                stopped = stopped or not good
-                if good:
-                    for follower in followers[number]:
-                        waiting[follower] -= 1
-                        if not waiting[follower]:
-                            ready.append(follower)
-                if len(ready) > 1 or not running or stopped:
-                    state.notify_all()
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(workers, len(needs)))]
     for thread in threads:

@@ -19,10 +19,18 @@ JsonSchema = dict[str, Any]
 _UUID = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 
 
-def record(fields: KongFields) -> JsonSchema:
-    """The JSON Schema of a record. Raises ValueError naming the field for a type that Kong does not have."""
+def record(fields: KongFields, old_names: KongFields = ()) -> JsonSchema:
+    """The JSON Schema of a record. Raises ValueError naming the field for a type that Kong does not have.
+
+    old_names: Kong's `shorthand_fields`, names that it still takes and moves to the new ones.
+    """
     properties: JsonSchema = {}
     required = []
+    for name, field in _each(old_names):
+        try:
+            properties[name] = _or_null(_field(field))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
     for name, field in _each(fields):
         try:
             schema = _field(field)
@@ -48,6 +56,12 @@ def defaults(fields: KongFields) -> dict[str, Any]:
         elif field.get("type") == "record" and field.get("required"):
             result[name] = defaults(field.get("fields", ()))
     return result
+
+
+def _list_of(field: KongField, name: str) -> KongFields:
+    """A list of fields; an empty one arrives from Kong as {}."""
+    found = field.get(name)
+    return found if isinstance(found, list) else ()
 
 
 def _each(fields: KongFields) -> list[tuple[str, KongField]]:
@@ -132,7 +146,7 @@ _TYPES: dict[str, Callable[[KongField], JsonSchema]] = {
     "array": _list,
     "set": _list,
     "map": _map,
-    "record": lambda field: record(field.get("fields", ())),
+    "record": lambda field: record(_list_of(field, "fields"), _list_of(field, "shorthand_fields")),
     "json": lambda _: {},
     "any": lambda _: {},
 }

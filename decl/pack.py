@@ -2,17 +2,20 @@
 
 `kgate schema pull` writes a folder with one file a plugin, NAME.json: the answer of `GET
 /schemas/plugins/NAME`, without descriptions. With it the configs of plugins that kgate does not know are
-checked offline, by the very version that the nodes run.
+checked offline, by the very version that the nodes run. The bundled plugins of Kong 3.9 are shipped in the same form,
+for repositories without a pack.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
-from decl import kong_schema
-from decl.validate.schema import Checker, checker, plugin_checker
+import schemas
+from decl.validate.kong_checks import config_of, kong_checker
+from decl.validate.schema import Checker, plugin_checker
 
 
 class Pack:
@@ -28,29 +31,31 @@ class Pack:
         return frozenset(self._plugins)
 
     def checker(self, name: str) -> Checker | None:
-        """The checker of a plugin's config, None when neither knows the plugin. Raises ValueError for a
-        schema that is none."""
-        own = plugin_checker(name)
-        if own is not None or name not in self._plugins:
-            return own
+        """The checker of a plugin's config, None when nobody knows the plugin: ours, then the pack's, then that of
+        Kong 3.9. Raises ValueError for a schema that is none."""
+        if name in schemas.GATE_PLUGINS or name not in self._plugins:
+            return plugin_checker(name) or _shipped(name)
         if name not in self._checkers:
-            self._checkers[name] = checker(kong_schema.record(config_fields(self._plugins[name])))
+            self._checkers[name] = kong_checker(self._plugins[name])
         return self._checkers[name]
 
 
-def config_fields(schema: Any) -> list[Any]:
-    """The fields of `config` in a plugin's schema. Raises ValueError when it has none."""
-    for entry in schema.get("fields", ()) if isinstance(schema, dict) else ():
-        if isinstance(entry, dict) and isinstance(entry.get("config"), dict):
-            fields = entry["config"].get("fields", [])
-            return fields if isinstance(fields, list) else []
-    raise ValueError("not a plugin's schema: it has no field config")
+@cache
+def _shipped(name: str) -> Checker | None:
+    schema = schemas.kong_plugin(name)
+    return None if schema is None else kong_checker(schema)
 
 
 def stripped(schema: Any) -> Any:
     """A schema without what is only for people, so that a pack stays small and its diffs are about fields."""
     if isinstance(schema, dict):
-        return {name: stripped(value) for name, value in schema.items() if name not in ("description", "err")}
+        drawn = bool(schema.get("encrypted")) and isinstance(schema.get("default"), str)
+        kept = {
+            name: stripped(value)
+            for name, value in schema.items()
+            if name not in ("description", "err") and not (drawn and name == "default")
+        }
+        return {**kept, "auto": True} if drawn else kept  # a secret of that one node
     if isinstance(schema, list):
         return [stripped(item) for item in schema]
     return schema
@@ -58,5 +63,5 @@ def stripped(schema: Any) -> Any:
 
 def text(schema: Any) -> str:
     """The text of NAME.json. Raises ValueError when the answer is no plugin's schema."""
-    config_fields(schema)
+    config_of(schema)
     return json.dumps(stripped(schema), indent=1, sort_keys=True, ensure_ascii=False) + "\n"

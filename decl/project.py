@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from decl.body_files import refer
 from decl.build import build
 from decl.findings import ERROR, Finding, Path, Problem, has_errors, tidy
 from decl.lint import RULES, Found, comments, lint
@@ -23,6 +24,7 @@ from decl.load import Text, load
 from decl.model import Gateway
 from decl.pack import Pack
 from decl.plugin_configs import shared_configs
+from decl.secret_fields import literal_secrets
 from decl.settings import Settings
 from decl.source import Sources
 from decl.substitute import substitute
@@ -40,6 +42,8 @@ class Project(NamedTuple):
     sources: Sources
     fixes: tuple[tuple[Finding, Fix], ...] = ()
     texts: Mapping[str, bytes] = {}
+    secrets: frozenset[str] = frozenset()
+    """With findings: the secrets that stand in the files, for whoever shows lines of them."""
 
 
 class Options(NamedTuple):
@@ -61,6 +65,9 @@ def open_project(texts: Iterable[Text], env: Mapping[str, str], options: Options
         texts = tuple(texts)
         loaded = load(texts)
         document = loaded.document
+        late = loaded.late
+        if any(b"file:" in text.content or b'"file"' in text.content for text in texts):
+            late = refer(document, loaded.sources) or late
         problems: list[Problem] = []
         replaced: set[Path] = set()
         if "_plugin_configs" in document:
@@ -68,7 +75,7 @@ def open_project(texts: Iterable[Text], env: Mapping[str, str], options: Options
         if any(b"${{" in text.content for text in texts):
             document, unset, replaced = substitute(document, env, settings.allows_variable)
             problems += unset
-        if loaded.late:
+        if late:
             problems += check_late_values(document, settings.allows_variable)
         unknown = {problem.path for problem in problems}
         for problem in validate(document, loaded.complete, options.pack.checker):
@@ -80,7 +87,7 @@ def open_project(texts: Iterable[Text], env: Mapping[str, str], options: Options
         if loaded.complete:
             remaining = _sound_part(document, problems)
             if remaining is not None:
-                gateway = replace(expand(build(remaining)), late=loaded.late)
+                gateway = replace(expand(build(remaining)), late=late)
                 whole = remaining is document
                 if options.rules:
                     found = lint(
@@ -91,7 +98,8 @@ def open_project(texts: Iterable[Text], env: Mapping[str, str], options: Options
         findings = tidy((*loaded.findings, *map(loaded.sources.locate, problems), *linted))
         usable = sound and not has_errors(findings)
         contents = {text.name: text.content for text in texts}
-        return Project(gateway if usable else None, findings, loaded.sources, tuple(fixes), contents)
+        secrets = literal_secrets(loaded.document) if findings else frozenset[str]()
+        return Project(gateway if usable else None, findings, loaded.sources, tuple(fixes), contents, secrets)
 
 
 def _wanted(

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from decl import ids
 from decl.adapter import adapter_plugins
+from decl.body_files import has_late, with_bodies
 from decl.findings import Path
 from decl.late import Resolver, resolved
 from decl.model import Consumer, Gateway, Item, Plugin, Route, Service, Upstream, effective
@@ -39,10 +40,18 @@ class Rendered(NamedTuple):
     """Whether the document may hold references to secrets (decl.late.Late) in place of values."""
 
     def resolved(self, resolver: Resolver) -> Rendered:
-        """The same with every reference replaced by its secret. Raises ValueError for one without a value."""
+        """The same with every reference replaced by its secret. Raises ValueError for one without a value, and for
+        prepared answers that the gate would refuse."""
         if not self.late:
             return self
-        return self._replace(document=resolved(self.document, resolver), late=False)
+        return self._replace(document=resolved(self.with_bodies(resolver).document, resolver), late=False)
+
+    def with_bodies(self, resolver: Resolver) -> Rendered:
+        """The same with the files of prepared answers read; secrets stay references. Raises ValueError."""
+        if not self.late:
+            return self
+        document = with_bodies(self.document, resolver)
+        return self._replace(document=document, late=has_late(document))
 
     @property
     def content(self) -> bytes:
@@ -77,6 +86,7 @@ class _Renderer:
         self._gateway = gateway
         self._cluster = cluster
         self._origins: dict[str, Path] = {}
+        self._snis: list[Entity] = []
         self._service_ids = {s.name: _own_id(s.fields, "services", s.name) for s in gateway.services}
         self._route_ids = {r.name: _own_id(r.fields, "routes", r.name) for _, r in gateway.all_routes()}
         self._consumer_ids = {c.name: _consumer_id(c) for c in gateway.consumers}
@@ -94,6 +104,8 @@ class _Renderer:
         }
         for item in gateway.items:
             lists.setdefault(item.kind, []).append(self._item(item))
+        if self._snis:
+            lists.setdefault("snis", []).extend(self._snis)
         document: Entity = {"_format_version": "3.0"}
         document.update((name, items) for name, items in lists.items() if items)
         return Rendered(self._cluster, document, self._origins, gateway.late)
@@ -219,7 +231,12 @@ class _Renderer:
             entity["jwk"] = canonical(entity["jwk"]).decode()
         _put(entity, "tags", item.tags)
         for kind, children in item.children.items():
-            _put(entity, kind, [self._item(child, own_id) for child in children])
+            made_children = [self._item(child, own_id) for child in children]
+            if kind == "snis":
+                # Kong 3.9 refuses one with an id within its certificate: "certificate: required field missing"
+                self._snis += [{**child, "certificate": own_id} for child in made_children]
+            else:
+                _put(entity, kind, made_children)
         _put(entity, "plugins", [self._plugin(plugin, consumer_group=item.name) for plugin in item.plugins])
         return entity
 

@@ -8,11 +8,13 @@ number of matched attributes, and four attributes count for more than all: the s
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 Entity = Mapping[str, Any]
+_PARTS = uuid.UUID("7f145bf9-0dce-4f91-98eb-debbce4b9f6b")  # Kong's namespace for the parts of a route
 
 
 class Match(NamedTuple):
@@ -56,7 +58,7 @@ def priority(route: Entity, path: str | None) -> int:
     if regex:
         value |= 1 << 51
     if path is not None and not regex:
-        value |= len(path) & 0x7FFFF
+        value |= len(path.encode()) & 0x7FFFF
     return value & 0xFFFFFFFFFFFFFFFF
 
 
@@ -64,9 +66,11 @@ class Router:
     """Matches requests against the routes of one configuration."""
 
     def __init__(self, routes: Sequence[Entity]) -> None:
-        pairs = [(route, path) for route in routes for path in (route.get("paths") or [None])]
-        pairs.sort(key=lambda pair: (priority(*pair), pair[0]["id"]), reverse=True)
-        self._entries = [_Entry(route, path) for route, path in pairs]
+        found = [
+            (priority(route, path), part, route, path) for route in routes for part, path in _parts(route)
+        ]
+        found.sort(key=lambda each: each[:2], reverse=True)  # one after the other within a part: it is stable
+        self._entries = [_Entry(route, path) for _, _, route, path in found]
 
     def match(self, request: Request) -> Match | None:
         """The best route for a request, or None."""
@@ -75,6 +79,23 @@ class Router:
             if matched is not None:
                 return Match(entry.route, matched)
         return None
+
+
+def _parts(route: Entity) -> Iterator[tuple[str, str | None]]:
+    """The paths of a route, each with the id that settles between equal priorities (the larger one wins).
+
+    Kong makes a route of its own of all regular expressions and of the prefixes of each length, and gives these
+    new ids when there are several.
+    """
+    groups: dict[int, list[str]] = {}
+    for path in route.get("paths") or ():
+        groups.setdefault(0 if path.startswith("~") else len(path.encode()), []).append(path)
+    if not groups:
+        yield route["id"], None
+    for i, paths in enumerate(groups.values(), 1):
+        part = route["id"] if len(groups) == 1 else str(uuid.uuid5(_PARTS, f"{route['id']}#{i}"))
+        for path in paths:
+            yield part, path
 
 
 class _Entry:
@@ -136,7 +157,7 @@ def _host_matches(wanted: str, request: Request) -> bool:
     if wanted_port and wanted_port != (port or str(request.port)):
         return False
     if name.startswith("*."):
-        return host.endswith(name[1:]) and len(host) > len(name) - 1
+        return host.endswith(name[1:])
     if name.endswith(".*"):
         return host.startswith(name[:-1]) and len(host) > len(name) - 1
     return host == name

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from sandbox import http_errors
+from sandbox import admin_paths, http_errors
 from sandbox.admin_entities import Entities, options
 from sandbox.admin_health import TargetHealth
 from sandbox.admin_node import Node
@@ -25,8 +25,8 @@ from sandbox.database import Database
 from sandbox.declarative import Reply, html, invalid, load, read_config
 from sandbox.exchange import get_first
 from sandbox.health import Health
-from sandbox.http1 import BodyTooLarge, Request
 from sandbox.plugin_checks import PluginSchemas
+from sandbox.request import BodyTooLarge, Request
 from sandbox.settings import Settings
 from sandbox.store import Store
 from sandbox.validate import InvalidConfig
@@ -102,9 +102,11 @@ class Admin:
             data, kind = reply.body.encode(), "text/html; charset=UTF-8"
         elif reply.body is not None:
             data = json.dumps(reply.body, separators=(",", ":"), ensure_ascii=False).encode(
-                "utf-8", "replace"
+                "utf-8", "surrogateescape"
             )
-        headers = [("Server", "kong/3.9.3"), ("Access-Control-Allow-Origin", "*"), *reply.headers]
+        headers = [("Server", "kong/3.9.3"), *reply.headers]
+        if request.error != 400:  # nginx's own
+            headers.append(("Access-Control-Allow-Origin", "*"))
         headers.append(("X-Kong-Admin-Latency", str(took)))
         if data:
             headers.append(("Content-Type", kind))
@@ -121,7 +123,7 @@ class Admin:
         if "//" in path:
             return
         query = dict(urllib.parse.parse_qsl(raw_query, keep_blank_values=True))
-        parts = [urllib.parse.unquote(part) for part in path.split("/") if part]
+        parts = [urllib.parse.unquote(part, errors="surrogateescape") for part in path.split("/") if part]
         if parts == ["config"]:
             self._config(request, query, body)
         if request.method in ("GET", "HEAD"):
@@ -133,6 +135,9 @@ class Admin:
         self._health.answer(request.method, parts)
         if len(parts) == 3 and parts[0] == "schemas" and parts[2] == "validate":
             self._validate(request, parts[1], body)
+        only = admin_paths.only_method(parts)
+        if only and request.method not in ("GET", "HEAD"):
+            raise options(only) if request.method == "OPTIONS" else Reply(405, _NOT_ALLOWED)
         self._entities.answer(request.method, parts, query, lambda: read_fields(request, body))
 
     def _validate(self, request: Request, kind: str, body: bytes) -> None:
@@ -142,7 +147,10 @@ class Admin:
             raise Reply(405, _NOT_ALLOWED)
         if kind not in KINDS:
             raise Reply(404, {"message": f"No entity named '{kind}'"})
-        self._checker(self.store).complete(kind, read_fields(request, body))
+        fields = read_fields(request, body)
+        if not isinstance(fields, dict):
+            raise Reply(500, {"message": "An unexpected error occurred"})
+        self._checker(self.store).complete(kind, fields, resolve=False)
         raise Reply(200, {"message": "schema validation successful"})
 
     def _checker(self, store: Store) -> Database:
@@ -204,7 +212,8 @@ def read_fields(request: Request, body: bytes) -> Any:
         return {}
     if kind == "application/json":
         try:
-            return json.loads(body)
+            found = json.loads(body.decode("utf-8", "surrogateescape"))
+            return {} if found == [] else found  # both are an empty table
         except ValueError:
             raise Reply(400, {"message": "Cannot parse JSON body"}) from None
     if kind != "application/x-www-form-urlencoded":

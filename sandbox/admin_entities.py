@@ -7,7 +7,7 @@ from typing import Any
 
 from sandbox import admin_pages, admin_paths, db_errors
 from sandbox.admin_paths import Place
-from sandbox.database import Database, is_uuid
+from sandbox.database import Database, check_key, is_uuid
 from sandbox.declarative import Reply
 from sandbox.entities import KINDS
 from sandbox.store import Entity, Store
@@ -48,11 +48,17 @@ class Entities:
         if place is None:
             return
         if place.kind == "targets" and place.key == "all":
+            if method not in ("GET", "HEAD"):
+                raise options("GET, HEAD, OPTIONS") if method == "OPTIONS" else Reply(405, _NOT_ALLOWED)
             place = place._replace(key=None)
         one = place.key is not None or place.up
         allowed = _ENTITY if one else _COLLECTION
         if method == "OPTIONS":
             raise options(allowed)
+        if method in ("POST", "PUT", "PATCH"):
+            fields()  # a body that cannot be read comes first
+        if place.up and method == "DELETE":
+            self._find(place)
         if method not in allowed.split(", ") or (place.up and method == "DELETE"):
             raise Reply(405, _NOT_ALLOWED)
         if method in ("GET", "HEAD"):
@@ -89,6 +95,7 @@ class Entities:
 
     def _owner(self, place: Place) -> Entity:
         assert place.owner is not None
+        check_key(*place.owner)
         found = self._store.find(*place.owner)
         if found is None:
             raise Reply(404, db_errors.NOT_FOUND)
@@ -97,6 +104,10 @@ class Entities:
     def _find(self, place: Place) -> Entity:
         """The entity that is there, below its owner. Raises Reply."""
         store = self._store
+        if place.owner is not None:
+            self._owner(place)
+        if place.key is not None and place.kind not in ("targets", "acls"):
+            check_key(place.kind, place.key)
         if place.owner is None:
             found = store.find(place.kind, place.key or "")
         elif place.up:
@@ -149,7 +160,8 @@ class Entities:
             body = {**body, "group": place.key}
             entity = database.upsert(kind, found["id"], body) if found else database.insert(kind, body)
         elif kind == "targets" or method == "PATCH":
-            key = self._find(place)["id"] if place.owner is not None else place.key or ""
+            by_hand = place.owner is not None or (kind == "plugins" and body.get("name") is None)
+            key = self._find(place)["id"] if by_hand else place.key or ""
             entity = database.update(kind, key, body)
         elif place.up:
             entity = database.upsert(kind, self._find(place)["id"], body)
@@ -162,8 +174,8 @@ class Entities:
         assert self._database is not None
         try:
             entity = self._find(place)
-        except Reply:
-            if place.owner is not None:
+        except Reply as e:
+            if place.owner is not None or e.status != 404:
                 raise
             return Reply(204)  # to delete what is not there is no error
         self._database.delete(place.kind, entity)

@@ -15,6 +15,7 @@ from sandbox.declarative import Reply
 from sandbox.store import Entity, Store, tagged
 
 Query = Mapping[str, str]
+_ID_CHARS = 36
 _TAGS = re.compile(r"[^,/]+(,[^,/]+)*|[^,/]+(/[^,/]+)*")
 
 
@@ -112,4 +113,6 @@ def _offset(query: Query, items: list[Entity], dbless: bool) -> int:
             last = str(json.loads(text)[0])
         except (ValueError, LookupError, TypeError):
             raise db_errors.bad_offset(offset, "bad json encoding") from None
+        if len(last) != _ID_CHARS:
+            raise Reply(500, {"message": "An unexpected error occurred"})  # the database itself refuses it
     return sum(1 for item in items if item["id"] <= last)

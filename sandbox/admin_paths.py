@@ -38,3 +38,20 @@ def find(parts: list[str]) -> Place | None:
         if name == field and not rest:
             return Place(schema["reference"], None, owner, field, up=True)
     return None
+
+
+_READ, _POST, _PUT = "GET, HEAD, OPTIONS", "OPTIONS, POST", "OPTIONS, PUT"
+
+
+def only_method(parts: list[str]) -> str | None:
+    """What may be done with a path that is no entity's; None when it is none of these."""
+    match parts:
+        case ["endpoints"] | ["status"] | ["tags"] | ["schemas", _] | ["schemas", "plugins", _]:
+            return _POST if parts[-1] == "validate" else _READ
+        case ["clustering", "data-planes" | "status"] | ["upstreams", _, "health"]:
+            return _READ
+        case ["schemas", _, "validate"]:
+            return _POST
+        case ["upstreams", _, "targets", _, "healthy" | "unhealthy"]:
+            return _PUT
+    return None

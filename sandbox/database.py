@@ -13,6 +13,7 @@ from typing import Any
 from sandbox import db_errors, entity_checks, entity_values, fields, plugin_checks
 from sandbox.declarative import Reply
 from sandbox.entities import FIELDS, KINDS, foreign_fields
+from sandbox.field_checks import not_utf8
 from sandbox.plugin_checks import PluginSchemas
 from sandbox.store import Entity, Store
 
@@ -45,7 +46,7 @@ class Database:
             by = KINDS[kind].key
             if by is None:
                 raise Reply(404, db_errors.NOT_FOUND)
-            self._check_key(kind, by, key)
+            check_key(kind, key)
             body[by] = key
             old = self.store.find(kind, key)
             if old is not None:
@@ -54,6 +55,8 @@ class Database:
 
     def update(self, kind: str, key: str, body: Body) -> Entity:
         """PATCH: records are merged, everything else is replaced; a null stays a null."""
+        if not is_uuid(key):
+            check_key(kind, key)
         old = self.store.find(kind, key)
         if old is None:
             by = "id" if is_uuid(key) else KINDS[kind].key or "id"
@@ -61,11 +64,13 @@ class Database:
         body = {**body}
         if kind == "services":
             entity_values.url_shorthand(body)
+        if kind == "upstreams":
+            entity_values.hash_shorthand(body)
         merged = _merge(FIELDS[kind], old, body)
         merged["id"] = old["id"]
         if kind == "plugins" and isinstance(body.get("config"), dict):
             merged["config"] = _deep(old.get("config") or {}, body["config"])
-        entity = self.complete(kind, merged)
+        entity = self.complete(kind, merged, whole=True)
         return self._put(kind, entity, body)
 
     def delete(self, kind: str, entity: Entity) -> None:
@@ -79,26 +84,33 @@ class Database:
                 self.delete(child, each)
         self.store = self.store.without(kind, entity["id"])
 
-    def complete(self, kind: str, body: Body) -> Entity:
-        """A checked entity with defaults and an id; references are not looked up but for names."""
+    def complete(self, kind: str, body: Body, whole: bool = False, resolve: bool = True) -> Entity:
+        """A checked entity with defaults and an id; references are not looked up but for names.
+
+        whole: the body has been an entity before, shorthands are not for it. resolve: look up names.
+        """
         body = dict(body)
+        if not whole and (bad := entity_checks.shorthands(kind, body)):
+            raise db_errors.schema_violation(bad)
         if kind == "services":
             entity_values.url_shorthand(body)
-        if kind == "upstreams":
+        if kind == "upstreams" and not whole:
             entity_values.hash_shorthand(body)
+        if kind == "routes":
+            entity_values.route_defaults(body)
         if kind == "certificates":
             body.pop("snis", None)
         errors: dict[str, Any] = {}
         for field, schema in foreign_fields(kind).items():
-            self._resolve(field, schema["reference"], body, errors)
-        if kind == "routes" and (bad := entity_checks.route_protocols(body.get("protocols"))):
-            raise db_errors.schema_violation({"protocols": bad})
+            self._resolve(field, schema["reference"], body, errors, resolve)
+        if kind == "routes" and (unknown := entity_checks.route_protocols(body)):
+            raise db_errors.schema_violation({"protocols": unknown})
         entity, found = fields.record(FIELDS[kind], body)
         errors = {**found, **errors}
         if kind == "plugins":
             plugin_checks.check(entity, errors, self.schemas)
         entity_checks.check(kind, entity, errors)
-        if kind == "targets" and "Invalid target" in str(errors.get("target")):
+        if resolve and kind == "targets" and "Invalid target" in str(errors.get("target")):
             errors["target"] = "Invalid target; not a valid hostname or ip address"
         if not errors:
             errors = entity_values.pem_error(kind, entity)
@@ -112,15 +124,25 @@ class Database:
         entity_values.settle(kind, entity)
         return entity
 
-    def _resolve(self, field: str, kind: str, body: dict[str, Any], errors: dict[str, Any]) -> None:
+    def _resolve(
+        self, field: str, kind: str, body: dict[str, Any], errors: dict[str, Any], names: bool
+    ) -> None:
         value, by = body.get(field), KINDS[kind].key
         if value is None:
             return
-        if isinstance(value, dict) and by and "id" not in value and by in value:
+        if not isinstance(value, dict | str | list):
+            raise Reply(500, {"message": "An unexpected error occurred"})
+        if names and isinstance(value, dict) and by and "id" not in value and by in value:
             found = self.store.find(kind, value[by]) if isinstance(value[by], str) else None
             if found is None:
                 raise db_errors.unresolved(field, by, value[by], kind)
             body[field] = {"id": found["id"]}
+        elif (
+            kind == "routes"
+            and not isinstance(value, str)
+            and not is_uuid(value.get("id") if isinstance(value, dict) else None)
+        ):
+            errors[field] = {"protocols": fields.MISSING}  # Kong looks at it as if it were a route
         elif not isinstance(value, dict) or "id" not in value:
             errors[field] = {"id": "missing primary key"}
         elif not is_uuid(value["id"]):
@@ -129,6 +151,8 @@ class Database:
             body[field] = {"id": value["id"]}
 
     def _put(self, kind: str, entity: Entity, body: Body) -> Entity:
+        if any(isinstance(value, str) and not_utf8(value) for value in entity.values()):
+            raise Reply(500, {"message": "An unexpected error occurred"})  # PostgreSQL stores no such text
         for group in KINDS[kind].unique:
             self._unique(kind, entity, group)
         for field, schema in foreign_fields(kind).items():
@@ -148,12 +172,15 @@ class Database:
             if other["id"] != entity["id"] and all(other.get(f) == v for f, v in key.items()):
                 raise db_errors.not_unique(key)
 
-    @staticmethod
-    def _check_key(kind: str, by: str, key: str) -> None:
-        schema = dict(fields.each(FIELDS[kind]))[by]
-        _, error = fields.one(schema, key)
-        if error is not None:
-            raise db_errors.bad_key(str(error))
+
+def check_key(kind: str, key: str) -> None:
+    """Raises Reply when a text of a URL cannot be the name of such an entity."""
+    by = KINDS[kind].key
+    if by is None or is_uuid(key):
+        return
+    error = fields.one(dict(fields.each(FIELDS[kind]))[by], key)[1]
+    if error is not None:
+        raise db_errors.bad_key(by, str(error))
 
 
 def is_uuid(text: Any) -> bool:

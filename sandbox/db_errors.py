@@ -70,9 +70,9 @@ def bad_size(message: str) -> Reply:
     return Reply(400, {"code": 9, "name": "invalid size", "message": message})
 
 
-def bad_key(message: str) -> Reply:
+def bad_key(by: str, message: str) -> Reply:
     """400: what stands in the URL cannot be a name."""
-    return Reply(400, {"code": 10, "name": "invalid unique name", "message": message})
+    return Reply(400, {"code": 10, "name": f"invalid unique {by}", "message": message})
 
 
 def bad_tags(why: str) -> Reply:

@@ -12,7 +12,7 @@ import yaml
 
 from sandbox import http_errors
 from sandbox.exchange import get_first
-from sandbox.http1 import Request
+from sandbox.request import Request
 from sandbox.store import EMPTY_HASH, Store
 from sandbox.validate import InvalidConfig, KongError, PluginSchemas, parse
 

@@ -14,25 +14,47 @@ _TYPES = ("http", "https", "tcp", "tls", "udp", "tls_passthrough", "grpc", "grpc
 
 
 def check(kind: str, entity: Entity, errors: Found) -> None:
-    """Adds to `errors`, which holds those of the single fields: a check over a field that is bad is left out."""
-    for fields, each in _CHECKS.get(kind, ()):
-        if any(field in errors for field in fields):
-            continue
-        for key, error in each(entity).items():
+    """Adds to `errors`, which holds those of the single fields; Kong runs these checks over bad values too."""
+    for each in _CHECKS.get(kind, ()):
+        for key, error in each(entity, errors).items():
             if key == "@entity":
                 errors.setdefault("@entity", []).extend(error)
             else:
-                errors.setdefault(key, error)
+                errors[key] = error
 
 
-def route_protocols(value: Any) -> str | None:
-    """A protocol that no route can have; Kong finds it before it looks at any other field."""
+def route_protocols(route: Entity) -> str | None:
+    """What no route can have for its protocols; Kong finds it before it looks at any other field."""
+    if "protocols" in route and route["protocols"] is None:
+        return "required field missing"
+    value = route.get("protocols")
     unknown = [p for p in value if isinstance(p, str) and p not in _TYPES] if isinstance(value, list) else []
     return f"unknown type: {unknown[0]}" if unknown else None
 
 
+def shorthands(kind: str, body: Entity) -> Found:
+    """Errors of the fields that stand for others; nothing else is looked at when there are any."""
+    found: Found = {}
+    for field in {"services": ("url",), "upstreams": ("algorithm", "hash_on")}.get(kind, ()):
+        value = body.get(field)
+        if value is not None and not isinstance(value, str):
+            found[field] = "expected a string"
+        elif value == "":
+            found[field] = "length must be at least 1"
+    return found
+
+
+def _both(found: list[Found]) -> Found:
+    out: Found = {}
+    for each in found:
+        texts = out.get("@entity", []) + each.get("@entity", [])
+        out |= {**each, "@entity": texts} if texts else each
+    return out
+
+
 def _conditional(entity: Entity, given: str, values: set[str], then: str) -> Found:
-    if entity.get(given) not in values or entity.get(then) is not None:
+    value = entity.get(given)  # a null is taken for any value
+    if not (value is None or (isinstance(value, str) and value in values)) or entity.get(then) is not None:
         return {}
     return {"@entity": [_given(given)], then: "required field missing"}
 
@@ -41,72 +63,69 @@ def _given(field: str) -> str:
     return f"failed conditional validation given value of field '{field}'"
 
 
-def _service(entity: Entity) -> Found:
-    if entity.get("protocol") in ("https", "tls"):
+def _service(entity: Entity, errors: Found) -> Found:
+    protocol = entity.get("protocol")
+    if protocol is None or "protocol" in errors:
         return {}
-    for field in _TLS_FIELDS:
-        if entity.get(field) is not None:
-            return {"@entity": [_given("protocol")], field: "value must be null"}
-    return {}
+    must_not = ["path"] if protocol in ("tcp", "tls", "udp", "grpc", "grpcs") else []
+    if protocol not in ("https", "tls"):
+        must_not += _TLS_FIELDS
+    found = [field for field in must_not if entity.get(field) is not None]
+    return _both([{"@entity": [_given("protocol")], field: "value must be null"} for field in found])
 
 
-def _route(entity: Entity) -> Found:
-    protocols = entity.get("protocols") or []
-    last = "https" if "https" in protocols else (protocols[-1] if protocols else "http")
+def _route(entity: Entity, errors: Found) -> Found:
+    protocols = entity.get("protocols")
+    if not isinstance(protocols, list) or not protocols:
+        return {}
     found: Found = {}
+    fields, what = _SUBSCHEMAS.get(protocols[0], ((), ""))
+    for field in fields:
+        if entity.get(field) is not None and (field != "strip_path" or entity[field] is True):
+            found[field] = f"cannot set '{field}' when 'protocols' is {what}"
+    if "protocols" in errors:
+        return found
+    texts = []
     if entity.get("snis") and not set(protocols) & _TLS:
-        text = "'snis' can only be set when 'protocols' is 'grpcs', 'https', 'tls' or 'tls_passthrough'"
-        found = {"@entity": [text], "snis": "length must be 0"}
-    if set(protocols) & _STREAM:
-        for field in ("paths", "methods", "headers", "hosts"):
-            if entity.get(field):
-                what = "'tcp', 'tls', 'tls_passthrough' or 'udp'"
-                found[field] = f"cannot set '{field}' when 'protocols' is {what}"
-        wanted = ("sources", "destinations", "snis")
-        if not any(entity.get(f) for f in wanted):
-            text = (
-                "must set one of 'sources', 'destinations', 'snis' when 'protocols' is 'tcp', 'tls' or 'udp'"
-            )
-            found.setdefault("@entity", []).append(text)
-        return found
-    if set(protocols) & {"grpc", "grpcs"}:
-        if entity.get("strip_path"):
-            found["strip_path"] = "cannot set 'strip_path' when 'protocols' is 'grpc' or 'grpcs'"
-        return found
-    if not any(entity.get(f) for f in ("methods", "hosts", "headers", "paths", "snis")) or found:
-        fields = "'methods', 'hosts', 'headers', 'paths'" + (", 'snis'" if last == "https" else "")
-        text = f"must set one of {fields} when 'protocols' is '{last}'"
-        found.setdefault("@entity", []).append(text)
-    return found
+        texts.append(
+            "'snis' can only be set when 'protocols' is 'grpcs', 'https', 'tls' or 'tls_passthrough'"
+        )
+        found["snis"] = errors.get("snis") or "length must be 0"
+    for those, wanted, text in _ONE_OF:
+        if set(protocols) & those:
+            if not any(entity.get(field) not in (None, "", [], {}) for field in wanted):
+                names = ", ".join(f"'{field}'" for field in wanted)
+                texts.append(text.format(names))
+            break
+    return {**found, "@entity": texts} if texts else found
 
 
-def _consumer(entity: Entity) -> Found:
+def _consumer(entity: Entity, errors: Found) -> Found:
     if entity.get("username") or entity.get("custom_id"):
         return {}
     return {"@entity": ["at least one of these fields must be non-empty: 'custom_id', 'username'"]}
 
 
-def _upstream(entity: Entity) -> Found:
+def _upstream(entity: Entity, errors: Found) -> Found:
+    """In Kong's order: what a kind of hash needs, then which fallbacks it may have, then what must differ."""
     on, fallback = entity.get("hash_on"), entity.get("hash_fallback")
-    for given, value, then in (
-        ("hash_on", "header", "hash_on_header"),
-        ("hash_fallback", "header", "hash_fallback_header"),
-        ("hash_on", "cookie", "hash_on_cookie"),
-        ("hash_fallback", "cookie", "hash_on_cookie"),
-        ("hash_on", "query_arg", "hash_on_query_arg"),
-        ("hash_fallback", "query_arg", "hash_fallback_query_arg"),
-        ("hash_on", "uri_capture", "hash_on_uri_capture"),
-        ("hash_fallback", "uri_capture", "hash_fallback_uri_capture"),
-    ):
-        found = _conditional(entity, given, {value}, then)
-        if found:
-            return found
-    if on in ("none", "cookie") and fallback not in (None, "none"):
-        return {"@entity": [_given("hash_on")], "hash_fallback": "expected one of: none"}
-    return {}
+    found = [_conditional(entity, *each) for each in _HASHES[:4]]
+    for value in ("none", "cookie", "consumer", "ip", "path"):
+        allowed = ["none"] if value in ("none", "cookie") else [f for f in _FALLBACKS[value] if f != value]
+        if on in (None, value) and fallback is not None and fallback not in allowed:
+            text = f"expected one of: {', '.join(allowed)}"
+            found.append({"@entity": [_given("hash_on")], "hash_fallback": text})
+    found += [_conditional(entity, *each) for each in _HASHES[4:]]
+    for kind in ("header", "query_arg", "uri_capture"):
+        names = (f"hash_on_{kind}", f"hash_fallback_{kind}")
+        if entity.get(names[0]) and entity.get(names[0]) == entity.get(names[1]):
+            found.append(
+                {"@entity": [f"values of these fields must be distinct: '{names[0]}', '{names[1]}'"]}
+            )
+    return _both(found)
 
 
-def _key(entity: Entity) -> Found:
+def _key(entity: Entity, errors: Found) -> Found:
     given = [f for f in ("jwk", "pem") if entity.get(f)]
     if not given:
         return {"@entity": ["at least one of these fields must be non-empty: 'jwk', 'pem'"]}
@@ -115,19 +134,54 @@ def _key(entity: Entity) -> Found:
     )
 
 
-def _jwt(entity: Entity) -> Found:
+def _jwt(entity: Entity, errors: Found) -> Found:
     return _conditional(entity, "algorithm", _WITH_KEY, "rsa_public_key")
 
 
-_Check = tuple[tuple[str, ...], Callable[[Entity], Found]]
 _TLS_FIELDS = ("client_certificate", "tls_verify", "tls_verify_depth", "ca_certificates")
-_ROUTE_FIELDS = ("protocols", "snis", "sources", "destinations", "methods", "hosts", "paths", "headers",
-                 "regex_priority", "strip_path")  # fmt: skip
-_CHECKS: dict[str, tuple[_Check, ...]] = {
-    "services": (((*_TLS_FIELDS, "protocol"), _service),),
-    "routes": ((_ROUTE_FIELDS, _route),),
-    "consumers": ((("username", "custom_id"), _consumer),),
-    "upstreams": ((("hash_on", "hash_fallback"), _upstream),),
-    "jwt_secrets": ((("algorithm",), _jwt),),
-    "keys": ((("jwk", "pem"), _key),),
+_STREAM_TEXT = "'tcp', 'tls', 'tls_passthrough' or 'udp'"
+_HTTP = (("sources", "destinations"), "'http' or 'https'")
+_GRPC = (("strip_path", "methods", "sources", "destinations"), "'grpc' or 'grpcs'")
+_SUBSCHEMAS: dict[str, tuple[tuple[str, ...], str]] = {  # by a route's first protocol: what it must not have
+    **dict.fromkeys(("http", "https"), _HTTP),
+    **dict.fromkeys(_STREAM, (("methods", "hosts", "paths", "headers"), _STREAM_TEXT)),
+    **dict.fromkeys(("grpc", "grpcs"), _GRPC),
+}
+_PLACES = ("hosts", "headers", "paths")
+_ONE_OF: tuple[
+    tuple[set[str], tuple[str, ...], str], ...
+] = (  # protocols, of which fields one must be set, else
+    ({"https"}, ("methods", *_PLACES, "snis"), "must set one of {} when 'protocols' is 'https'"),
+    ({"http"}, ("methods", *_PLACES), "must set one of {} when 'protocols' is 'http'"),
+    ({"grpcs"}, (*_PLACES, "snis"), "must set one of {} when 'protocols' is 'grpcs'"),
+    ({"grpc"}, _PLACES, "must set one of {} when 'protocols' is 'grpc'"),
+    (
+        {"tcp", "tls", "udp"},
+        ("sources", "destinations", "snis"),
+        "must set one of {} when 'protocols' is 'tcp', 'tls' or 'udp'",
+    ),
+    ({"tls_passthrough"}, ("snis",), "must set snis when 'protocols' is 'tls_passthrough'"),
+)
+_HASHES = (
+    ("hash_on", {"header"}, "hash_on_header"),
+    ("hash_fallback", {"header"}, "hash_fallback_header"),
+    ("hash_on", {"cookie"}, "hash_on_cookie"),
+    ("hash_fallback", {"cookie"}, "hash_on_cookie"),
+    ("hash_on", {"query_arg"}, "hash_on_query_arg"),
+    ("hash_fallback", {"query_arg"}, "hash_fallback_query_arg"),
+    ("hash_on", {"uri_capture"}, "hash_on_uri_capture"),
+    ("hash_fallback", {"uri_capture"}, "hash_fallback_uri_capture"),
+)
+_FALLBACKS = {
+    "consumer": ("none", "ip", "header", "cookie", "path", "query_arg", "uri_capture"),
+    "ip": ("none", "consumer", "header", "cookie", "path", "query_arg", "uri_capture"),
+    "path": ("none", "consumer", "header", "cookie", "query_arg", "ip", "uri_capture"),
+}
+_CHECKS: dict[str, tuple[Callable[[Entity, Found], Found], ...]] = {
+    "services": (_service,),
+    "routes": (_route,),
+    "consumers": (_consumer,),
+    "upstreams": (_upstream,),
+    "jwt_secrets": (_jwt,),
+    "keys": (_key,),
 }

@@ -35,9 +35,22 @@ def url_shorthand(service: Entity) -> None:
 
 
 def hash_shorthand(upstream: Entity) -> None:
-    """An upstream that names what to hash on, and no algorithm, is meant to hash."""
-    if upstream.get("hash_on") not in (None, "none") and upstream.get("algorithm") is None:
-        upstream["algorithm"] = "consistent-hashing"
+    """What an upstream hashes on settles its algorithm, but for those two that do not hash."""
+    if upstream.get("algorithm") in ("least-connections", "latency"):
+        upstream["hash_on"] = None
+    if "hash_on" in upstream:
+        if upstream["hash_on"] is None:
+            upstream["hash_on"] = "none"
+        elif isinstance(upstream["hash_on"], str):
+            none = upstream["hash_on"] == "none"
+            upstream["algorithm"] = "round-robin" if none else "consistent-hashing"
+
+
+def route_defaults(route: Entity) -> None:
+    """A gRPC route has a default of its own: nothing is stripped."""
+    protocols = route.get("protocols")
+    if isinstance(protocols, list) and protocols[:1] in (["grpc"], ["grpcs"]):
+        route.setdefault("strip_path", False)
 
 
 def random_key() -> str:

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 
 from decl.routing import path_pattern
+from sandbox import hosts
 
-_HOST_LABELS = re.compile(r"(?!-)[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]+)*\.?")
+
+def not_utf8(value: str) -> str | None:
+    """Bytes that are no UTF-8 stand in a text as lone surrogates (`surrogateescape`)."""
+    found = re.search("[\ud800-\udfff]", value)
+    if not found:
+        return None
+    return f"invalid utf-8 character sequence detected at position {len(value[: found.start()].encode()) + 1}"
 
 
 def name(value: str) -> str | None:
     """Names of services and routes: letters (any script), digits and . - _ ~."""
-    if re.fullmatch(r"[\w.\-~]+", value):
+    if bad := not_utf8(value):
+        return bad
+    if re.fullmatch(r"[A-Za-z0-9.\-~_\x80-\U0010ffff]+", value):
         return None
     return f"invalid value '{value}': the only accepted ascii characters are alphanumerics or ., -, _, and ~"
 
 
 def tag(value: str) -> str | None:
     """Tags stand in queries, where `,` and `/` mean something."""
+    if bad := not_utf8(value):
+        return bad
     if value and not re.search(r"[,/\x00-\x1f\x7f]", value):
         return None
     return f"invalid tag '{value}': expected printable ascii (except `,` and `/`) or valid utf-8 sequences"
@@ -33,11 +43,16 @@ def service_path(value: str) -> str | None:
 
 def host(value: str) -> str | None:
     """A host name or address without a port."""
-    if is_ip(value):
-        return None
-    if re.fullmatch(r"[^:]*:\d+", value):
-        return "must not have a port"
-    return None if _HOST_LABELS.fullmatch(value) else f"invalid value: {value}"
+    found = hosts.parse(value)
+    if isinstance(found, str) and found != hosts.BAD_PORT:
+        return f"invalid value: {value}"
+    return "must not have a port" if isinstance(found, str) or found.port is not None else None
+
+
+def host_and_port(value: str) -> str | None:
+    """A host name or address, a port at will."""
+    found = hosts.parse(value)
+    return found if isinstance(found, str) else None
 
 
 def route_host(value: str) -> str | None:
@@ -46,8 +61,38 @@ def route_host(value: str) -> str | None:
         return "invalid wildcard: must have at most one wildcard"
     if "*" in value and not (value.startswith("*.") or value.endswith(".*")):
         return "invalid wildcard: must be placed at leftmost or rightmost label"
-    bare = re.sub(r":\d+$", "", value.replace("*.", "", 1).replace(".*", "", 1))
-    return None if is_ip(bare) or _HOST_LABELS.fullmatch(bare) else f"invalid hostname: {value}"
+    return host_and_port(value.replace("*", "abc"))
+
+
+def sni(value: str) -> str | None:
+    """A name of TLS, a wildcard at one end."""
+    if "*" in value:
+        if value.index("*") not in (0, len(value) - 1):
+            return "wildcard must be leftmost or rightmost character"
+        if value.count("*") > 1:
+            return "only one wildcard must be specified"
+        value = value.replace("*", "wildcard")
+    found = hosts.parse(value)
+    if not isinstance(found, str) and found.kind != "name":
+        return "must not be an IP"
+    return host(value)
+
+
+def header_name(value: str) -> str | None:
+    """The name of a header."""
+    if re.fullmatch(r"[A-Za-z0-9\-_]+", value):
+        return None
+    return f"bad header name '{value}', allowed characters are A-Z, a-z, 0-9, '_', and '-'"
+
+
+def cookie_name(value: str) -> str | None:
+    """The name of a cookie: a token of RFC 9110."""
+    if re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", value):
+        return None
+    return (
+        "contains one or more invalid characters. ASCII control characters (0-31;127), space, tab and the "
+        'characters ()<>@,;:\\"/?={}[] are not allowed.'
+    )
 
 
 def route_path(value: str) -> str | None:
@@ -82,39 +127,25 @@ def _normal(value: str) -> str | None:
 
 def upstream_name(value: str) -> str | None:
     """An upstream's name stands for a host, so it looks like one."""
-    said = f"Invalid name ('{value}')"
-    if is_ip(value):
+    said, found = f"Invalid name ('{value}')", hosts.parse(value)
+    if isinstance(found, str):
+        return f"{said}; must be a valid hostname"
+    if found.kind != "name":
         return f"{said}; no ip addresses allowed"
-    if re.search(r":\d+$", value):
-        return f"{said}; no port allowed"
-    return None if _HOST_LABELS.fullmatch(value) else f"{said}; must be a valid hostname"
+    return f"{said}; no port allowed" if found.port is not None else None
 
 
 def target(value: str) -> str | None:
-    """host, host:port, [v6] or [v6]:port."""
-    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.\-]+)(?::(\d{1,5}))?", value)
-    if found and int(found[2] or 0) <= 65535:
-        return None
-    return f"Invalid target ('{value}'); not a valid hostname or ip address"
+    """A host or address, a port at will."""
+    if isinstance(hosts.parse(value), str):
+        return f"Invalid target ('{value}'); not a valid hostname or ip address"
+    return None
 
 
 def full_target(value: str) -> str:
     """A target as Kong keeps it: with a port, an IPv6 address in full."""
-    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::(\d{1,5}))?", value)
-    if not found:
+    found = hosts.parse(value)
+    if isinstance(found, str):
         return value
-    where, port = found[1], found[2] or "8000"
-    if where.startswith("["):
-        try:
-            where = f"[{ipaddress.IPv6Address(where[1:-1]).exploded}]"
-        except ValueError:
-            return value
-    return f"{where}:{port}"
-
-
-def is_ip(value: str) -> bool:
-    try:
-        ipaddress.ip_address(value.strip("[]"))
-    except ValueError:
-        return False
-    return True
+    where = f"[{found.host}]" if found.kind == "ipv6" else found.host
+    return f"{where}:{found.port or 8000}"

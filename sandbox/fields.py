@@ -14,6 +14,7 @@ from typing import Any
 Field = Mapping[str, Any]
 Errors = Any
 NULL_ONLY = object()  # `eq = ngx.null`
+MISSING = "required field missing"
 _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "string": (lambda v: isinstance(v, str), "expected a string"),
     "number": (lambda v: isinstance(v, int | float) and not isinstance(v, bool), "expected a number"),
@@ -49,7 +50,7 @@ def record(fields: Any, value: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
     for name, field in known.items():
         required = field.get("required") and not field.get("auto")
         if name in value and value[name] is None:
-            out[name], error = None, "required field missing" if required else None
+            out[name], error = None, MISSING if required else None
         else:
             out[name], error = one(field, value.get(name))
         if error is not None:
@@ -63,10 +64,10 @@ def one(field: Field, value: Any) -> tuple[Any, Errors]:
         value = default(field)
     if value is None:
         if field.get("required") and not field.get("auto"):
-            return None, "required field missing"
+            return None, MISSING
         return None, None
     if field.get("eq") is NULL_ONLY:
-        return value, "value must be null"
+        return value, field.get("err") or "value must be null"
     kind = field.get("type", "any")
     fits, message = _TYPES.get(kind, _TYPES["any"])
     if isinstance(value, dict) and not value and kind in ("array", "set"):
@@ -102,7 +103,7 @@ def _elements(field: Field, value: list[Any]) -> tuple[list[Any], Errors]:
     element = field.get("elements")
     if not element:
         return value, None
-    pairs = [one(element, item) for item in value]
+    pairs = [(None, MISSING) if item is None else one(element, item) for item in value]
     items = [item for item, _ in pairs]
     if field.get("type") == "set":
         items = [item for i, item in enumerate(items) if item not in items[:i]]
@@ -119,7 +120,7 @@ def _map(field: Field, value: Any) -> tuple[Any, Errors]:
     for key, item in value.items():
         error = one(field["keys"], key)[1] if field.get("keys") else None
         if error is None and field.get("values"):
-            item, error = one(field["values"], item)
+            item, error = (None, MISSING) if item is None else one(field["values"], item)
         if error is not None:
             return value, error  # Kong names neither the key nor what comes after the first error
         out[key] = item
@@ -160,16 +161,31 @@ def _at(value: Any, path: str) -> Any:
     return None if value in ([], {}) else value
 
 
+def required_records(fields: Any) -> list[dict[str, Field]]:
+    """A plugin's fields as Kong keeps them: a record is required, so that its fields' defaults are filled in, if it
+    does not say `required = false` itself. Records in lists and maps are not: what is missing there stays null."""
+    out = []
+    for name, field in each(fields):
+        if field.get("type") == "record" and "fields" in field:
+            field = {"required": True, **field, "fields": required_records(field["fields"])}
+        out.append({name: field})
+    return out
+
+
 def _constraint(field: Field, value: Any) -> str | None:
+    if field.get("type") == "string" and "len_min" not in field:
+        field = {**field, "len_min": 1}
     for name, check in _CONSTRAINTS.items():
         if name in field and field[name] is not None:
             message = check(field[name], value)
             if message:
-                return message
-    validator = field.get("custom_validator")
-    if callable(validator):
-        return validator(value)  # type: ignore[no-any-return] # wrapped where the schema was read
+                return field.get("err") or message
     return None
+
+
+def _validator(validator: Any, value: Any) -> str | None:
+    # wrapped where the schema was read
+    return validator(value) if callable(validator) else None
 
 
 def _subsets(subsets: Any, value: Any) -> str | None:
@@ -177,7 +193,7 @@ def _subsets(subsets: Any, value: Any) -> str | None:
     used = [subset for subset in subsets if set(subset) & set(value)]
     if len(used) < 2:
         return None
-    sets = ", ".join("('" + "', '".join(subset) + "')" for subset in subsets)
+    sets = ", ".join("('" + "', '".join(subset) + "')" for subset in used)
     return f"these sets are mutually exclusive: {sets}"
 
 
@@ -214,23 +230,26 @@ def _lua_pattern(pattern: str) -> str:
     return "".join(out)
 
 
-_CONSTRAINTS: dict[str, Callable[[Any, Any], str | None]] = {
-    "uuid": _uuid,
-    "one_of": lambda want, v: None if v in want else "expected one of: " + ", ".join(map(str, want)),
+_CONSTRAINTS: dict[str, Callable[[Any, Any], str | None]] = {  # in the order in which Kong looks
+    "eq": lambda want, v: None if v == want else f"value must be {want}",
+    "ne": lambda want, v: None if v != want else f"value must not be {want}",
     "not_one_of": lambda want, v: "must not be one of: " + ", ".join(map(str, want)) if v in want else None,
+    "one_of": lambda want, v: None if v in want else "expected one of: " + ", ".join(map(str, want)),
+    "gt": lambda want, v: None if v > want else f"value must be greater than {want}",
+    "timestamp": lambda want, v: None if v > 0 else "expected a valid timestamp",
+    "uuid": _uuid,
     "between": lambda want, v: (
         None if want[0] <= v <= want[1] else f"value should be between {want[0]} and {want[1]}"
     ),
-    "gt": lambda want, v: None if v > want else f"value must be greater than {want}",
+    "len_eq": lambda want, v: None if len(v) == want else f"length must be {want}",
     "len_min": lambda want, v: None if len(v) >= want else f"length must be at least {want}",
     "len_max": lambda want, v: None if len(v) <= want else f"length must be at most {want}",
-    "len_eq": lambda want, v: None if len(v) == want else f"length must be {want}",
     "starts_with": lambda want, v: None if v.startswith(want) else f"should start with: {want}",
-    "contains": lambda want, v: None if want in v else f"expected to contain: {want}",
-    "eq": lambda want, v: None if v == want else f"value must be {want}",
-    "match": lambda want, v: None if re.search(_lua_pattern(want), v) else f"invalid value: {v}",
-    "mutually_exclusive_subsets": lambda want, v: _subsets(want, v),
     "match_none": lambda want, v: next(
         (rule["err"] for rule in want if re.search(_lua_pattern(rule["pattern"]), v)), None
     ),
+    "match": lambda want, v: None if re.search(_lua_pattern(want), v) else f"invalid value: {v}",
+    "contains": lambda want, v: None if want in v else f"expected to contain: {want}",
+    "custom_validator": _validator,
+    "mutually_exclusive_subsets": lambda want, v: _subsets(want, v),
 }

@@ -34,7 +34,6 @@ def head(*without: str) -> list[Schema]:
     return [field for field in fields if not set(field) & set(without)]
 
 
-_STRINGS = text(required=True)
 _ADDRESSES = {
     "type": "set",
     "elements": {
@@ -86,11 +85,15 @@ ROUTES: list[Schema] = [
     {
         "headers": {
             "type": "map",
-            "keys": text(required=True, match_none=[{"pattern": "^[Hh][Oo][Ss][Tt]$", "err": _NO_HOST}]),
+            "keys": text(
+                required=True,
+                match_none=[{"pattern": "^[Hh][Oo][Ss][Tt]$", "err": _NO_HOST}],
+                custom_validator=field_checks.header_name,
+            ),
             "values": {"type": "array", "required": True, "elements": text(required=True)},
         }
     },
-    {"snis": {"type": "set", "elements": _STRINGS}},
+    {"snis": {"type": "set", "elements": text(required=True, custom_validator=field_checks.sni)}},
     {"sources": _ADDRESSES},
     {"destinations": _ADDRESSES},
     {
@@ -120,9 +123,9 @@ UPSTREAMS: list[Schema] = [
     },
     {"hash_on": text(default="none", one_of=_HASH)},
     {"hash_fallback": text(default="none", one_of=_HASH)},
-    {"hash_on_header": text()},
-    {"hash_fallback_header": text()},
-    {"hash_on_cookie": {"type": "string"}},
+    {"hash_on_header": text(custom_validator=field_checks.header_name)},
+    {"hash_fallback_header": text(custom_validator=field_checks.header_name)},
+    {"hash_on_cookie": text(custom_validator=field_checks.cookie_name)},
     {"hash_on_cookie_path": text(default="/", starts_with="/", match_none=_EMPTY_SEGMENT)},
     {"hash_on_query_arg": text()},
     {"hash_fallback_query_arg": text()},
@@ -130,7 +133,7 @@ UPSTREAMS: list[Schema] = [
     {"hash_fallback_uri_capture": text()},
     {"slots": {"type": "integer", "default": 10000, "between": [10, 65536]}},
     {"healthchecks": HEALTHCHECKS},
-    {"host_header": text()},
+    {"host_header": text(custom_validator=field_checks.host_and_port)},
     {"client_certificate": foreign("certificates")},
     {"use_srv_name": {"type": "boolean", "default": False}},
 ]
@@ -144,7 +147,7 @@ CONSUMERS: list[Schema] = [*head(), {"username": text(unique=True)}, {"custom_id
 PLUGINS: list[Schema] = [
     *head(),
     {"name": text(required=True)},
-    {"instance_name": text(unique=True)},
+    {"instance_name": text(unique=True, custom_validator=field_checks.name)},
     {"route": foreign("routes", on_delete="cascade")},
     {"service": foreign("services", on_delete="cascade")},
     {"consumer": foreign("consumers", on_delete="cascade")},

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from sandbox.http1 import Abort, Connection
+from sandbox.http1 import Connection
+from sandbox.request import Abort
 
 T = TypeVar("T")
 

@@ -6,7 +6,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from sandbox.http1 import Abort, Connection, Request
+from sandbox.http1 import Connection
+from sandbox.request import Abort, Request
 from sandbox.wire import BadRequest
 
 log = logging.getLogger("sandbox")

@@ -10,9 +10,10 @@ from typing import Any
 
 from lupa.luajit21 import LuaError, LuaRuntime
 
-from sandbox.cosocket import Cosocket, Pool
+from sandbox.cosocket import Pool
 from sandbox.exchange import Exchange
 from sandbox.host import Host
+from sandbox.lua_sockets import socket_functions
 from sandbox.lua_values import Converter, from_text
 from sandbox.semaphore import Semaphore
 from sandbox.settings import Settings
@@ -40,7 +41,6 @@ class Lua:
     ) -> None:
         self.runtime = LuaRuntime(encoding="latin-1", unpack_returned_tuples=True, register_eval=False)
         self.pool = Pool()
-        self._settings = settings
         self._timers: set[asyncio.Task[None]] = set()
         self._pending: dict[int, tuple[asyncio.TimerHandle, bool]] = {}
         self._threads: dict[int, asyncio.Task[None]] = {}
@@ -52,7 +52,7 @@ class Lua:
         )
         functions: dict[str, Callable[..., Any]] = {
             **self.host.functions(),
-            **self._socket_functions(),
+            **socket_functions(self.pool, settings),
             "timer": self._timer,
         }
         functions |= {"shm": (dicts or SharedDicts()).call, **self._thread_functions()}
@@ -246,26 +246,6 @@ class Lua:
         return ()
 
     # -- sockets and timers ----------------------------------------------------------------------------------
-    def _socket_functions(self) -> dict[str, Callable[..., Any]]:
-        s = self._settings
-
-        def read(handle: Cosocket, pattern: str, n: int) -> Any:
-            answer = handle.read(pattern, n)
-            return False if answer is None else (True, *answer)
-
-        return {
-            "sock_new": lambda: Cosocket(self.pool, s.connect_timeout, s.send_timeout, s.read_timeout),
-            "sock_reuse": lambda h, host, port, pool: h.reuse(
-                host, None if port is None else int(port), pool
-            ),
-            "sock_send": lambda h, data: h.send(data),
-            "sock_read": read,
-            "sock_timeouts": lambda h, connect, send, receive: h.timeouts(connect, send, receive),
-            "sock_keepalive": lambda h, ms, size: h.keepalive(ms, size),
-            "sock_reused": lambda h: h.reused(),
-            "sock_close": lambda h: h.close(),
-        }
-
     def _timer(self, delay: float, again: bool, number: int) -> None:
         loop = asyncio.get_running_loop()
 

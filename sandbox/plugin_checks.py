@@ -20,11 +20,12 @@ def check(
     A scope that nesting sets is not in the entity yet: Kong does not look at it either.
     """
     name = entity.get("name")
-    if not isinstance(name, str) or "name" in errors:
-        return
-    schema = schemas.get(name)
-    if schema is None:
-        errors["name"] = f"plugin '{name}' not enabled; add it to the 'plugins' configuration property"
+    schema = schemas.get(name) if isinstance(name, str) else None
+    if schema is None:  # there is no schema to look at the rest with
+        shown = name if isinstance(name, str) else "nil"
+        unknown = f"plugin '{shown}' not enabled; add it to the 'plugins' configuration property"
+        errors.clear()
+        errors["name"] = fields.MISSING if name is None else unknown
         return
     for key, field in fields.each(schema):
         if key == "config":

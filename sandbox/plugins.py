@@ -12,7 +12,7 @@ from typing import Any
 
 from lupa.luajit21 import LuaError, lua_type
 
-from sandbox.fields import NULL_ONLY
+from sandbox.fields import NULL_ONLY, required_records
 from sandbox.lua_runtime import Lua, PluginLoadError, lua_text
 from sandbox.settings import BUNDLED, PluginServer, Settings
 
@@ -54,7 +54,7 @@ def _external(lua: Lua, server: PluginServer) -> list[Mapping[str, Any]]:
     try:
         name, priority, phases, schema = info["Name"], info["Priority"], info["Phases"], info["Schema"]
         lua.define_external(name, priority, str(info.get("Version", "?")), list(phases))
-        return [_python_schema(field) for field in schema["fields"]]
+        return list(required_records(_python_schema(list(schema["fields"]))))
     except (KeyError, TypeError) as e:
         raise PluginLoadError(f"plugin server {server.name}: incomplete info from query_cmd: {e}") from e
 
@@ -93,8 +93,7 @@ def _python_schema(value: Any) -> Any:
 def schema_fields(lua: Lua, schema: Any) -> list[Mapping[str, Any]]:
     """The `fields` of a Lua schema as Python values; custom validators stay callable."""
     converted = _from_lua(lua, schema)
-    fields: list[Mapping[str, Any]] = converted.get("fields") or []
-    return fields
+    return list(required_records(converted.get("fields") or []))
 
 
 def _from_lua(lua: Lua, value: Any) -> Any:

@@ -6,7 +6,6 @@ rewrite (global plugins) -> route -> access -> upstream, with retries -> header_
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -14,24 +13,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from decl import paths, routing
-from sandbox import balancer, http_errors
+from sandbox import answers, balancer
 from sandbox.attempts import Attempts, Refused
 from sandbox.exchange import Exchange, get_first
 from sandbox.forward import response_headers
 from sandbox.hashing import set_cookie
-from sandbox.http1 import Abort, BodyTooLarge, Request
 from sandbox.leaving import Left, unless_left
 from sandbox.lua_runtime import Lua
 from sandbox.reasons import nginx_page, nginx_reason
 from sandbox.replay import Replay
+from sandbox.request import Abort, BodyTooLarge, Request
 from sandbox.settings import Settings
 from sandbox.upstream import Failed, Response, UpstreamPool
 from sandbox.wire import BadRequest
 
 log = logging.getLogger("sandbox")
-SERVER = "kong/3.9.3"
 _SERVED = ("http", "https")
-_GRPC = "application/grpc"
 
 
 @dataclass(frozen=True)
@@ -42,6 +39,11 @@ class Plan:
     balancer: balancer.Balancer = field(default_factory=lambda: balancer.Balancer([], []))
     services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     lua_entities: Mapping[str, Any] = field(default_factory=dict)  # id -> Lua table of a route or service
+    reads_paths: bool = True  # whether any route looks at the path
+
+
+class _BadLine(BadRequest):
+    """A request line that is refused before the headers are read: nobody knows what the client accepts."""
 
 
 class _Answered(Exception):
@@ -103,16 +105,18 @@ class Proxy:
             self._nginx_error(x, r, 413)
         except BadRequest as e:
             request.error = e.status  # what follows on this connection is not to be trusted
-            self._nginx_error(x, r, e.status)
+            self._nginx_error(x, r, e.status, blind=isinstance(e, _BadLine))
         raise _Answered
 
     def _check(self, x: Exchange, request: Request) -> None:
-        if request.error is not None:
+        if request.error not in (None, 405):
             raise BadRequest(request.error)
         try:
             paths.check_raw(x.raw_path)
         except paths.BadPath:
-            raise BadRequest(400) from None
+            raise _BadLine(400) from None
+        if request.error is not None:
+            raise BadRequest(request.error)
         if request.length is not None and 0 < self._settings.max_body < request.length:
             raise BodyTooLarge
 
@@ -123,7 +127,8 @@ class Proxy:
         headers: dict[str, list[str]] = {}
         for name, value in x.headers:
             headers.setdefault(name.lower(), []).append(value)
-        match = plan.router.match(routing.Request(x.method, x.host_header, self.listener[1], x.path, headers))
+        asked = routing.Request(x.method, x.host_header, self.listener[1], x.path, headers)
+        match = plan.router.match(asked) if not plan.reads_paths or _is_text(x.path) else None
         service = plan.services.get((match.route.get("service") or {}).get("id", "")) if match else None
         if match is None or (service is not None and not service["enabled"]):
             raise self._refuse(x, r, 404, "no Route matched with those values")
@@ -184,7 +189,7 @@ class Proxy:
             self._nginx_error(x, r, 500)
         elif outcome == "error":
             self._lua.mark(r, "KONG_UNEXPECTED")
-            self._kong_error(x, 500, "An unexpected error occurred")
+            answers.kong_error(x, 500, "An unexpected error occurred")
         raise _Answered
 
     def _need_https(self, x: Exchange, r: Any) -> None:
@@ -196,41 +201,18 @@ class Proxy:
             x.resp_headers += [("Connection", "Upgrade"), ("Upgrade", "TLS/1.2, HTTP/1.1")]
             raise self._refuse(x, r, 426, "Please use HTTPS protocol")
         x.resp_headers.append(("Location", f"https://{x.host}{x.target}"))
-        self._put(x, status, "text/html", nginx_page(status))
+        answers.put(x, status, "text/html", nginx_page(status))
         self._lua.mark(r, "KONG_EXITED")
         raise _Answered
 
     def _refuse(self, x: Exchange, r: Any, status: int, message: str) -> _Answered:
         self._lua.mark(r, "KONG_EXITED")
-        self._kong_error(x, status, message)
+        answers.kong_error(x, status, message)
         return _Answered()
 
-    def _kong_error(self, x: Exchange, status: int, message: str) -> None:
-        accept = get_first(x.headers, "accept")
-        kind, body = http_errors.error_body(message, x.request_id, accept)
-        if accept is not None and accept.startswith(_GRPC):
-            kind, body = " ", ""
-        self._put(x, status, kind, body)
-
-    def _nginx_error(self, x: Exchange, r: Any, status: int) -> None:
+    def _nginx_error(self, x: Exchange, r: Any, status: int, blind: bool = False) -> None:
         self._lua.mark(r, "KONG_UNEXPECTED")
-        if status in (500, 501, 505):
-            x.close = True  # nginx ends the connection after these
-        if status in (501, 505):  # these have no error_page in Kong's nginx.conf
-            self._put(x, status, "text/html; charset=UTF-8", nginx_page(status))
-            return
-        accept = get_first(x.headers, "accept") or get_first(x.headers, "content-type")
-        kind, body = http_errors.nginx_error(status, x.request_id, accept)
-        if accept is not None and accept.startswith(_GRPC):
-            kind = "application/json; charset=utf-8"
-            body = json.dumps({"message": http_errors.message_for(status)}, separators=(",", ":"))
-        self._put(x, 400 if status == 494 else status, kind, body)
-
-    @staticmethod
-    def _put(x: Exchange, status: int, kind: str, body: str) -> None:
-        x.status, x.reason, x.body = status, None, body
-        x.resp_headers = [p for p in x.resp_headers if p[0].lower() not in ("content-type", "content-length")]
-        x.resp_headers += [("Content-Type", kind), ("Content-Length", str(len(body)))]
+        answers.nginx_error(x, status, blind)
 
     # -- back to the client --------------------------------------------------------------------------------
     async def _answer(self, x: Exchange, r: Any, request: Request, upstream: Response | None) -> None:
@@ -239,11 +221,11 @@ class Proxy:
         elif x.body is None:
             x.body = ""
         if not get_first(x.resp_headers, "server"):
-            x.resp_headers.append(("Server", SERVER))
+            x.resp_headers.append(("Server", answers.SERVER))
         try:
             if not self._lua.output(r, "header_filter"):
                 raise Abort("header_filter failed")
-            self._finish_headers(x)
+            answers.finish_headers(x)
             x.sent = True
             x.bytes_sent = await self._send(x, r, request, upstream)
         except Failed as e:
@@ -294,29 +276,11 @@ class Proxy:
         assert upstream is not None
         return upstream.connection.body()
 
-    @staticmethod
-    def _finish_headers(x: Exchange) -> None:
-        latencies = ("x-kong-upstream-latency", "x-kong-proxy-latency")
-        names = {"x-kong-request-id", *(latencies if x.proxied else ("x-kong-response-latency",))}
-        x.resp_headers = [p for p in x.resp_headers if p[0].lower() not in names]
-        total = round((time.monotonic() - x.started_mono) * 1000)
-        if x.proxied:
-            waited = round((x.upstream_seconds or 0) * 1000)
-            x.resp_headers += [
-                ("X-Kong-Upstream-Latency", str(waited)),
-                ("X-Kong-Proxy-Latency", str(max(total - waited, 0))),
-            ]
-            via = get_first(x.resp_headers, "via")
-            x.resp_headers = [p for p in x.resp_headers if p[0].lower() != "via"]
-            x.resp_headers.append(("Via", f"{via}, 1.1 {SERVER}" if via else f"1.1 {SERVER}"))
-        else:
-            x.resp_headers.append(("X-Kong-Response-Latency", str(total)))
-        x.resp_headers.append(("X-Kong-Request-Id", x.request_id))
-        if (
-            x.body is not None
-            and x.status not in (204, 304)
-            and not get_first(x.resp_headers, "content-length")
-        ):
-            x.resp_headers.append(("Content-Length", str(len(x.body))))
-        if x.status == 204 or (x.status == 304 and x.body is not None):
-            x.resp_headers = [p for p in x.resp_headers if p[0].lower() != "content-length"]
+
+def _is_text(path: str) -> bool:
+    """Whether a path (bytes as latin-1) is UTF-8: to Kong's router no other is like any path."""
+    try:
+        path.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncIterator
 
-from sandbox.http1 import BodyTooLarge, Request
+from sandbox.request import BodyTooLarge, Request
 
 BUFFER = 8 << 10
 """client_body_buffer_size: what plugins can read of a body."""

@@ -90,7 +90,6 @@ class _Parser:
         else:
             return
         self.errors["_format_version"] = self.rest["_format_version"] = message
-        self._raise()
 
     def _items(
         self, kind: str, items: list[Any], parent: tuple[str, Entity] | None, where: list[Any]
@@ -104,23 +103,27 @@ class _Parser:
 
     def _item(self, kind: str, raw: dict[str, Any], parent: tuple[str, Entity] | None, at: list[Any]) -> None:
         nested = CHILDREN.get(kind, {})
-        if any(key in FIELDS and key not in nested and value for key, value in raw.items()):
+        mine = {*nested, *(name for name, _ in fields.each(FIELDS[kind]))}  # a route has `snis` of its own
+        if any(key in FIELDS and key not in mine and value for key, value in raw.items()):
             raise KongError
         own = {k: v for k, v in raw.items() if k not in nested}
         if kind == "services":
             entity_values.url_shorthand(own)
         if kind == "upstreams":
             entity_values.hash_shorthand(own)
-        if parent is not None and parent[0] in own:
-            own.pop(parent[0])
+        if kind == "routes":
+            entity_values.route_defaults(own)
+        again = own.pop(parent[0], None) if parent is not None else None
         entity, errors = fields.record(self._fields_without_parent(kind, parent), own)
         if kind == "plugins":
             plugin_checks.check(entity, errors, self.schemas)
-        protocols = entity_checks.route_protocols(entity.get("protocols")) if kind == "routes" else None
+        protocols = entity_checks.route_protocols(entity) if kind == "routes" else None
         if protocols:
             errors = {"protocols": protocols}
         else:
             entity_checks.check(kind, entity, errors)
+        if parent is not None and again is not None and (kind != "plugins" or list(errors) != ["name"]):
+            errors[parent[0]] = "value must be null"
         if not errors:
             errors = entity_values.pem_error(kind, entity)
         if errors:
@@ -224,8 +227,6 @@ class _Parser:
         for key, name in (("name", "entity_name"), ("id", "entity_id"), ("tags", "entity_tags")):
             if raw.get(key):
                 entry[name] = raw[key]
-        if kind == "consumers" and raw.get("username"):
-            entry["entity_name"] = raw["username"]
         self.flat.append(entry)
 
     def _fail(self, at: list[Any], error: Any) -> None:

@@ -163,8 +163,6 @@ def _check(method: str, version: str, headers: Pairs) -> int | None:
             raise BadRequest(501)
         if length is not None:
             raise BadRequest(400)
-    if method in ("CONNECT", "TRACE"):
-        raise BadRequest(405)
     return None if coding is not None else int(length or 0)
 
 

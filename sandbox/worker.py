@@ -79,6 +79,7 @@ class Worker:
             Balancer(store.all("upstreams"), store.all("targets"), self._health),
             store.entities["services"],
             {e["id"]: to_lua(_without_nulls(e)) for kind in ("routes", "services") for e in store.all(kind)},
+            any(route["paths"] for route in store.all("routes")),
         )
 
     def _conf(self, plugin: Entity, scope: Mapping[str, str | None]) -> dict[str, Any]:

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.redis_server import RedisServer, redis_executable
+
+# the same examples each time, and none that fails because the machine is busy; KGATE_FUZZ=1 looks for new ones
+settings.register_profile(
+    "kgate",
+    deadline=None,
+    derandomize=True,
+    max_examples=50,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("fuzz", deadline=None, max_examples=1_000)
+settings.load_profile("fuzz" if os.environ.get("KGATE_FUZZ") else "kgate")
+
+# what tests start imports the same modules some hundred times: their bytecode is worth its place
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -192,15 +192,17 @@ def verify(
     from kong_plugins.identity.issuers import DEFAULT_ALGORITHMS, Issuer
     from kong_plugins.identity.jwks import parse_jwks
     from kong_plugins.identity.tokens import TokenError, verify_token
-    from kong_plugins.verify.passport import TYPE, PassportError, PassportKeys, verify_passport
+    from kong_plugins.verify.passport import PROFILES, PassportError, PassportKeys, verify_passport
 
     try:
         document = json.loads(jwks.read_bytes())
-        if header.get("typ") == TYPE:
+        profile = next((name for name, typ in PROFILES.items() if typ == header.get("typ")), None)
+        if profile is not None:
             keys = PassportKeys(document)
             try:
                 issuer = str(claims.get("iss"))
-                verify_passport(text, keys, audience or str(claims.get("aud")), issuer=issuer, now=now)
+                wanted = audience or str(claims.get("aud"))
+                verify_passport(text, keys, wanted, issuer=issuer, now=now, profile=profile)
             except PassportError as error:
                 return error.reason
             return ""

@@ -66,7 +66,10 @@ def command(
     if server:
         _write(server_yaml(gateway, name).encode(), out, output, name, private=True)
         return
-    rendered = render(gateway, name, tenant)
+    try:
+        rendered = render(gateway, name, tenant).with_bodies(resolver())
+    except ValueError as error:
+        raise FailedError(str(error)) from error
     if out is None and output == "human":
         shown = masked(rendered.document)
         click.echo(json.dumps(shown, ensure_ascii=False, indent=2, sort_keys=True))

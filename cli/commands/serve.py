@@ -109,7 +109,7 @@ def command(
     Examples:
       kgate serve --run-dir /run/kgate --config server.yaml
       kgate serve --run-dir /tmp/kgate --lane express --workers 1
-      kgate serve --group 1000         # the group of Kong's workers in its image
+      kgate serve --group 10542        # a group that Kong's container has, too
     """
     from kong_plugins.server import logs
     from kong_plugins.server.config import ServerConfigError

@@ -10,16 +10,23 @@ from decl.secret_fields import is_secret
 
 _WORD = re.compile(r"\"[^\"]*\"|'[^']*'|[^\s,:\[\]{}#]+")
 _WIDEST = 160
-_FIELD = re.compile(r"""(["']?([A-Za-z0-9_]+)["']?\s*:\s*)("[^"]*"?|'[^']*'?|[^\s,\]}][^,\]}#]*)""")
+_FIELD = re.compile(
+    r"""(["']?([A-Za-z0-9_]+)["']?\s*:\s*)("(?:[^"\\]|\\.)*"?|'(?:[^']|'')*'?|[^\s,\]}][^,\]}#]*)"""
+)
+_CREDENTIALS = re.compile(
+    r"""(?<=://)[^/\s"'@]*:[^/\s"'@]+(?=@)|(?<=authorization:)[^"'\]},]+""", re.IGNORECASE
+)
+"""`http://user:password@host`, and headers as the transformers take them."""
 _REFERENCE = re.compile(r"""["']?(\{vault://|\$\{\{|!env\b|!file\b|[\[{&*|>])""")
 _KINDS = ("plugins", "keyauth_credentials", "jwt_secrets", "basicauth_credentials")
 
 
 class Lines:
-    """The lines of files, split when first asked for."""
+    """The lines of files, split when first asked for; secrets: what must not be shown of them."""
 
-    def __init__(self, texts: Mapping[str, bytes]) -> None:
+    def __init__(self, texts: Mapping[str, bytes], secrets: frozenset[str] = frozenset()) -> None:
         self._texts = texts
+        self.secrets = secrets
         self._split: dict[str, list[str]] = {}
 
     def line(self, file: str, number: int) -> str | None:
@@ -32,16 +39,25 @@ class Lines:
         return lines[number - 1] if 0 < number <= len(lines) else None
 
 
-def _without_secrets(line: str) -> str:
-    """The line with stars for the values of fields that are secret by their name, of the same length."""
+def _without_secrets(line: str, secrets: frozenset[str]) -> str:
+    """The line with stars for the secrets, and for the values of fields that are secret by their name; it keeps its
+    length."""
 
     def hide(match: re.Match[str]) -> str:
         secret = any(is_secret(kind, match[2]) for kind in _KINDS)
-        if not secret or _REFERENCE.match(match[3]):
+        if not secret or _REFERENCE.match(match[3]) or match[3].strip() in ("true", "false"):
             return match.group()
         return match[1] + "*" * len(match[3].rstrip()) + match[3][len(match[3].rstrip()) :]
 
-    return _FIELD.sub(hide, line)
+    line = _FIELD.sub(hide, line)
+    line = _CREDENTIALS.sub(lambda match: "*" * len(match.group()), line)
+    if line.strip() in secrets:  # a line of a block
+        return re.sub(r"\S", "*", line)
+    return _WORD.sub(lambda match: _starred(match.group(), secrets), line) if secrets else line
+
+
+def _starred(word: str, secrets: frozenset[str]) -> str:
+    return "*" * len(word) if word in secrets or word[1:-1] in secrets else word
 
 
 def caret(finding: Finding, lines: Lines) -> list[str]:
@@ -54,8 +70,18 @@ def caret(finding: Finding, lines: Lines) -> list[str]:
     start = max(0, finding.col - _WIDEST // 2) if len(line) > _WIDEST else 0
     shown = line[start : start + _WIDEST]
     before = "".join(c if c == "\t" else " " for c in line[start : finding.col - 1])
+    masked = _without_secrets(line, lines.secrets)
+    if finding.rule == "literal-secret" and masked[finding.col - 1 : finding.col] not in (
+        "*",
+        "|",
+        ">",
+        "&",
+        "",
+    ):
+        # the place is the secret's, however it is written
+        masked = line[: finding.col - 1] + "*" * len(line[finding.col - 1 :].rstrip())
     margin = f"{finding.line:>5} | "
     carets = "^" * max(1, min(width, len(shown) - len(before)))
-    shown = _without_secrets(line)[start : start + _WIDEST]
+    shown = masked[start : start + _WIDEST]
     safe = "".join(c if c.isprintable() or c == "\t" else "?" for c in shown)
     return [margin + safe, " " * 5 + " | " + before + carets]

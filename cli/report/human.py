@@ -9,9 +9,14 @@ from decl.apply import NodeResult
 from decl.findings import ERROR, Finding
 
 
-def findings(found: Sequence[Finding], texts: Mapping[str, bytes] | None = None) -> Iterator[str]:
-    """One line a finding, and the sum. With the files' texts each has its source line with a caret."""
-    lines = Lines(texts) if texts is not None else None
+def findings(
+    found: Sequence[Finding],
+    texts: Mapping[str, bytes] | None = None,
+    secrets: frozenset[str] = frozenset(),
+) -> Iterator[str]:
+    """One line a finding, and the sum. With the files' texts each has its source line with a caret; secrets stand
+    there as stars."""
+    lines = Lines(texts, secrets) if texts is not None else None
     for finding in found:
         yield str(finding)
         if lines is not None:

@@ -17,7 +17,7 @@ from decl.project import Project
 F = TypeVar("F", bound=Callable[..., Any])
 
 FORMS: dict[str, Callable[[Project], str]] = {
-    "human": lambda p: "\n".join(human.findings(p.findings, p.texts)) or "no findings",
+    "human": lambda p: "\n".join(human.findings(p.findings, p.texts, p.secrets)) or "no findings",
     "parsable": lambda p: parsable.findings(p.findings),
     "json": lambda p: json_report.findings(p.findings),
     "github": lambda p: github.findings(p.findings),

@@ -28,14 +28,18 @@ _TYPE_NAMES = {
 
 
 class Checker(NamedTuple):
-    """A compiled schema: the quick answer, and the explanation of a no."""
+    """A compiled schema: the quick answer, and the explanation of a no. more: what else must hold of a value that
+    the schema takes."""
 
     accepts: Check
     explain: Draft202012Validator
+    more: Callable[[Any, Path], Iterator[Problem]] | None = None
 
     def problems(self, value: Any, path: Path) -> Iterator[Problem]:
         """What is wrong with a value that stands at `path`."""
         if self.accepts(value):
+            if self.more is not None:
+                yield from self.more(value, path)
             return
         # of a reference to a secret only its type can be told
         errors = [

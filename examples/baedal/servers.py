@@ -32,16 +32,16 @@ AUDIENCE = "baedal"
 class Issuer:
     """The shop's login server, as far as the gateway sees it: a JWKS and tokens."""
 
-    def __init__(self) -> None:
-        self._key = generate_private_key(SECP256R1())
+    def __init__(self, kid: str = "login-1") -> None:
+        self._key, self._kid = generate_private_key(SECP256R1()), kid
         public = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(self._key.public_key()))
-        self.jwks = {"keys": [{**public, "kid": "login-1", "alg": "ES256", "use": "sig"}]}
+        self.jwks = {"keys": [{**public, "kid": kid, "alg": "ES256", "use": "sig"}]}
 
     def token(self, user: str, seconds: float = 3600) -> str:
         """A token of `user` that is valid for `seconds` from now."""
         now = int(time.time())
         claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": user, "iat": now, "exp": now + int(seconds)}
-        return jwt.encode(claims, self._key, algorithm="ES256", headers={"kid": "login-1"})
+        return jwt.encode(claims, self._key, algorithm="ES256", headers={"kid": self._kid})
 
     def handler(self) -> Handler:
         async def jwks(_request: web.Request) -> web.Response:

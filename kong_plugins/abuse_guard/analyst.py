@@ -16,6 +16,7 @@ from kong_plugins.abuse_guard.buckets import Bucket, Buckets
 from kong_plugins.abuse_guard.config import Config
 from kong_plugins.abuse_guard.governor import WINDOW_SECONDS, Governor
 from kong_plugins.abuse_guard.groups import group_of, place_of, target_of, value_of
+from kong_plugins.abuse_guard.refusals import OWN_REFUSALS, TOLD, Refusals
 from kong_plugins.abuse_guard.scenario_config import Scenario
 from kong_plugins.engine.analyst import Conclusion
 from kong_plugins.engine.outcome import Outcome
@@ -28,19 +29,6 @@ MAX_TOLD = 500
 TELL_SECONDS = 0.5
 FORGIVEN_AFTER = 7 * 86_400.0
 """Seconds after the last offence; then the next one is a first one."""
-
-OWN_REFUSALS = frozenset(
-    (
-        "ip_blocked",
-        "agent_blocked",
-        "user_blocked",
-        "token_blocked",
-        "ip_denied",
-        "user_denied",
-        "scenario_limited",
-    )
-)
-"""Reasons of abuse-guard's own refusals: whoever is blocked must not be blocked again for knocking."""
 
 
 class _Rules(NamedTuple):
@@ -65,13 +53,14 @@ class Analyst:
         self._seed = seed
         self.buckets = Buckets()
         self.governor = Governor(seed)
+        self._refusals = Refusals()
         self._rules: dict[str, _Rules] = {}
         self._by_id: dict[str, tuple[Scenario, _Rules]] = {}
         self._offenders: OrderedDict[tuple[str, str], _Offender] = OrderedDict()
         self._marks: OrderedDict[str, Mark] = OrderedDict()
         self._allows: BlockIndex | None = None
         self._last_told = 0.0
-        self._last_complaint = -WINDOW_SECONDS
+        self._complained: dict[str, float] = {}
         self.untraced = 0
         """Outcomes with a trace of a config that is not known here."""
 
@@ -104,6 +93,8 @@ class Analyst:
     def take(self, outcomes: Sequence[Outcome], now: float) -> list[Conclusion]:
         made: list[Conclusion] = []
         for outcome in outcomes:
+            if outcome.reason in TOLD:
+                self._refusals.saw(outcome, now)
             trace = traces.read(outcome.memo)
             if trace is None or outcome.reason in OWN_REFUSALS:
                 continue
@@ -136,13 +127,13 @@ class Analyst:
         return made
 
     def tick(self, now: float) -> list[Conclusion]:
-        """Marks that have ended are forgotten."""
+        """Marks that have ended are forgotten, and refusals told."""
         while self._marks:
             mark = next(iter(self._marks.values()))
             if mark.expires is None or mark.expires > now:
                 break
             del self._marks[mark.key]
-        return []
+        return self._refusals.due(now)
 
     def tell(self, now: float) -> Mapping[str, Any] | None:
         if now - self._last_told < TELL_SECONDS:
@@ -222,7 +213,7 @@ class Analyst:
             if not against:
                 made.append(Conclusion("block.add", target, why, numbers, "blocks", target, {}, ttl))
             else:
-                made += self._complaint(subject, f"{why}; not blocked: {against}", numbers, now)
+                made += self._complaint(scenario, subject, f"{why}; not blocked: {against}", numbers, now)
         if marks:
             target = target_of(group, ("user", "ip", "cidr"))
             if target:
@@ -254,11 +245,14 @@ class Analyst:
             target, weight, first.max_blocked_traffic, first.max_blocked_addresses, now
         )
 
-    def _complaint(self, subject: str, why: str, numbers: Mapping[str, Any], now: float) -> list[Conclusion]:
-        # once a minute: what holds the gateway back is told, and not in a flood
-        if now - self._last_complaint < WINDOW_SECONDS:
+    def _complaint(
+        self, scenario: Scenario, subject: str, why: str, numbers: Mapping[str, Any], now: float
+    ) -> list[Conclusion]:
+        # once a minute for each scenario: what holds the gateway back is told, and not in a flood
+        if now - self._complained.get(scenario.id, -WINDOW_SECONDS) < WINDOW_SECONDS:
             return []
-        self._last_complaint = now
+        self._complained = {each: at for each, at in self._complained.items() if now - at < WINDOW_SECONDS}
+        self._complained[scenario.id] = now
         return [Conclusion("abuse.held_back", subject, why, numbers)]
 
     def _mark(

@@ -76,6 +76,8 @@ class Config:
     sent_headers: frozenset[str] = frozenset()
 
     is_plain: bool = True
+    has_allow: bool = True
+    has_deny: bool = True
     has_stranger_limits: bool = False
     has_identified_limits: bool = False
 
@@ -88,13 +90,15 @@ def parse(raw: Mapping[str, Any]) -> Config:
     """Parse Kong's config record. Raises ValueError naming the field."""
     limits = limit_config.parse(raw)
     scenarios = scenario_config.parse(raw)
+    deny, allow = fields.texts(raw, "deny"), fields.texts(raw, "allow")
+    deny_lists, allow_lists = fields.list_names(raw, "deny_lists"), fields.list_names(raw, "allow_lists")
     return Config(
         fail=fields.fail_policy(raw),
-        deny=network_set(fields.texts(raw, "deny"), "deny"),
-        allow=network_set(fields.texts(raw, "allow"), "allow"),
+        deny=network_set(deny, "deny"),
+        allow=network_set(allow, "allow"),
         blocks=fields.flag(raw, "blocks", True),
-        deny_lists=fields.list_names(raw, "deny_lists"),
-        allow_lists=fields.list_names(raw, "allow_lists"),
+        deny_lists=deny_lists,
+        allow_lists=allow_lists,
         stranger=pass_of(limits, identified=False),
         identified=pass_of(limits, identified=True),
         headers=fields.flag(raw, "headers", True),
@@ -103,6 +107,8 @@ def parse(raw: Mapping[str, Any]) -> Config:
         max_blocked_addresses=fields.number(raw, "max_blocked_addresses", 0, 1, 0.05),
         block_private=fields.flag(raw, "block_private", False),
         sent_headers=frozenset(part[7:] for limit in limits for part in limit.parts if part[:7] == "header:"),
+        has_allow=bool(allow or allow_lists),
+        has_deny=bool(deny or deny_lists),
         is_plain=not limits and scenarios is None,
         has_stranger_limits=any(not limit.is_identified for limit in limits),
         has_identified_limits=any(limit.is_identified for limit in limits),

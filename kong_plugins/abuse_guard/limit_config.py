@@ -34,6 +34,9 @@ DAY = 86_400.0
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HEADER = re.compile(r"header:[A-Za-z0-9][A-Za-z0-9-]{0,63}")
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+_RESERVED = frozenset("!#$%&'()*+,/:;=?@[]")
+"""Characters that stay escaped in Kong's normalised path, in capitals; all others are decoded."""
 _METHOD = re.compile(r"[A-Z]{1,20}")
 
 _TEXTS: dict[str, Any] = {"type": "array", "elements": {"type": "string"}}
@@ -143,7 +146,18 @@ def paths_of(raw: Mapping[str, Any], name: str = "paths") -> tuple[str, ...]:
                 f"{name}[{number}]: {path!r} is not the beginning of a normalised path: "
                 "it starts with one '/', without '//', '/./', '/../' and '?'"
             )
+        for escape in _ESCAPE.findall(path):
+            if (normal := _normal(escape)) != escape:
+                raise ValueError(
+                    f"{name}[{number}]: {path!r} is not the beginning of a normalised path: "
+                    f"{escape} stands there as {normal!r}"
+                )
     return found
+
+
+def _normal(escape: str) -> str:
+    character = chr(int(escape[1:], 16))
+    return escape.upper() if character in _RESERVED else character
 
 
 def methods_of(raw: Mapping[str, Any]) -> frozenset[str]:

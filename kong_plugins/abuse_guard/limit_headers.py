@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from kong_plugins.abuse_guard.limit_config import Limit
 from kong_plugins.engine.verdict import Pairs
-from kong_plugins.state.cells import Charge
+from kong_plugins.state.cells import Charged
 from kong_plugins.state.gcra import retry_after
 
 _SECOND = 1_000_000_000
@@ -19,23 +19,26 @@ _SECOND = 1_000_000_000
 
 def marks(limits: Sequence[Limit], tats: Sequence[int], now_ns: int) -> Pairs:
     """The two headers of these limits. tats: theoretical arrival times in nanoseconds, in their order."""
-    policy = state = ""
+    policy = ", ".join([limit.policy for limit in limits])
+    return (("RateLimit-Policy", policy), ("RateLimit", state(limits, tats, now_ns)))
+
+
+def state(limits: Sequence[Limit], tats: Sequence[int], now_ns: int) -> str:
+    """The value of RateLimit."""
+    told = ""
     for limit, tat in zip(limits, tats):  # noqa: B905 - of one length; every request comes here
         ahead = tat - now_ns
         if ahead < 0:
             ahead = 0
         free = limit.burst_ns - ahead
         left = free // limit.emission if free > 0 else 0
-        if policy:
-            policy += ", "
-            state += ", "
-        policy += limit.policy
         # seconds, rounded up
-        state += f"{limit.label}{left};t={-(-ahead // _SECOND)}"
-    return (("RateLimit-Policy", policy), ("RateLimit", state))
+        one = f"{limit.label}{left};t={-(-ahead // _SECOND)}"
+        told = f"{told}, {one}" if told else one
+    return told
 
 
-def wait_seconds(charges: Sequence[Charge], tats: Sequence[int], now_ns: int) -> tuple[int, int]:
+def wait_seconds(charges: Sequence[Charged], tats: Sequence[int], now_ns: int) -> tuple[int, int]:
     """Seconds until all of them admit the request, at least 1, and which one waits longest."""
     waits = [
         retry_after(tat, now_ns, emission, burst, cost) or 0

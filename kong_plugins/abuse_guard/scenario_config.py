@@ -122,32 +122,6 @@ class Scenario:
     limit_rate: float = 1.0
     simulate: bool = False
 
-    @property
-    def takes_every_request(self) -> bool:
-        """Whether it looks at all requests."""
-        return not (self.methods or self.without_agent or self.agents or self.paths or self.path_parts)
-
-    def fits_request(self, path: str, method: str, agent: str) -> bool:
-        """Whether a request is one that it looks at. agent: the User-Agent in lower case."""
-        if self.methods and method not in self.methods:
-            return False
-        if self.without_agent and agent:
-            return False
-        if self.agents:
-            for part in self.agents:
-                if part in agent:
-                    break
-            else:
-                return False
-        if not self.paths and not self.path_parts:
-            return True
-        if path.startswith(self.paths):
-            return True
-        for part in self.path_parts:  # noqa: SIM110 - any() takes twice as long, and every new path comes here
-            if part in path:
-                return True
-        return False
-
     def fits_answer(self, status: str, reason: str) -> bool:
         """Whether an answer is one that it counts."""
         if self.statuses and status not in self.statuses and f"{status[:1]}xx" not in self.statuses:
@@ -183,22 +157,51 @@ def parse(raw: Mapping[str, Any]) -> Scenarios | None:
 
 
 def _word_maker(items: tuple[Scenario, ...], tag: str) -> Callable[[str, str, str], str]:
-    every = sum(1 << number for number, item in enumerate(items) if item.takes_every_request)
-    some = [(1 << number, item) for number, item in enumerate(items) if not item.takes_every_request]
+    # bit n of a mask: scenario n may look at a request with this path, agent, method. Each is remembered alone: an
+    # agent that comes with a hundred paths is one agent
+    bits = [(1 << number, item) for number, item in enumerate(items)]
+    any_path = sum(bit for bit, item in bits if not (item.paths or item.path_parts))
+    any_agent = sum(bit for bit, item in bits if not item.agents)
+    pathed = [(bit, item.paths, item.path_parts) for bit, item in bits if item.paths or item.path_parts]
+    agented = [(bit, item.agents) for bit, item in bits if item.agents]
+    without_agent = sum(bit for bit, item in bits if item.without_agent)
+    any_method = sum(bit for bit, item in bits if not item.methods)
+    methods = {
+        method: any_method | sum(bit for bit, item in bits if method in item.methods)
+        for method in {method for item in items for method in item.methods}
+    }
 
-    def make(path: str, method: str, agent: str) -> str:
-        lower = agent.lower()
-        mask = every
-        for bit, item in some:
-            if item.fits_request(path, method, lower):
+    def of_path(path: str) -> tuple[int, str]:
+        mask = any_path
+        for bit, starts, parts in pathed:
+            if path.startswith(starts):
                 mask |= bit
-        return f"g={tag}.{mask:x}.{_hash(path, 4)}.{_hash(agent, 4) if agent else ''}" if mask else ""
+                continue
+            for part in parts:
+                if part in path:
+                    mask |= bit
+                    break
+        return mask, _hash(path, 4)
 
-    kept = lru_cache(maxsize=2048)(make)
+    def of_agent(agent: str) -> tuple[int, str]:
+        if not agent:
+            return any_agent, ""
+        mask, lower = any_agent & ~without_agent, agent.lower()
+        for bit, parts in agented:
+            for part in parts:
+                if part in lower:
+                    mask |= bit & ~without_agent
+                    break
+        return mask, _hash(agent, 4)
+
+    kept_path, kept_agent = lru_cache(maxsize=2048)(of_path), lru_cache(maxsize=2048)(of_agent)
 
     def word(path: str, method: str, agent: str) -> str:
         # what a client makes long is not worth keeping
-        return kept(path, method, agent) if len(path) + len(agent) <= 600 else make(path, method, agent)
+        of_it, path_hash = (kept_path if len(path) <= 300 else of_path)(path)
+        of_him, agent_hash = (kept_agent if len(agent) <= 300 else of_agent)(agent)
+        mask = of_it & of_him & methods.get(method, any_method)
+        return f"g={tag}.{mask:x}.{path_hash}.{agent_hash}" if mask else ""
 
     return word
 

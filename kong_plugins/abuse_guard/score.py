@@ -42,7 +42,7 @@ def _of(marks: list[Mark], facts: Facts, state: State, now: float, counts: bool)
     for mark in marks:
         if mark.limit and cells is not None and counts:
             emission = int(1e9 / mark.limit)
-            admitted, _ = cells.gcra(f"mark {mark.key}", emission, LIMIT_BURST * emission, int(now * 1e9))
+            admitted, _ = cells.gcra(f"mark {mark.key}", emission, LIMIT_BURST * emission, cells.at(now))
             if not admitted:
                 wait = max(1, round(1 / mark.limit))
                 detail = f"Too many requests of a kind that looks like abuse. Try again in {wait} s."

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from kong_plugins.abuse_guard.scenario_config import Scenarios
-from kong_plugins.engine.facts import Facts
+from kong_plugins.engine.facts import Facts, Identity
 
 _LONGEST_USER, _LONGEST_TOKEN = 72, 40
 """Characters of a memo of 200, which other filters write into too."""
@@ -44,8 +44,15 @@ def of_identified(scenarios: Scenarios, facts: Facts) -> str:
         return ""
     if not scenarios.wants_token:
         return f"gu={_named(who.key, _LONGEST_USER)}" if scenarios.wants_user else ""
-    token = _named(who.token_id, _LONGEST_TOKEN) if who.token_id else "#" + who.token.hex()[:16]
+    token = _named(who.token_id, _LONGEST_TOKEN) if who.token_id else "#"
+    if token[0] == "#":
+        token = hash_of_token(who)
     return f"gu={_named(who.key, _LONGEST_USER)} gt={token}"
+
+
+def hash_of_token(who: Identity) -> str:
+    """What a token without an id, or with one too long to send along, is known by in traces and blocks."""
+    return "#" + who.token.hex()[:16]
 
 
 def read(memo: str) -> Trace | None:
@@ -63,7 +70,7 @@ def read(memo: str) -> Trace | None:
     user, token = unquote(words.get("gu", "")), unquote(words.get("gt", ""))
     if token and user.startswith("#"):
         token = f"{user}{token}"  # its issuer is in that hash alone
-    elif token and words["gt"][0] != "#":
+    elif token:
         token = f"{user.partition('|')[0]}|{token}"
     return Trace(parts[0], mask, parts[2], parts[3], user, token)
 

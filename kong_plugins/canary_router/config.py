@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from kong_plugins.canary_router import abort, rules
@@ -61,9 +62,11 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A canary's name: it stands in a header, in logs and in a Redis key."""
 _COOKIE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
-DRAWN = "drawn=1"
-"""Memo of requests that the percent was asked for, in both arms: these can be compared, because only the dice tell
-their users apart."""
+DRAWN = "drawn"
+"""Word of the memo, with the limits' tag, of requests that the percent was asked for, in both arms: these can be
+compared, because only the dice tell their users apart."""
+PINNED = "c"
+"""Word of the canary's other requests."""
 
 
 def check_name(name: str) -> str:
@@ -96,6 +99,8 @@ class Config:
     ramp: Ramp | None = None
     device_cookie: str = ""
     abort_if: abort.AbortIf | None = None
+    limits_tag: str = ""
+    """Names `abort_if` in memos: the analysis learns from them which of several configs is in use."""
     percent_alone: bool = False
     """There is nothing but a percent to look at."""
     denies: bool = False
@@ -125,6 +130,9 @@ def parse(raw: Mapping[str, Any]) -> Config:
     if cookie and not _COOKIE.fullmatch(cookie):
         raise ValueError(f"device_cookie: {cookie!r} is not 1 to 64 letters, digits, '_' or '-'")
     canary, control = f"{name}=canary", f"{name}=control"
+    limits = abort.parse(raw.get("abort_if"))
+    tag = blake2b(repr(limits).encode(), digest_size=3).hexdigest()
+    drawn, pinned = f"{DRAWN}={tag}", f"{PINNED}={tag}"
 
     def verdict(arm: str, to: str, reason: str, memo: str = "") -> Verdict:
         return Verdict(upstream=to, service_headers=(("X-Canary", arm),), reason=reason, arm=arm, memo=memo)
@@ -134,7 +142,7 @@ def parse(raw: Mapping[str, Any]) -> Config:
         to, reason = rule.upstream or upstream, f"canary_{rule.kind}"
         # what goes somewhere else is an arm of its own: its errors are not the canary's
         arm = control if rule.control else canary if to == upstream else f"{name}={rule.name}"
-        by_rule[rule.name] = verdict(arm, "" if rule.control else to, reason)
+        by_rule[rule.name] = verdict(arm, "" if rule.control else to, reason, pinned if arm == canary else "")
     paused = fields.flag(raw, "paused", False)
     return Config(
         fail=fields.fail_policy(raw),
@@ -145,20 +153,22 @@ def parse(raw: Mapping[str, Any]) -> Config:
         threshold=limit,
         key=hash_key(fields.text(raw, "salt", "") or name),
         canary_verdicts={
-            reason: verdict(canary, upstream, reason) for reason in ("canary_user", "canary_cidr")
+            reason: verdict(canary, upstream, reason, pinned) for reason in ("canary_user", "canary_cidr")
         },
         control_verdicts={
-            reason: verdict(control, "", reason) for reason in ("", "canary_paused", "canary_aborted")
+            reason: verdict(control, "", reason)
+            for reason in ("", "canary_paused", "canary_aborted", "canary_away")
         },
-        drawn_canary=verdict(canary, upstream, "canary_percent", DRAWN),
-        drawn_control=verdict(control, "", "", DRAWN),
+        drawn_canary=verdict(canary, upstream, "canary_percent", drawn),
+        drawn_control=verdict(control, "", "", drawn),
         by_rule=by_rule,
         users_list=named,
         paused=paused,
         rules=found,
         ramp=ramp,
         device_cookie=cookie,
-        abort_if=abort.parse(raw.get("abort_if")),
+        abort_if=limits,
+        limits_tag=tag,
         percent_alone=not (users or named or len(cidrs) or found or ramp or cookie or paused),
         denies=any(rule.deny for rule in found),
     )

@@ -10,7 +10,7 @@ way round.
 
 from __future__ import annotations
 
-from kong_plugins.canary_router import device
+from kong_plugins.canary_router import away, device
 from kong_plugins.canary_router.bucket import bucket, threshold
 from kong_plugins.canary_router.config import Config
 from kong_plugins.canary_router.rules import Rule, has_user, is_drawn, is_inside
@@ -19,6 +19,9 @@ from kong_plugins.engine.problem import problem
 from kong_plugins.engine.verdict import Pairs, Verdict
 from kong_plugins.state.base import CanaryOverride, State
 from kong_plugins.state.ramps import clock_of, own_ramp, percent_at
+
+_NO_ROUTE = '{\n  "message":"no Route matched with those values",\n  "request_id":"%s"\n}'
+"""Kong's own 404 for a route that is not there (3.9.3)."""
 
 
 def decide(facts: Facts, config: Config, state: State, now: float) -> Verdict:
@@ -100,6 +103,9 @@ def _by_rules(
                 if rule.deny:
                     return _deny(rule, facts)
                 verdict = config.by_rule[rule.name]
+                own = rule.upstream and rule.upstream != config.upstream
+                if own and away.is_away(state.cells, verdict.arm, now):
+                    verdict = config.control_verdicts["canary_away"]
                 break
         else:
             limit = limit_at(config, override, now)
@@ -115,7 +121,9 @@ def _by_rules(
 
 
 def _deny(rule: Rule, facts: Facts) -> Verdict:
-    """A 404 says nothing: to whoever may not see the route it does not exist."""
+    """A 404 says nothing: to whoever may not see the route it does not exist, and Kong says so in its own words."""
     if rule.deny == 404:
-        return problem(404, "not_found", "There is nothing here.", facts.request_id)
+        body = _NO_ROUTE % facts.request_id
+        kind = (("Content-Type", "application/json; charset=utf-8"),)
+        return Verdict(status=404, body=body, headers=kind, reason="not_found")
     return problem(rule.deny, "canary_denied", "You may not use this.", facts.request_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, log2
 from typing import Any, NamedTuple
@@ -161,6 +161,16 @@ class Window:
                 for bucket in its.latencies:
                     if not mine.latencies[bucket]:
                         del mine.latencies[bucket]
+
+    def keep(self) -> list[Any]:
+        """What `resume` of another process takes up."""
+        return [[when, stratum.wire()] for when, stratum in self._held]
+
+    def resume(self, kept: Sequence[Any], now: float) -> None:
+        """Take up what an empty one kept. Raises ValueError or TypeError for what it did not."""
+        for when, wire in kept:
+            self.add(Stratum.of(wire, float(when)), float(when))
+        self.drop(now)
 
     def _arms(self, stratum: Stratum) -> tuple[tuple[Arm, Arm], ...]:
         total = self.total

@@ -25,7 +25,9 @@ What it takes for granted is that requests fail independently of each other in a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import exp, log
+from typing import Any
 
 RATIOS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 """Alternatives: how many times as often the canary fails."""
@@ -71,3 +73,15 @@ class Comparison:
     def evidence(self) -> float:
         """How many times more likely the outcomes are if the canary is worse. 1 / alpha of it is enough."""
         return sum(self._evidence) / len(RATIOS)
+
+    def keep(self) -> list[Any]:
+        """What `resume` of another process takes up."""
+        return [self._began, self._epoch, self._evidence]
+
+    def resume(self, kept: Sequence[Any]) -> None:
+        """Go on where another process stood. Raises ValueError or TypeError for what `keep` did not write."""
+        began, epoch, evidence = kept
+        if len(evidence) != len(RATIOS):
+            raise ValueError("evidence of other ratios")
+        self._began, self._epoch = (None if began is None else float(began)), int(epoch)
+        self._evidence = [float(each) for each in evidence]

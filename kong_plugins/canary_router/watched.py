@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kong_plugins.canary_router.abort import AbortIf
-from kong_plugins.canary_router.config import DRAWN
 from kong_plugins.canary_router.counts import Arm, Stratum, Window, percentile, seen_of
 from kong_plugins.canary_router.sequential import Comparison
 from kong_plugins.engine.analyst import Conclusion
@@ -35,8 +34,10 @@ _ABORTED: Mapping[str, Any] = {
 class Watched:
     """One canary: the stratum that is being filled, the last minute, and the tests."""
 
-    def __init__(self, name: str, limits: AbortIf | None) -> None:
-        self.name, self.limits = name, limits
+    def __init__(self, name: str, limits: AbortIf | None, tag: str = "") -> None:
+        self.name, self.limits, self.tag = name, limits, tag
+        self.used = self.tag_seen = 0.0
+        """When a request of it, and one with its tag, was last counted."""
         self.window = Window(60.0 if limits is None else limits.window)
         self.errors, self.latency = Comparison(), Comparison()
         self.open: Stratum | None = None
@@ -51,15 +52,14 @@ class Watched:
         """The abort was seen in the control state."""
         self.overridden = False
 
-    def count(self, outcome: Outcome, arm: str, now: float) -> bool:
-        """Count one outcome; whether it is of a canary without a target."""
+    def count(self, outcome: Outcome, arm: str, drawn: bool, now: float) -> bool:
+        """Count one outcome; whether it is of a canary without a target. drawn: the percent was asked for it."""
         seen = seen_of(outcome)
         if seen is None:
             return False
         if self.open is None:
             self.open = Stratum(now)
             self.slow_over = self._slow_over()
-        drawn = DRAWN in outcome.memo.split(" ")
         over, over_control = self.slow_over
         if arm == "control":
             if drawn:
@@ -134,7 +134,7 @@ class Watched:
             "canary.abort", self.name, f"{rule}: {reason}", numbers, "canaries", self.name, data
         )
 
-    def keep(self, stratum: Stratum, now: float) -> None:
+    def store(self, stratum: Stratum, now: float) -> None:
         """Remember a stratum of this node for the others."""
         # by the time, so that numbers go on when the canary begins anew
         self.numbered = max(self.numbered + 1, int(now * 1000))
@@ -147,6 +147,28 @@ class Watched:
         while self.told and self.told[0][0] < now - AGAIN:
             self.told.popleft()
         return [[number, wire] for _, number, wire in self.told]
+
+    def keep(self) -> list[Any]:
+        """What `resume` of another process takes up."""
+        return [
+            self.tag,
+            self.window.keep(),
+            self.errors.keep(),
+            self.latency.keep(),
+            self.aborted,
+            self.confirmed,
+            self.heard,
+            self.numbered,
+        ]
+
+    def resume(self, kept: Sequence[Any], now: float) -> None:
+        """Go on where another process stood. Raises ValueError or TypeError for what `keep` did not write."""
+        _, window, errors, latency, aborted, confirmed, heard, numbered = kept
+        self.window.resume(window, now)
+        self.errors.resume(errors)
+        self.latency.resume(latency)
+        self.aborted, self.confirmed = aborted, bool(confirmed)
+        self.heard, self.numbered = dict(heard), int(numbered)
 
     def figures(self) -> dict[str, Any]:
         """Both arms in the window."""

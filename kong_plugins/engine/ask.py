@@ -9,13 +9,19 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from kong_plugins.engine.facts import Identity
+
 BUDGET_SECONDS = 0.020
 
 
 class Ask(NamedTuple):
     """`kind` names the capability that answers (a key of the shell's registry), `key` identifies the
-    question within the request, `args` are its arguments."""
+    question within the request, `args` are its arguments.
+
+    identity: who the request is from, where that is known before the answer: the filters after it go on with it.
+    """
 
     kind: str
     key: str
     args: tuple[str | int | float, ...] = ()
+    identity: Identity | None = None

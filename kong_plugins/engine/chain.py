@@ -20,7 +20,7 @@ from kong_plugins.abuse_guard import core as abuse_guard
 from kong_plugins.canary_router import core as canary_router
 from kong_plugins.engine.ask import Ask
 from kong_plugins.engine.facts import Facts
-from kong_plugins.engine.verdict import MEMO_LIMIT, Verdict, merge
+from kong_plugins.engine.verdict import Verdict, join_memos, merge
 from kong_plugins.passport import core as passport
 from kong_plugins.state.base import State
 from kong_plugins.static_fallback import core as static_fallback
@@ -65,25 +65,48 @@ def build(configs: Mapping[str, Any]) -> Chain:
 def _exit(found: Verdict, plugin: str, effects: list[Verdict]) -> Verdict:
     """An answer to the client. Of the filters before it only the memos count: what is told of the request later."""
     memos = [one.memo for one in (*effects, found) if one.memo]
-    return found._replace(plugin=plugin, memo=" ".join(memos)[:MEMO_LIMIT])
+    return found._replace(plugin=plugin, memo=join_memos(memos))
 
 
-def run(facts: Facts, chain: Chain, state: State, now: float) -> Verdict | tuple[Ask, ...]:
+class Pending(NamedTuple):
+    """What must be answered before there is a verdict. exit: the answer to the client that the filter at place `step`
+    of the chain gave meanwhile; it holds in the run with the answers, where that filter is not asked again."""
+
+    asks: tuple[Ask, ...]
+    step: int = -1
+    exit: Verdict | None = None
+
+
+NOTHING_BEFORE = Pending(())
+
+
+def run(
+    facts: Facts, chain: Chain, state: State, now: float, before: Pending = NOTHING_BEFORE
+) -> Verdict | Pending:
     """Run the chain: a verdict, or the asks that must be answered first.
 
     now is Unix time in seconds. An unanswered ask counts as "goes on" only while the asks are being
-    collected: the shell answers them and runs the chain again.
+    collected: the shell answers them and runs the chain again, with what this run returned as `before`.
     """
     effects: list[Verdict] = []
     asks: list[Ask] = []
+    step = -1
     for decide, config, plugin in chain:
-        found = decide(facts, config, state, now)
+        step += 1
+        if asks and decide is static_fallback.decide:
+            break  # it may take a breaker's trial, and that only once: the chain runs again with the answers
+        found = before.exit if step == before.step else decide(facts, config, state, now)
         if found is None:
             continue
         if isinstance(found, Ask):
             asks.append(found)
+            if found.identity is not None and facts.identity is None:
+                facts = facts.of(found.identity)
         elif found.status is not None:
-            return tuple(asks) if asks else _exit(found, plugin, effects)
+            # what is asked about a user alone need not be known to refuse him
+            if all(ask.identity is not None for ask in asks):
+                return _exit(found, plugin, effects)
+            return Pending(tuple(asks), step, found)
         else:
             if found.identity is not None and facts.identity is None:
                 facts = facts.of(found.identity)
@@ -92,4 +115,4 @@ def run(facts: Facts, chain: Chain, state: State, now: float) -> Verdict | tuple
             effects.append(found)
             if found.arm:
                 facts = facts.on(found.arm)
-    return tuple(asks) if asks else merge(effects)
+    return Pending(tuple(asks)) if asks else merge(effects)

@@ -14,8 +14,23 @@ from kong_plugins.engine.facts import PROTOCOL, Identity
 Pairs = tuple[tuple[str, str], ...]
 """Header names and values, in order."""
 
-MEMO_LIMIT = 200
+MEMO_LIMIT = 320
 """Characters of `memo` that come back with the outcome."""
+
+
+def join_memos(memos: Sequence[str]) -> str:
+    """The filters' memos as one. Of too many words those before the last filter's are cut, as a whole: a word that is
+    half there says something else, and without the last one a breaker's trial never ends."""
+    text = " ".join(memos)
+    if len(text) <= MEMO_LIMIT:
+        return text
+    room = MEMO_LIMIT - len(memos[-1]) - 1
+    kept: list[str] = []
+    for word in " ".join(memos[:-1]).split(" "):
+        if len(word) < room:
+            kept.append(word)
+            room -= len(word) + 1
+    return " ".join([*kept, memos[-1]])[:MEMO_LIMIT]
 
 
 class Verdict(NamedTuple):
@@ -61,7 +76,8 @@ def merge(effects: Sequence[Verdict]) -> Verdict:
         return effects[0] if effects else PASS
     headers: Pairs = ()
     service_headers: Pairs = ()
-    upstream = prepared = memo = reason = arm = ""
+    upstream = prepared = reason = arm = ""
+    memos: list[str] = []
     identity: Identity | None = None
     retries: int | None = None
     for one in effects:
@@ -70,13 +86,13 @@ def merge(effects: Sequence[Verdict]) -> Verdict:
         upstream = one.upstream or upstream
         prepared = one.prepared or prepared
         if one.memo:
-            memo = f"{memo} {one.memo}" if memo else one.memo
+            memos.append(one.memo)
         reason = one.reason or reason
         arm = one.arm or arm
         identity = one.identity or identity
         retries = retries if one.retries is None else one.retries
     merged = (
-        None, "", headers, service_headers, upstream, prepared, memo[:MEMO_LIMIT], reason, arm, identity, "",
+        None, "", headers, service_headers, upstream, prepared, join_memos(memos), reason, arm, identity, "",
         retries,
     )  # fmt: skip
     return Verdict._make(merged)

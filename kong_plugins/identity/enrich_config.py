@@ -7,6 +7,7 @@ enrich:
   claims: [grade, roles, employee]  # what is taken of the answer; claims of the token are never replaced
   timeout: 2                        # seconds for one question
   ttl: 300                          # seconds that an answer is fresh
+  wait_ms: 0                        # milliseconds that a token's first request waits for the answer, at most 100
   stale_for: 3600                   # seconds beyond it that an old answer is used when no new one comes
   client_id: kgate
   client_secret_file: keys/client   # or client_secret_env
@@ -29,15 +30,17 @@ OWN_CLAIMS = frozenset({"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope"
 """What only a token can say: an answer must not change whose it is or what it allows."""
 
 _FIELDS = {
-    *("url", "kind", "claims", "timeout", "ttl", "stale_for"),
+    *("url", "kind", "claims", "timeout", "ttl", "stale_for", "wait_ms"),
     *("client_id", "client_secret_file", "client_secret_env"),
 }
+MOST_WAIT_MS = 100
+"""A request waits no longer for more than its token says."""
 _CLAIM = re.compile(r"[!-~]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
 class Enrich:
-    """Where and what to ask. timeout, ttl and stale_for are seconds."""
+    """Where and what to ask. timeout, ttl and stale_for are seconds, wait_ms milliseconds."""
 
     url: str
     claims: tuple[str, ...]
@@ -47,6 +50,7 @@ class Enrich:
     stale_for: float = 3600.0
     client_id: str = ""
     client_secret: str = field(default="", repr=False)
+    wait_ms: int = 0
 
 
 def parse_enrich(raw: Any, base_dir: Path) -> Enrich:
@@ -84,7 +88,14 @@ def parse_enrich(raw: Any, base_dir: Path) -> Enrich:
         stale_for=_seconds("stale_for", raw.get("stale_for", 3600), 0, 7 * 86_400),
         client_id=client_id,
         client_secret=secret,
+        wait_ms=_wait(raw.get("wait_ms", 0)),
     )
+
+
+def _wait(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_WAIT_MS:
+        raise ValueError(f"enrich.wait_ms: expected milliseconds between 0 and {MOST_WAIT_MS}")
+    return value
 
 
 def _secret(raw: Mapping[str, Any], base_dir: Path) -> str:

@@ -1,6 +1,7 @@
 """More of a user than the token says, asked of the issuer in the background.
 
-    first request of a token       nothing is known: the passport is made of the token alone (token_only)
+    first request of a token       nothing is known: the passport is made of the token alone (token_only); with
+                                   wait_ms the shell gives the question so much time and decides again
     an answer is there             its claims add to the token's (full)
     ttl is over                    the old answer serves while a new one is asked for
     stale_for is over, too         as at first; until then with no new answer the level is stale
@@ -43,12 +44,33 @@ class TokenInactive(Exception):
 
 
 class _Known(NamedTuple):
-    """claims is None: asked and not (yet) answered. at: when, Unix seconds. since: of the last good answer."""
+    """claims is None: asked and not (yet) answered. at: when, Unix seconds. since: of the last good answer.
+    pending: the question is on its way, and waiting for it may help."""
 
     at: float
     claims: dict[str, Any] | None = None
     active: bool = True
     since: float = 0.0
+    pending: bool = False
+
+
+class Counts:
+    """What became of the questions; written by the threads, read by the one that tells metrics."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: dict[str, int] = {}
+
+    def add(self, result: str) -> None:
+        """result: good | unknown | inactive | failed | skipped (the breaker is open, or too many wait)."""
+        with self._lock:
+            self._found[result] = self._found.get(result, 0) + 1
+
+    def take(self) -> dict[str, int]:
+        """What was counted since the last time."""
+        with self._lock:
+            found, self._found = self._found, {}
+        return found
 
 
 class Breaker:
@@ -96,14 +118,18 @@ class Enricher:
         cached: int = CACHED,
         threads: int = 2,
     ) -> None:
-        self._name, self._config = name, config
+        self.name, self._config = name, config
         self._fetch, self._clock = fetch, clock
         self._known: BoundedCache[bytes, _Known] = BoundedCache(cached)
         self._merged: BoundedCache[bytes, tuple[Identity, _Known | None, str, Identity]] = BoundedCache(
             cached
         )
         self._waiting: queue.Queue[tuple[bytes, str] | None] = queue.Queue(MOST_WAITING)
-        self._answers: queue.SimpleQueue[tuple[bytes, _Known]] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[bytes, _Known | None]] = queue.SimpleQueue()
+        self._wait = config.wait_ms / 1000
+        self.answered: Callable[[bytes], None] = lambda _digest: None
+        """Called in a thread with the token's digest after each question, whatever came of it."""
+        self.counts = Counts()
         self.breaker = Breaker()
         self._threads = [
             threading.Thread(target=self._run, name=f"enrich-{name}", daemon=True) for _ in range(threads)
@@ -115,9 +141,8 @@ class Enricher:
 
         now is Unix time. Raises TokenInactive.
         """
-        while not self._answers.empty():
-            answered, found = self._answers.get_nowait()
-            self._known.put(answered, found)
+        if not self._answers.empty():
+            self._take_answers()
         known = self._known.get(digest)
         config = self._config
         if known is None or now - known.at >= (config.ttl if known.claims is not None else NO_ANSWER_SECONDS):
@@ -135,9 +160,31 @@ class Enricher:
         self._merged.put(digest, (identity, known, level, made))
         return made
 
+    def _take_answers(self) -> None:
+        while not self._answers.empty():
+            digest, found = self._answers.get_nowait()
+            if found is None:  # asked in vain: what was known before stays
+                before = self._known.get(digest)
+                found = None if before is None else before._replace(pending=False)
+            if found is not None:
+                self._known.put(digest, found)
+
+    def wait_for(self, digest: bytes, now: float) -> float:
+        """Seconds that a request of this token should wait for the answer that is on its way; 0: go on with what is
+        known. now is Unix time. Call after `of`."""
+        if not self._wait or self.breaker.is_open:
+            return 0.0
+        known = self._known.get(digest)
+        if known is None or not known.pending:
+            return 0.0
+        # a second request of the token waits no longer than the first; a clock that was set back counts as none
+        return min(self._wait, known.at + self._wait - now) if now >= known.at else 0.0
+
     def _ask(self, digest: bytes, token: str, known: _Known | None, now: float) -> _Known:
         # what is noted keeps the next requests of this token from asking as well
         noted = _Known(now) if known is None else known._replace(at=now)
+        if noted.claims is None and self._started:
+            noted = noted._replace(pending=True)
         if known is not None and known.claims is not None:
             # asked again no earlier than after a short while, the old answer serves meanwhile
             noted = noted._replace(at=now - self._config.ttl + NO_ANSWER_SECONDS)
@@ -146,7 +193,9 @@ class Enricher:
             try:
                 self._waiting.put_nowait((digest, token))
             except queue.Full:
-                _log.debug("issuer %s: enrichment: too many tokens wait", self._name)
+                self.counts.add("skipped")
+                noted = noted._replace(pending=False)
+                self._known.put(digest, noted)
         return noted
 
     def start(self) -> None:
@@ -178,11 +227,14 @@ class Enricher:
             try:
                 self.ask_now(*wanted, time.monotonic())
             except Exception:  # noqa: BLE001 - were the thread to end, nobody would ask any more
-                _log.exception("issuer %s: enrichment failed", self._name)
+                _log.exception("issuer %s: enrichment failed", self.name)
+            self.answered(wanted[0])
 
     def ask_now(self, digest: bytes, token: str, now: float) -> None:
         """Ask for one token, if the breaker lets. now is monotonic seconds."""
         if not self.breaker.allow(now):
+            self.counts.add("skipped")
+            self._answers.put((digest, None))
             return
         try:
             claims, active = self._question(token)
@@ -190,21 +242,26 @@ class Enricher:
             if error.status in (400, 401, 403, 404):
                 # the issuer is there, and does not know this token or this user: nothing to add
                 self.breaker.good()
+                self.counts.add("unknown")
                 self._answers.put((digest, _Known(self._clock(), {}, True, float("-inf"))))
                 return
             self._failed(error, now)
+            self._answers.put((digest, None))
         except ValueError as error:
             self._failed(error, now)
+            self._answers.put((digest, None))
         else:
             self.breaker.good()
+            self.counts.add("good" if active else "inactive")
             at = self._clock()
             self._answers.put((digest, _Known(at, claims, active, at)))
 
     def _failed(self, error: Exception, now: float) -> None:
         was = self.breaker.is_open
+        self.counts.add("failed")
         self.breaker.bad(now)
         if self.breaker.is_open and not was:
-            _log.warning("issuer %s: enrichment is away: %s; passports say so", self._name, error)
+            _log.warning("issuer %s: enrichment is away: %s; passports say so", self.name, error)
 
     def _question(self, token: str) -> tuple[dict[str, Any], bool]:
         """Claims, and whether the token is active. Raises FetchError and ValueError."""

@@ -92,6 +92,16 @@ class JwksFetcher:
         self.confirmed: float | None = None
         """When the issuer last confirmed the keys, in Unix seconds."""
         self.last_error = ""
+        self._good = self._bad = 0
+        self._told = (0, 0)
+
+    def take_counts(self, now: float) -> tuple[float, int, int]:
+        """Seconds since the keys were confirmed (-1: never), and fetches of this process that went well and that
+        failed since the last call. now is Unix time."""
+        good, bad = self._good, self._bad
+        before, self._told = self._told, (good, bad)
+        age = -1.0 if self.confirmed is None else max(0.0, now - self.confirmed)
+        return age, good - before[0], bad - before[1]
 
     @property
     def is_stale(self) -> bool:
@@ -167,11 +177,13 @@ class JwksFetcher:
             changed = self._take(document)
         except (http_get.FetchError, ValueError) as error:
             self.last_error = str(error)
+            self._bad += 1
             wait = min(FIRST_RETRY * 2 ** min(self._failures, 16), self._cooldown, self._issuer.refresh)
             self._failures += 1
             _log.warning("issuer %s: %s: %s", self._issuer.name, self._issuer.jwks_url, error)
         else:
             self.last_error = ""
+            self._good += 1
             self.confirmed = self._clock()
             self._failures = 0
             before, wait = self._wait, refresh_after(answer.headers, self._issuer.refresh)

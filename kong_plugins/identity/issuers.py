@@ -4,7 +4,7 @@
     - name: main                        # what a route's passport names
       iss: https://auth.example.com     # the token's `iss`, compared byte by byte
       audiences: [shop]                 # one of these must be in `aud`; [] accepts any, said on purpose
-      algorithms: [RS256, ES256, EdDSA] # the default; HS256 only when named
+      algorithms: [RS256, ES256, EdDSA] # the default; HS256, and EdDSA by its new name Ed25519, only when named
       types: [JWT, at+jwt]              # the default; what `typ` may be, in any case
       require_type: false               # whether a token without `typ` is refused
       required_claims: [email]          # beside iss, sub and exp (and aud, where audiences are named)
@@ -35,7 +35,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from kong_plugins.identity import strict_json
 from kong_plugins.identity.enrich_config import Enrich, http_url, parse_enrich
 from kong_plugins.identity.files import read_file
-from kong_plugins.identity.jwks import ALGORITHMS, KeySet, parse_jwks, single_key
+from kong_plugins.identity.jwks import NAMES, KeySet, parse_jwks, single_key
 
 DEFAULT_ALGORITHMS = ("RS256", "ES256", "EdDSA")
 DEFAULT_TYPES = ("jwt", "at+jwt")
@@ -142,8 +142,8 @@ def _parse(name: str, item: Mapping[str, Any], base_dir: Path) -> Issuer:
     if not algorithms:
         raise ValueError("algorithms: names none")
     for alg in algorithms:
-        if alg not in ALGORITHMS:
-            raise ValueError(f"algorithms: {alg!r} is not supported, use {', '.join(sorted(ALGORITHMS))}")
+        if alg not in NAMES:
+            raise ValueError(f"algorithms: {alg!r} is not supported, use {', '.join(sorted(NAMES))}")
     types = tuple(t.lower() for t in _texts("types", item.get("types", list(DEFAULT_TYPES))))
     max_age = item.get("max_age")
     return Issuer(

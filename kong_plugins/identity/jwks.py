@@ -1,7 +1,9 @@
 """Keys of an issuer: JSON Web Key Sets (RFC 7517) as values that never change.
 
 A key is usable with one algorithm only (RFC 8725, section 3.1): the one that its `alg` names, else the first
-of the issuer's algorithms that fits its type. So an RSA key can never check an HMAC.
+of the issuer's algorithms that fits its type. So an RSA key can never check an HMAC. `Ed25519` is the same algorithm
+as `EdDSA` by its fully specified name (RFC 9864); which of the two names a token may use is up to the issuer's
+algorithms, its keys may use either.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ ALGORITHMS: dict[str, Algorithm] = {
     for name, algorithm in get_default_algorithms().items()
     if name[:2] in ("RS", "PS") or name in _CURVES or name in _HMAC_BYTES or name == "EdDSA"
 }
-"""Every algorithm that an issuer's config may name. Never `none`."""
+"""The algorithms by the names that keys have here. Never `none`."""
+NAMES = {**{name: name for name in ALGORITHMS}, "Ed25519": "EdDSA"}
+"""Every algorithm that an issuer's config may name, and what it is called in ALGORITHMS."""
 
 _BAD_KEY = (PyJWTError, ValueError, TypeError, KeyError, AttributeError, OverflowError, UnsupportedAlgorithm)
 """What PyJWT and cryptography raise for members that make no key."""
@@ -93,7 +97,7 @@ def single_key(material: Any, algorithms: tuple[str, ...], kid: str | None = Non
 
     Raises ValueError when none of the algorithms fits the key.
     """
-    for alg in algorithms:
+    for alg in _canonical(algorithms):
         if _fits(material, alg):
             return KeySet((Key(kid, alg, material),), "static")
     raise ValueError(f"the key is too short or of another type than {', '.join(algorithms)} need")
@@ -126,9 +130,11 @@ def _parse_jwk(jwk: Any, algorithms: tuple[str, ...]) -> Key | None:
     kid = jwk.get("kid")
     if kid is not None and not isinstance(kid, str):
         return None
-    named = jwk.get("alg")
-    for alg in algorithms if named is None else (named,):
-        if alg not in algorithms:
+    usable, named = _canonical(algorithms), jwk.get("alg")
+    if isinstance(named, str):
+        named = NAMES.get(named, named)
+    for alg in usable if named is None else (named,):
+        if alg not in usable:
             continue
         try:
             material = ALGORITHMS[alg].from_jwk(jwk)
@@ -137,6 +143,10 @@ def _parse_jwk(jwk: Any, algorithms: tuple[str, ...]) -> Key | None:
         if _fits(material, alg):
             return Key(kid, alg, material)
     return None
+
+
+def _canonical(algorithms: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(NAMES[alg] for alg in algorithms)
 
 
 def _fits(material: Any, alg: str) -> bool:

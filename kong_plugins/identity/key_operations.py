@@ -17,7 +17,7 @@ from kong_plugins.identity.key_records import (
     states,
 )
 from kong_plugins.identity.keyring import KID
-from kong_plugins.identity.sealing import Sealer
+from kong_plugins.identity.sealing import Sealer, SealError
 from kong_plugins.identity.signing import Keyring, PrivateKey, make_key
 
 __all__ = ["KEEP_SECONDS", "PUBLISH_SECONDS", "KeysRefused", "adopt", "init", "over", "retire", "rotate"]
@@ -55,6 +55,7 @@ def rotate(
             f"key {waiting.kid} is next already and signs in {left} s; retire it to make another"
         )
     _room(found)
+    _same_secret(records, sealer)
     assert current is not None
     return _made(_new(alg or current.alg), "", now, now + publish_for, sealer)
 
@@ -72,6 +73,7 @@ def adopt(
         raise ValueError("kid: expected up to 64 letters, digits and '._~-'")
     found = states(records, now)
     _room(found)
+    _same_secret(records, sealer)
     signs = any(each.state in ("current", "next") for each in found)
     made = _made(key, kid, now, now + publish_for if signs else now, sealer)
     if any(record.kid == made.kid for record in records):
@@ -104,6 +106,24 @@ def over(records: Sequence[KeyRecord], now: float) -> list[KeyRecord]:
         if not each.published and now - ended > _FORGET_SECONDS:
             found.append(each.record)
     return found
+
+
+def _same_secret(records: Sequence[KeyRecord], sealer: Sealer | None) -> None:
+    """A key that is sealed otherwise than the others is one that the servers could not open."""
+    for record in records:
+        if record.revoked is not None:
+            continue
+        if (sealer is None) != (not record.sealed):
+            wanted = "sealed: give their secret" if record.sealed else "not sealed: leave the secret out"
+            raise KeysRefused(f"the keys of the keyring are {wanted}")
+        if sealer is not None:
+            try:
+                sealer.open(record.sealed, record.bound)
+            except SealError as error:
+                raise KeysRefused(
+                    f"key {record.kid} does not open with this secret: give that of the plugin servers, "
+                    "or retire the key if it was changed"
+                ) from error
 
 
 def _room(found: Sequence[KeyState]) -> None:

@@ -34,6 +34,11 @@ class KeySource(Protocol):
         """Whether the issuer should have confirmed its keys again and has not."""
         ...
 
+    def fetched(self, issuer: str, now: float) -> tuple[float, int, int]:
+        """Seconds since the issuer confirmed its keys (-1: they are not fetched, or never were), and fetches that
+        went well and that failed since the last call."""
+        ...
+
     def start(self) -> None:
         """Begin background work."""
         ...
@@ -59,6 +64,10 @@ class StaticKeys:
     def is_stale(self, issuer: str) -> bool:
         """See KeySource."""
         return False
+
+    def fetched(self, issuer: str, now: float) -> tuple[float, int, int]:
+        """See KeySource."""
+        return -1.0, 0, 0
 
     def start(self) -> None:
         """See KeySource."""
@@ -91,6 +100,10 @@ class WithKeys:
     def is_stale(self, issuer: str) -> bool:
         """See KeySource."""
         return issuer not in self._own and self._source.is_stale(issuer)
+
+    def fetched(self, issuer: str, now: float) -> tuple[float, int, int]:
+        """See KeySource."""
+        return (-1.0, 0, 0) if issuer in self._own else self._source.fetched(issuer, now)
 
     def start(self) -> None:
         """See KeySource."""
@@ -137,6 +150,11 @@ class LiveKeys:
         """See KeySource."""
         fetcher = self.fetchers.get(issuer)
         return fetcher is not None and fetcher.is_stale
+
+    def fetched(self, issuer: str, now: float) -> tuple[float, int, int]:
+        """See KeySource."""
+        fetcher = self.fetchers.get(issuer)
+        return (-1.0, 0, 0) if fetcher is None else fetcher.take_counts(now)
 
     def start(self) -> None:
         """See KeySource."""

@@ -92,6 +92,7 @@ class PassportOffice:
         self._cached = cached
         self._headers: dict[tuple[str, bool], str] = {}
         self._version = signer.version
+        self._issued: dict[str, int] = {}
         self._cache: BoundedCache[tuple[Any, ...], _Kept] = BoundedCache(cached)
 
     def issue(
@@ -110,8 +111,8 @@ class PassportOffice:
         """
         if self._signer.version != self._version:
             # a key may have been revoked: nothing that it signed is handed out any more
-            self._version = self._signer.version
             self._cache = BoundedCache(self._cached)
+            self._version = self._signer.version  # after it: a deadline may end this in between
         if identity is None:
             key: tuple[Any, ...] = (facts.ip, device, facts.arm, rule.cache_key)
         else:
@@ -129,6 +130,11 @@ class PassportOffice:
         if reuse > 0:
             self._cache.put(key, (now, now + reuse, identity, passport))
         return passport
+
+    def take_counts(self) -> dict[str, int]:
+        """Passports made since the last call, by authn_level; reused ones do not count."""
+        found, self._issued = self._issued, {}
+        return found
 
     def _make(
         self,
@@ -149,6 +155,7 @@ class PassportOffice:
             level = "stale"
         build = self._txn_token if rule.txn_token else self._plain
         claims = build(facts, rule, int(now), mapped, device, level)
+        self._issued[level] = self._issued.get(level, 0) + 1
         claims["sub"], claims["sub_iss"] = subject, sub_iss
         if scope:
             claims["scope"] = scope

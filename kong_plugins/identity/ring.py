@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter as Tallies
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -29,7 +30,8 @@ def open_record(record: KeyRecord, sealer: Sealer | None) -> Keyring:
         else:
             # a writer of the store must not be able to bring a key of his own
             raise SealError("is not sealed")
-        return Keyring(load_key(raw, record.alg), record.kid)
+        # what was sealed is what was checked when it was taken in, and the check of an RSA key takes 100 ms
+        return Keyring(load_key(raw, record.alg, checked=bool(record.sealed)), record.kid)
     except ValueError as error:
         raise ValueError(f"key {record.kid}: {error}") from error
 
@@ -63,9 +65,11 @@ class Ring:
                 opened[record] = kept or open_record(record, self._sealer)
             except ValueError as error:
                 _log.error("passport.keyring: %s: it is left out", error)
-        self._opened, self._records = opened, wanted
+        # a request's deadline may end this at any place: then all of it is done again
+        self._opened = opened
         self._until = float("-inf")
         self.version += 1
+        self._records = wanted
         return True
 
     def use_data(self, data: Mapping[str, Any]) -> bool:
@@ -93,16 +97,17 @@ class Ring:
         return self._keyrings
 
     def _choose(self, now: float) -> None:
-        self._current, self._until = None, float("inf")
+        current, until = None, float("inf")
         for found in states(self._opened, now):
             if found.state == "current":
-                self._current = self._opened[found.record]
+                current = self._opened[found.record]
             if found.state == "next" and found.until is not None:
-                self._until = min(self._until, found.until)
-        current = self._current
+                until = min(until, found.until)
         first = () if current is None else (current,)
         # a key that will sign is believed too: another server's clock may be ahead
         self._keyrings = first + tuple(each for each in self._opened.values() if each is not current)
+        self._current = current
+        self._until = until  # last, as in `use`
 
     def public_jwks(self, now: float) -> dict[str, Any]:
         """The published keys, as a JWKS document: those that sign now, will, and did."""
@@ -110,6 +115,12 @@ class Ring:
             self._opened[each.record].public_jwk() for each in states(self._opened, now) if each.published
         ]
         return {"keys": [jwk for jwk in found if jwk is not None]}
+
+    def ages(self, now: float) -> dict[str, Any]:
+        """For metrics: seconds since the key that signs began to (None: none signs), and keys by state."""
+        found = states(self._opened, now)
+        age = next((now - each.record.sign_from for each in found if each.state == "current"), None)
+        return {"age": age, "states": Tallies(each.state for each in found if each.published)}
 
     def __repr__(self) -> str:
         return f"Ring({', '.join(record.kid for record in self._records)})"

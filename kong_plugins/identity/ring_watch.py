@@ -50,13 +50,14 @@ class RingWatch:
         if self._files is not None:
             loaded = self._loaded
             if loaded is not None:
-                self._loaded = None
                 if self._ring.use(loaded):
                     self._tell()
+                if self._loaded is loaded:
+                    self._loaded = None
         elif snapshot is not self._seen:
-            self._seen = snapshot
             if self._ring.use_data(snapshot.records("keys")):
                 self._tell()
+            self._seen = snapshot  # last: a request's deadline may have ended the above
 
     def _tell(self) -> None:
         """The thread writes: a slow disk must not hold a request."""

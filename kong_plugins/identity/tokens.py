@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from kong_plugins.engine.facts import Identity
 from kong_plugins.identity import strict_json
 from kong_plugins.identity.issuers import Issuer
-from kong_plugins.identity.jwks import ALGORITHMS, KeySet
+from kong_plugins.identity.jwks import NAMES, KeySet
 
 MAX_TOKEN = 8192
 MAX_SUBJECT = 255
@@ -120,7 +120,7 @@ def _object(part: str, name: str) -> dict[str, Any]:
 
 def _check_header(header: dict[str, Any]) -> tuple[str, str | None]:
     alg = header.get("alg")
-    if not isinstance(alg, str) or alg not in ALGORITHMS:
+    if not isinstance(alg, str) or alg not in NAMES:
         raise TokenError("algorithm_not_allowed", "The token is not signed with a supported algorithm.")
     for name in _REFUSED_HEADERS:
         if name in header:
@@ -151,7 +151,7 @@ def _check_signature(
 ) -> None:
     if not known:
         raise TokenError("keys_unavailable", "The issuer's keys are not there yet.", issuer.name)
-    candidates = known.find(kid, alg)
+    candidates = known.find(kid, NAMES[alg])
     if not candidates:
         detail = "The token's key is not one of the issuer's."
         raise TokenError("unknown_key", detail, issuer.name, kid or "")

@@ -7,7 +7,7 @@ them, so nobody who writes to Kong or to a socket can bring an own trust anchor.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
@@ -74,8 +74,10 @@ class Trust:
         self._inline_allowed = inline_issuers
         self._inline: BoundedCache[str, tuple[Trust | None]] = BoundedCache(INLINE_CACHED)
         self._device_keys: tuple[object, tuple[bytes, ...]] = (None, ())
+        self._cached = cached
         self._office = PassportOffice(keyring, passport_issuer, cached)
         self._verified: BoundedCache[_CacheKey, Verified] = BoundedCache(cached)
+        self._standing: tuple[object, set[bytes]] = (None, set())
         self._watch = watch
         self._enrichers = dict(enrichers or {})
         self._names = {issuer.iss: name for name, issuer in self._issuers.items()}
@@ -178,6 +180,46 @@ class Trust:
             return enricher.of(identity.token, token, identity, now)
         except TokenInactive:
             raise TokenError("token_inactive", "The issuer says that the token is not active.") from None
+
+    def standing(self, revocations: object) -> set[bytes]:
+        """Digests of tokens that these revocations (one value of the control state) do not refuse; the caller adds
+        to them. That stays so as long as the value is the same: revocations end by themselves, and begin with a
+        new value."""
+        seen, standing = self._standing
+        if seen is not revocations or len(standing) >= self._cached:
+            standing = set()
+            self._standing = revocations, standing
+        return standing
+
+    def wait_for(self, identity: Identity, now: float) -> float:
+        """Seconds that the request should wait for what is asked of its user; 0 for none. now is Unix time."""
+        enricher = self._enrichers.get(identity.issuer)
+        return 0.0 if enricher is None else enricher.wait_for(identity.token, now)
+
+    def on_answered(self, tell: Callable[[bytes], None]) -> None:
+        """Have `tell` called, in any thread, with a token's digest when the question about it is over."""
+        for enricher in self._enrichers.values():
+            enricher.answered = tell
+
+    def report(self, now: float) -> dict[str, Any]:
+        """For metrics: issuers' keys, the keyring, and what was counted since the last report. now is Unix time."""
+        sets = self._keys.snapshot().sets
+        return {
+            "issuers": {
+                name: [
+                    len(sets.get(name, ())),
+                    int(self._keys.is_stale(name)),
+                    *self._keys.fetched(name, now),
+                ]
+                for name in self._issuers
+            },
+            "enrichment": {
+                each.name: [int(each.breaker.is_open), each.counts.take()]
+                for each in self._enrichers.values()
+            },
+            "issued": self._office.take_counts(),
+            "signing": self._keyring.ages(now),
+        }
 
     def issue(
         self, identity: Identity | None, facts: Facts, config: PassportRule, now: float, device: str = ""

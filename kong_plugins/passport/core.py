@@ -32,6 +32,10 @@ _REVOKED = {
 }
 """Reasons of the control state's revocations (`kgate passport revoke`)."""
 
+ASK_KIND = "enrichment"
+"""The ask of a token's first request for what the issuer knows of the user: the token's digest in hexadecimal digits,
+and for how many seconds it may wait. The answer is nothing but the end of the wait."""
+
 _UNAVAILABLE = frozenset({"keys_unavailable"})
 
 
@@ -41,14 +45,14 @@ def decide(facts: Facts, config: PassportConfig, state: State, now: float) -> Ve
     A CORS preflight can carry no credentials: it passes without a token and gets no passport.
     """
     found = _who(facts, config, state, now)
-    if isinstance(found, Verdict):
+    if isinstance(found, Verdict | Ask):
         return found
     if found is None and (not config.anonymous_passport or facts.is_preflight):
         return None
     return _issue(facts, found, config, state, now)
 
 
-def identify(facts: Facts, config: PassportConfig, state: State, now: float) -> Verdict | None:
+def identify(facts: Facts, config: PassportConfig, state: State, now: float) -> Verdict | Ask | None:
     """The first half: an answer to the client, or a verdict with the identity alone; None for nobody."""
     found = _who(facts, config, state, now)
     if isinstance(found, Identity):
@@ -56,7 +60,7 @@ def identify(facts: Facts, config: PassportConfig, state: State, now: float) -> 
     return found
 
 
-def _who(facts: Facts, config: PassportConfig, state: State, now: float) -> Verdict | Identity | None:
+def _who(facts: Facts, config: PassportConfig, state: State, now: float) -> Verdict | Ask | Identity | None:
     trust = state.trust
     trust.follow(state.snapshot)
     if config.mode == "jwks":
@@ -98,11 +102,19 @@ def _who(facts: Facts, config: PassportConfig, state: State, now: float) -> Verd
             retry = (("Retry-After", "5"),)
             return problem(503, error.reason, error.detail, facts.request_id, retry)
         return _refuse(facts, error.reason, error.detail)
-    revoked = state.snapshot.revocations.reason(
-        identity.issuer, identity.subject, identity.token_id, identity.issued_at, now
-    )
-    if revoked:
-        return _refuse(facts, revoked, _REVOKED[revoked])
+    revocations = state.snapshot.revocations
+    standing = trust.standing(revocations)
+    if identity.token not in standing:
+        revoked = revocations.reason(
+            identity.issuer, identity.subject, identity.token_id, identity.issued_at, now
+        )
+        if revoked:
+            return _refuse(facts, revoked, _REVOKED[revoked])
+        standing.add(identity.token)
+    if identity.level == "token_only" and ASK_KIND not in state.answers:
+        wait = trust.wait_for(identity, now)
+        if wait > 0:
+            return Ask(ASK_KIND, ASK_KIND, (identity.token.hex(), wait), identity)
     return identity
 
 

@@ -10,9 +10,13 @@ A token in two places, or a cookie that is there twice, is refused: two readers 
 
 from __future__ import annotations
 
+import re
+
 from kong_plugins.engine.facts import Facts, Identity
 
 MAX_DEVICE = 128
+_BEARER = re.compile(r"[ \t]*bearer(?:[ \t]+|$)", re.IGNORECASE | re.ASCII)
+_SPACE = (" ", "\t", "")
 
 
 class Ambiguous(Exception):
@@ -29,10 +33,11 @@ class Truncated(Exception):
 
 def bearer(value: str) -> str | None:
     """The token of a bearer Authorization; None when there is none or the scheme is another."""
-    scheme, *rest = value.split(None, 1) or ("",)
-    if scheme.lower() != "bearer":
-        return None
-    return rest[0].rstrip(" \t") if rest else ""
+    if value[:7] == "Bearer " and value[7:8] not in _SPACE:
+        return value[7:].rstrip(" \t")  # as nearly everybody writes it
+    # no other white space: what Unicode calls so is part of a name to other readers (RFC 9110, section 5.6.3)
+    parts = _BEARER.match(value)
+    return value[parts.end() :].rstrip(" \t") if parts else None
 
 
 def cookies(value: str, name: str) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +16,7 @@ from kong_plugins.server.channel import Channel
 from kong_plugins.server.feed import Feed
 from kong_plugins.server.handle import Handle
 from kong_plugins.server.options import Options, analysis_command
-from kong_plugins.server.reload import gone
+from kong_plugins.server.reload import READY_SECONDS, gone
 
 log = logging.getLogger("kgate.supervisor")
 
@@ -22,6 +24,8 @@ STUCK_SECONDS = 5.0
 AGAIN_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.0)
 """Pauses before it is started again, by quick deaths in a row."""
 KEPT_CONFIGS = 20_000
+KEPT_BATCHES = 1000
+"""Batches of outcomes that wait for the next process."""
 
 
 class Analysing:
@@ -41,6 +45,12 @@ class Analysing:
         self._local, self._levels, self._died = local, levels, died
         self._configs = Bounded(KEPT_CONFIGS)
         self._process: Handle | None = None
+        self._kept: Any = None
+        """What the process before has counted: it tells when it is asked to stop."""
+        self._told: dict[str, Any] = {}
+        self._told_at = 0.0
+        """What it last told the other nodes: all that is left of a process that died."""
+        self._waiting: deque[bytes] = deque(maxlen=KEPT_BATCHES)
         self._wanted = False
         self._next = 0.0
         self._quick_deaths = 0
@@ -61,7 +71,7 @@ class Analysing:
         self._spawn()
 
     async def restart(self) -> None:
-        """A reload: new code, new server.yaml."""
+        """A reload: new code, new server.yaml. The new process goes on with what the old one has counted."""
         await self.stop()
         self.start()
 
@@ -73,13 +83,18 @@ class Analysing:
             process.leaving = True
             process.send("stop")
             await gone([process], 1.0)
+            until = time.monotonic() + 0.5
+            while process.channel is not None and time.monotonic() < until:
+                await asyncio.sleep(0.002)  # its last words are still being read
             if process.channel is not None:
                 process.channel.close()
 
     def outcomes(self, packed: bytes) -> None:
-        """A batch that was not seen before. While there is no process it is lost."""
-        if self._process is not None:
+        """A batch that was not seen before. While there is no process it waits for the next one."""
+        if self._process is not None and self._process.channel is not None:
             self._process.send("outcomes", packed)
+        else:
+            self._waiting.append(packed)
 
     def config(self, plugin: str, text: str) -> None:
         """A config that a worker has learned of."""
@@ -108,6 +123,13 @@ class Analysing:
         )
         for plugin, text in self._configs.values():
             handle.send("config", plugin, text)
+        if self._kept is not None:
+            handle.send("kept", self._kept)
+            self._kept = None
+        elif self._told:
+            handle.send("before", self._told, time.monotonic() - self._told_at)
+        while self._waiting:
+            handle.send("outcomes", self._waiting.popleft())
         self._feed.greet(handle)
 
     def _handle(self, handle: Handle, message: list[Any]) -> None:
@@ -117,6 +139,10 @@ class Analysing:
             self._local(message[1])
         elif kind == "levels":
             self._levels(message[1])
+        elif kind == "kept":
+            self._kept = message[1]
+        elif kind == "told":
+            self._told, self._told_at = {**self._told, **message[1]}, time.monotonic()
         elif kind == "hello":
             handle.ready = True
 
@@ -145,7 +171,9 @@ class Analysing:
             return
         if stood_still:
             handle.answered = now
-        if now - handle.answered > STUCK_SECONDS:
+        # until it has said its first word it starts, which takes long on a busy machine
+        limit = STUCK_SECONDS if handle.ready else READY_SECONDS
+        if now - handle.answered > limit:
             log.error("the analysis (%d) does not answer: killed", handle.pid)
             handle.process.kill()
         handle.send("ping")

@@ -41,6 +41,7 @@ log = logging.getLogger("kgate.analysis")
 
 TICK_SECONDS = 0.1
 LEVEL_SECONDS = 0.5
+FLUSH_SECONDS = 0.5
 MAX_CONFIGS = 20_000
 
 
@@ -107,6 +108,19 @@ class Analysts:
             name: self._guarded(name, levels) or {} for name, levels in found.items() if levels is not None
         }
 
+    def keep(self) -> dict[str, Any]:
+        """What the process that takes over goes on with, by analyst (`keep()`)."""
+        found = {name: getattr(analyst, "keep", None) for name, analyst in self._analysts.items()}
+        return {name: self._guarded(name, keep) for name, keep in found.items() if keep is not None}
+
+    def resume(self, kept: Mapping[str, Any], now: float) -> None:
+        """Go on where the process before this one stood."""
+        self._configure()
+        for name, what in kept.items():
+            resume = getattr(self._analysts.get(name), "resume", None)
+            if resume is not None and what is not None:
+                self._guarded(name, resume, what, now)
+
     def _configure(self) -> None:
         for plugin in self._stale:
             configs = [config for name, config in self._configs.values() if name == plugin]
@@ -159,6 +173,9 @@ class Analysis:
         task = self._loop.create_task(self._tick())
         await self._stopped.wait()
         task.cancel()
+        until = time.monotonic() + FLUSH_SECONDS
+        while not self._channel.is_idle and time.monotonic() < until:
+            await asyncio.sleep(0.002)  # what was counted is on its way to the supervisor
 
     def _connect(self) -> Any:
         assert self._redis.url is not None
@@ -174,9 +191,16 @@ class Analysis:
             self._image(message[2], fd)
         elif kind == "delta":
             self._delta(message[1])
+        elif kind == "kept":
+            self._analysts.resume(message[1], time.time())
+        elif kind == "before":
+            # the process before this one has died; a neighbour's word is taken over in the same way
+            for name, told in message[1].items():
+                self._analysts.merge(f"{self._node}/before", name, told, time.time() - message[2])
         elif kind == "ping":
             self._channel.send("pong")
         elif kind == "stop":
+            self._channel.send("kept", self._analysts.keep())
             self._stopped.set()
 
     def _image(self, wire: list[Any], fd: int | None) -> None:
@@ -216,12 +240,15 @@ class Analysis:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             told = self._analysts.tick(time.time())
-            if told and self._telling is not None:
-                self._telling.tell(told)
+            if told:
+                self._channel.send("told", told)
+                if self._telling is not None:
+                    self._telling.tell(told)
             now = time.monotonic()
             if now - levels_at >= LEVEL_SECONDS:
                 levels_at = now
-                self._channel.send("levels", self._analysts.levels())
+                levels = {**self._analysts.levels(), "conclusions": dict(self._concluder.counts)}
+                self._channel.send("levels", levels)
 
 
 def main() -> None:

@@ -16,6 +16,6 @@ def build_analysts(cells: Cells) -> dict[str, Analyst]:
     """New analysts by the plugin whose configs they get."""
     return {
         "abuse-guard": abuse_guard.Analyst(os.urandom(16)),
-        "canary-router": canary_router.CanaryAnalyst(),
+        "canary-router": canary_router.CanaryAnalyst(cells),
         "static-fallback": BreakerAnalyst(CellBoard(cells)),
     }

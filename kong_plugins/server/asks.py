@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import blake2b, sha1
+from hashlib import sha1
 from typing import Any, NamedTuple
 
 import redis
@@ -23,6 +23,7 @@ from kong_plugins.engine.ask import BUDGET_SECONDS, Ask
 from kong_plugins.server.config import RedisConfig
 from kong_plugins.state import scripts
 from kong_plugins.state.connection import connect, key_prefix
+from kong_plugins.state.redis_limits import strict_key
 
 log = logging.getLogger("kgate.asks")
 
@@ -60,10 +61,10 @@ def read_answer(asks: Sequence[Ask], found: Sequence[int], now_ns: int) -> Answe
 
 
 class Asker:
-    """One per worker, in its event loop. clock: Unix seconds, as the decider's."""
+    """One per worker, in its event loop. clock: seconds of the clock that limits count by."""
 
     def __init__(self, config: RedisConfig, clock: Callable[[], float] = time.time) -> None:
-        self._prefix = key_prefix(config.namespace) + "limit:"
+        self._prefix = key_prefix(config.namespace)
         self._clock = clock
         self._client = connect(
             config.url or "",
@@ -170,5 +171,4 @@ class Asker:
         return found
 
     def _key(self, key: str) -> str:
-        # a client's text is hashed: of one length, and nothing of it in Redis
-        return self._prefix + blake2b(key.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+        return strict_key(self._prefix, key)

@@ -57,6 +57,11 @@ class Channel:
         if len(self._queue) == 1:
             self._writable()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether all messages were handed to the kernel, or can never be."""
+        return not (self._open and self._queue)
+
     def _writable(self) -> None:
         while self._queue:
             data, fd = self._queue[0]

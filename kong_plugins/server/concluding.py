@@ -58,6 +58,8 @@ class Concluder:
         self._away = False
         self.lost = 0
         """Conclusions that were never written."""
+        self.counts: dict[str, float] = {}
+        """Conclusions by kind."""
         self._thread = threading.Thread(target=self._run, name="kgate-conclude", daemon=True)
 
     def start(self) -> None:
@@ -75,6 +77,7 @@ class Concluder:
         log.info(
             "%s %s: %s %s", conclusion.kind, conclusion.subject, conclusion.reason, dict(conclusion.numbers)
         )
+        self.counts[conclusion.kind] = self.counts.get(conclusion.kind, 0) + 1
         if len(self._waiting) >= MAX_WAITING:
             self._waiting.popleft()
             self.lost += 1

@@ -51,8 +51,11 @@ def load(path: Path | None, env: Mapping[str, str]) -> ServerConfig:
     if path is not None:
         try:
             raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ServerConfigError(f"{path}: {error}") from error
+        except yaml.YAMLError as error:
+            raise ServerConfigError(f"{path}: {_where(error)}") from None  # its own text quotes the line
+        except (OSError, UnicodeDecodeError) as error:
+            what = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise ServerConfigError(f"{path}: {what}") from None
     raw = {} if raw is None else raw
     if not isinstance(raw, dict):
         raise ServerConfigError(f"{path}: expected a map at the top")
@@ -106,3 +109,13 @@ def _redis(path: Path | None, raw: Any, env: Mapping[str, str], base_dir: Path) 
 def _url(url: str | None) -> str | None:
     """memory:// is the state of one process: for a server of several it says that there is none."""
     return None if url in (None, "", "memory://") else url
+
+
+def _where(error: yaml.YAMLError) -> str:
+    """What is wrong and where, without a word of the file: it may hold keys."""
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or "not YAML"
+    if mark is None:
+        return "not YAML"
+    # "found undefined alias 'NAME'": a name from the file
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem.split(chr(39))[0].strip()}"

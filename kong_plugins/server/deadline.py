@@ -6,14 +6,18 @@ supervisor's watchdog kills the worker.
 
 from __future__ import annotations
 
+import resource
 import signal
 import time
 from types import FrameType
 
+_WHOSE = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
 TICKS = 4
 """Looks at the clock within one deadline: a decision is stopped between 1 and 1 + 1/TICKS of it."""
 PATIENCE = 3
-"""Deadlines for a decision that did not run: one that sleeps, or on a machine that is busy with other work."""
+"""Deadlines for a decision that did not run because it sleeps."""
+STARVED = 6
+"""Deadlines for one that did not run because the machine is busy with other work: after that Kong has given up."""
 
 
 class DeadlinePassed(BaseException):
@@ -28,6 +32,7 @@ class Deadline:
         self._started = 0.0
         self._seen = 0.0  # the start of the decision at the last look, and the processor time then
         self._cpu = 0.0
+        self._sleeps = 0
 
     def install(self) -> None:
         """Start the timer. In the main thread."""
@@ -43,13 +48,14 @@ class Deadline:
         started = self._started
         if not started:
             return
-        cpu = time.process_time()
+        cpu, sleeps = time.thread_time(), resource.getrusage(_WHOSE).ru_nvcsw
         if started != self._seen:
-            self._seen, self._cpu = started, cpu
+            self._seen, self._cpu, self._sleeps = started, cpu, sleeps
         passed = time.monotonic() - started
         # not for waiting until the machine lets it run: that would fail good requests because others are many
         ran = cpu - self._cpu >= self.seconds / 2
-        if passed > self.seconds and (ran or passed > PATIENCE * self.seconds):
+        patience = PATIENCE if sleeps > self._sleeps else STARVED
+        if passed > self.seconds and (ran or passed > patience * self.seconds):
             self._started = 0.0
             raise DeadlinePassed
 

@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from kong_plugins.engine import chain as engine_chain
-from kong_plugins.engine.ask import Ask
 from kong_plugins.engine.facts import PROTOCOL, Facts, FactsError, parse_facts
 from kong_plugins.engine.problem import problem
 from kong_plugins.engine.registry import PLUGINS, field_names, parse_config
@@ -20,6 +19,8 @@ from kong_plugins.server.asks import Asker
 from kong_plugins.server.bounded import Bounded
 from kong_plugins.server.deadline import Deadline, DeadlinePassed
 from kong_plugins.server.tally import Tally
+from kong_plugins.server.tracing import Tracer
+from kong_plugins.server.waits import Waits, starter
 from kong_plugins.state.base import State
 from kong_plugins.static_fallback.prepared import to_wire as plan_to_wire
 
@@ -106,8 +107,11 @@ class Decider:
         self._by_ids = Bounded(limit)
         self._plans = Bounded(limit)
         self.tally = Tally()
+        self.tracer: Tracer | None = None
         self.asker: Asker | None = None
         """Answers the filters' asks; without it none is answered, and they decide by what the node knows."""
+        self.waits: Waits | None = None
+        """Holds requests for what is asked of their users; without it they go on with what their tokens say."""
 
     def register(self, plugin: str, config_json: str | bytes) -> Registered:
         """Parse and keep one config (Kong's JSON text). Raises ConfigError."""
@@ -212,22 +216,29 @@ class Decider:
             with self._deadline:
                 found = engine_chain.run(facts, chain, self.state, self._clock())
             if isinstance(found, Verdict):
-                self.tally.add(facts, found, time.perf_counter() - started)
+                self._done(facts, found, time.perf_counter() - started)
                 return found, to_wire(found, facts.request_id, facts.tenant, record[0])
         except (Exception, DeadlinePassed) as error:  # noqa: BLE001 - the one guard: a filter's error is the route's fail answer
             return self._failed(facts, error)
         return self._asked(facts, chain, found, started, record[0])
 
     def _asked(
-        self, facts: Facts, chain: engine_chain.Chain, asks: Sequence[Ask], started: float, protocol: int
+        self,
+        facts: Facts,
+        chain: engine_chain.Chain,
+        pending: engine_chain.Pending,
+        started: float,
+        protocol: int,
     ) -> Decided:
         """Ask and decide again; at once where nobody would answer."""
-        asker = self.asker
-        if asker is None or not asker.is_up:
-            return self._again(facts, chain, {ask.key: None for ask in asks}, started, protocol)
+        begin = starter(pending.asks, self.asker, self.waits)
+        if begin is None:
+            return self._again(
+                facts, chain, pending, {ask.key: None for ask in pending.asks}, started, protocol
+            )
 
         def start(done: Callable[[Decided], None]) -> None:
-            asker.ask(asks, lambda answers: done(self._again(facts, chain, answers, started, protocol)))
+            begin(lambda answers: done(self._again(facts, chain, pending, answers, started, protocol)))
 
         raise Later(start)
 
@@ -235,6 +246,7 @@ class Decider:
         self,
         facts: Facts,
         chain: engine_chain.Chain,
+        pending: engine_chain.Pending,
         answers: Mapping[str, Any],
         started: float,
         protocol: int,
@@ -244,13 +256,18 @@ class Decider:
                 return self._no_verdict(facts, "no_state")
             state = self.state._replace(answers=answers)
             with self._deadline:
-                found = engine_chain.run(facts, chain, state, self._clock())
+                found = engine_chain.run(facts, chain, state, self._clock(), pending)
             if isinstance(found, Verdict):
-                self.tally.add(facts, found, time.perf_counter() - started)
+                self._done(facts, found, time.perf_counter() - started)
                 return found, to_wire(found, facts.request_id, facts.tenant, protocol)
         except (Exception, DeadlinePassed) as error:  # noqa: BLE001 - as in `_decide`: here the first run ended
             return self._failed(facts, error)
         return self._no_verdict(facts, "unanswered", f"asked again after the answers: {found}")
+
+    def _done(self, facts: Facts, verdict: Verdict, seconds: float) -> None:
+        self.tally.add(facts, verdict, seconds)
+        if self.tracer is not None and facts.traceparent:
+            self.tracer.decided(facts, verdict, self._clock(), seconds)
 
     def _failed(self, facts: Facts | None, error: BaseException) -> Decided:
         if isinstance(error, FactsError):

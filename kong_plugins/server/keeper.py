@@ -31,6 +31,7 @@ from kong_plugins.state.files import StateFiles, state_key
 from kong_plugins.state.follower import Build, Built, Follower
 from kong_plugins.state.image import Image, StateFileError, sealed_memfd
 from kong_plugins.state.open import open_store
+from kong_plugins.state.resets import Resets
 from kong_plugins.state.snapshot import Snapshot, snapshot_of
 
 log = logging.getLogger("kgate.keeper")
@@ -44,8 +45,8 @@ Start = tuple[int, list[Delta], Snapshot]
 class Outbox:
     """Saves what is new, then tells the supervisor: a `Listener` of the follower, in its thread."""
 
-    def __init__(self, files: StateFiles | None, tell: Callable[..., None]) -> None:
-        self._files, self._tell = files, tell
+    def __init__(self, files: StateFiles | None, tell: Callable[..., None], resets: Resets) -> None:
+        self._files, self._tell, self._resets = files, tell, resets
         self._deltas: list[Delta] = []
         self._base = 0
         self._full = False
@@ -54,7 +55,7 @@ class Outbox:
         """What is told and saved already."""
         self._base, self._deltas = base, list(deltas)
 
-    def image(self, built: Built, deltas: list[Delta], _snapshot: Snapshot, restarted: bool) -> None:
+    def image(self, built: Built, deltas: list[Delta], snapshot: Snapshot, restarted: bool) -> None:
         info = built.image.info
         if info["unreadable"]:
             log.error("%d records cannot be read and are left out: %s", info["unreadable"], info["samples"])
@@ -66,11 +67,13 @@ class Outbox:
         self._save(lambda files: files.save_deltas(self._base, self._deltas))
         self._tell(IMAGE, self._base, [list(each) for each in deltas], fd=built.fd)
         os.close(built.fd)
+        self._resets.image(snapshot)
 
     def delta(self, delta: Delta, _snapshot: Snapshot) -> None:
         self._deltas.append(delta)
         self._save(lambda files: files.save_deltas(self._base, self._deltas))
         self._tell("delta", list(delta))
+        self._resets.delta(delta)
 
     def _save(self, write: Callable[[StateFiles], None]) -> None:
         if self._files is None:
@@ -153,7 +156,9 @@ class Keeper:
         given, saved = self._given, self._read_saved()
         # saved before it is told: the file may be newer, never older (but for a full disk)
         start = max((each for each in (given, saved) if each), key=lambda each: each[2].version, default=None)
-        outbox = Outbox(self._files, self._tell)
+        self._exchange = Exchange(self._cells, self._connect, redis.namespace)
+        self._resets = Resets(self._cells, self._exchange)
+        outbox = Outbox(self._files, self._tell, self._resets)
         store = open_store(redis.url, redis.namespace, redis.ca_file)
         apart = build_apart(self._path, self._state_dir, key, redis.namespace) if self._files else None
         self._follower = Follower(
@@ -171,8 +176,9 @@ class Keeper:
         for each in (given, saved):
             if each is not None:
                 os.close(each[0])
+        if start is not None:
+            self._resets.image(start[2])
         self._follower.start()
-        self._exchange = Exchange(self._cells, self._connect, redis.namespace)
         self._exchange.start()
         self._task = self._loop.create_task(self._report(self._follower))
 
@@ -200,6 +206,7 @@ class Keeper:
     async def _report(self, follower: Follower) -> None:
         """Tell the supervisor how it is; end when the follower's thread has ended."""
         while follower.alive:
+            self._resets.retry()
             if follower.tried.is_set():  # not before its image was told: workers begin at the first word
                 snapshot = follower.snapshot
                 self._channel.send(

@@ -20,6 +20,8 @@ log = logging.getLogger("kgate.supervisor")
 
 STUCK_SECONDS = 5.0
 """A keeper that does not answer for so long is killed. Building the first image may hold it for a second or two."""
+STARTING_SECONDS = 30.0
+"""The same until its first word: on a busy machine Python alone takes seconds to start."""
 STILL_SECONDS = 180.0
 """The same for its thread that follows the store: longer than any build."""
 FIRST_WAIT_SECONDS = 15.0
@@ -153,7 +155,8 @@ class Keeping:
         if stood_still:
             keeper.answered = now
         beat = self._told.get("beat", now) if keeper.ready else now
-        if now - keeper.answered > STUCK_SECONDS or now - beat > STILL_SECONDS:
+        silent = STUCK_SECONDS if keeper.answered > keeper.started else STARTING_SECONDS
+        if now - keeper.answered > silent or now - beat > STILL_SECONDS:
             log.error("the keeper of the control state (%d) does not answer: killed", keeper.pid)
             keeper.process.kill()
         keeper.send("ping")

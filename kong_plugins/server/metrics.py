@@ -7,7 +7,7 @@ most MAX_SERIES label sets of requests are kept, the rest counts as route "other
 from __future__ import annotations
 
 from collections import Counter as Tallies
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from kong_plugins.engine.outcome import Outcome
 from kong_plugins.server.tally import BUCKETS
+from kong_plugins.server.trust_metrics import TrustMetrics
 
 MAX_SERIES = 20_000
 
@@ -105,6 +106,14 @@ class Metrics:
             ["canary", "arm", "figure"],
             registry=registry,
         )
+        self._conclusions = Counter(
+            "kgate_conclusions",
+            "What was concluded from outcomes, by kind of event: abuse.found, breaker.open, canary.abort ...",
+            ["kind"],
+            registry=registry,
+        )
+        self._concluded: dict[str, float] = {}
+        self._trust = TrustMetrics(registry)
         self._decisions = _Decisions()
         registry.register(self._decisions)
         self._series: set[tuple[str, ...]] = set()
@@ -124,6 +133,8 @@ class Metrics:
             self._requests.labels(*labels).inc(count)
         for reason, count in report["failures"].items():
             self._fails.labels(reason).inc(count)
+        if "trust" in report:
+            self._trust.worker(report["trust"])
         mine = self._decisions
         mine.buckets = [a + b for a, b in zip(mine.buckets, report["buckets"], strict=True)]
         mine.seconds += report["seconds"]
@@ -171,6 +182,11 @@ class Metrics:
         self._canaries.clear()
         for name, level in list(told.get("canary-router", {}).items())[:MAX_SERIES]:
             self._canaries.labels(*name.split(" ", 2)).set(level)
+        for kind, count in told.get("conclusions", {}).items():
+            before = self._concluded.get(kind, 0)
+            # fewer than before: the analysis began anew
+            self._conclusions.labels(kind).inc(count - before if count >= before else count)
+            self._concluded[kind] = count
 
     def cells(self, evicted: int, missed: int) -> None:
         """What a worker met since its last report."""
@@ -190,6 +206,10 @@ class Metrics:
         for lane, count in connections.items():
             self._connections.labels(lane).set(count)
         self._no_keys.set(without_keys)
+
+    def trust(self, reports: Sequence[Mapping[str, Any]]) -> None:
+        """What the workers last told of trust (Trust.report), before a scrape."""
+        self._trust.now(reports)
 
     def text(self) -> bytes:
         """The exposition format of Prometheus."""

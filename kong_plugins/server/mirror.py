@@ -55,6 +55,8 @@ class Mirror:
 
     def _use(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
+        # opening a key takes longer than a request has time
+        self._trust.follow(snapshot)
         # one assignment: a decision sees the old state or the new one, whole
         self._decider.state = State(snapshot, self._trust, {}, self._cells)
 

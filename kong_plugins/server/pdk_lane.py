@@ -185,7 +185,8 @@ class PdkLane:
 def verdict_message(ids: list[int], decided: Decided) -> Any:
     """The message that brings a verdict to Kong: an answer to the client, or the record with its effects."""
     verdict, wire = decided
-    if verdict is not None and verdict.is_exit:
+    # a 200 goes by the guard, which takes If-Match away first: nginx would judge it and not answer at all
+    if verdict is not None and verdict.is_exit and verdict.status != 200:
         told = verdict._replace(headers=(*verdict.headers, (REASON_HEADER, verdict.reason)))
         if verdict.memo:
             told = told._replace(headers=(*told.headers, (MEMO_HEADER, verdict.memo)))

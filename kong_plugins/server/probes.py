@@ -67,6 +67,7 @@ class Probes:
             connections=dict(connections),
             without_keys=len(self._named("without_keys")),
         )
+        self._all.trust([worker.stats["trust"] for worker in serving if "trust" in worker.stats])
         # what the slowest worker serves with: it is that one that lets a revoked token pass
         version = min((worker.stats.get("version", 0) for worker in serving), default=0)
         state = self._state()

@@ -18,6 +18,7 @@ from typing import Any
 
 from kong_plugins.abuse_guard import core as abuse_guard
 from kong_plugins.canary_router import core as canary_router
+from kong_plugins.engine.ask import Ask
 from kong_plugins.engine.chain import Filter
 from kong_plugins.engine.facts import MAX_HEADER_BYTES, Facts, Identity
 from kong_plugins.engine.problem import problem
@@ -163,7 +164,11 @@ def plugin_class(name: str) -> type:
             verdict: Verdict | None = None
             try:
                 if SHARED.state is not None:
-                    found = FILTERS[name](_read_facts(kong), self.config, SHARED.state, time.time())
+                    decide, facts, now = FILTERS[name], _read_facts(kong), time.time()
+                    found = decide(facts, self.config, SHARED.state, now)
+                    if isinstance(found, Ask):  # nobody answers here
+                        unanswered = SHARED.state._replace(answers={found.key: None})
+                        found = decide(facts, self.config, unanswered, now)
                     verdict = found if isinstance(found, Verdict) else Verdict()
             except Exception:  # an exception that escapes hangs kong-pdk's server for good
                 log.exception("%s failed", name)

@@ -31,6 +31,8 @@ from kong_plugins.server.mirror import Mirror
 from kong_plugins.server.pdk_lane import PdkLane, PdkProtocol
 from kong_plugins.server.run_dir import EXPRESS
 from kong_plugins.server.stall import LIMIT_SECONDS, TICK_SECONDS, waiting
+from kong_plugins.server.tracing import make_tracer
+from kong_plugins.server.waits import Waits
 from kong_plugins.state.cells import Cells
 
 log = logging.getLogger("kgate.worker")
@@ -88,7 +90,9 @@ class Worker:
         self._channel = Channel(self._channel_socket, self._handle, self._stopped.set)
         self._deadline.install()
         if self._config.redis.url is not None:
-            self.decider.asker = Asker(self._config.redis)
+            self.decider.asker = Asker(self._config.redis, lambda: self._cells.now() / 1e9)
+        self.decider.waits = Waits(self._trust)
+        self.decider.tracer = make_tracer(os.environ)
         tasks = [loop.create_task(self._tick()), loop.create_task(self._tell())]
         await self._stopped.wait()
         self._deadline.uninstall()
@@ -97,6 +101,8 @@ class Worker:
         await self._finish()
         if self.decider.asker is not None:
             await self.decider.asker.close()
+        if self.decider.tracer is not None:
+            await loop.run_in_executor(None, self.decider.tracer.close)
 
     async def _tick(self) -> None:
         while True:
@@ -110,6 +116,8 @@ class Worker:
 
     def _report(self) -> None:
         """Tell the supervisor how it is here, and what was counted since the last time."""
+        if self._mirror.snapshot is not None:
+            self._trust.follow(self._mirror.snapshot)  # without requests nobody else would
         self._channel.send(
             "stats",
             {
@@ -118,6 +126,7 @@ class Worker:
                 "state": self.decider.state is not None,
                 **self._mirror.report(),
                 "without_keys": list(self._trust.missing_keys()),
+                "trust": self._trust.report(time.time()),
             },
         )
         self._connections.stall.count = 0
@@ -256,6 +265,7 @@ def main() -> None:
     channel = socket.socket(fileno=args.channel_fd)
     config = load(args.config, os.environ)
     cells = Cells.attach(args.cells_fd)
+    cells.use_own_clock()
     Worker(config, args.run_dir, channel, args.deadline, cells, args.allow_inline_issuers).run()
 
 

@@ -1,18 +1,21 @@
 """Control state: what the filters see of it (one immutable snapshot), and the capabilities of a store.
 
-The stores (memory, Redis) are in their own modules behind `ControlStore`; `open.py` chooses.
+The stores (memory, Redis) are in their own modules behind `Store`; `open.py` chooses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from kong_plugins.identity.trust import Trust
 from kong_plugins.state.cells import Cells
 from kong_plugins.state.fallbacks import Forced
+from kong_plugins.state.limits import Limited
 from kong_plugins.state.marks import MarkView
 from kong_plugins.state.records import Change, Event, Record, Rows, StateDump
+
+if TYPE_CHECKING:  # with it come all that reads tokens, and an operator's command would wait for it
+    from kong_plugins.identity.trust import Trust
 
 
 class Block(NamedTuple):
@@ -57,6 +60,10 @@ class CanaryOverride(NamedTuple):
 
 class BlockIndex(Protocol):
     """Answers which live block (or allow) covers what a request shows."""
+
+    def holds(self, ip: str, now: float) -> bool:
+        """Whether there is one for `match` to tell: for requests, where which one it is does not matter."""
+        ...
 
     def match(self, ip: str, now: float) -> Block | None:
         """The most specific one of `ip` (any spelling) that has not expired at `now` (Unix seconds)."""
@@ -200,10 +207,12 @@ class Changes(Protocol):
 
 
 class Committed(NamedTuple):
-    """version: of the state after the changes. time: the store's, Unix seconds."""
+    """version: of the state after the changes. time: the store's, Unix seconds. versions: of the record of each
+    change after it, 0 for a delete."""
 
     version: int
     time: float
+    versions: tuple[int, ...] = ()
 
 
 class Reader(Protocol):
@@ -294,7 +303,19 @@ class EventLog(Protocol):
         ...
 
 
-class Store(Reader, Writer, EventLog, Protocol):
+class LimitBoard(Protocol):
+    """What nodes tell of their rate limits. All methods raise StoreError."""
+
+    def limited(self) -> list[Limited]:
+        """The keys whose limits refused requests in the last minute, the most often refused first."""
+        ...
+
+    def forget_limit(self, key: str) -> None:
+        """Drop what the store itself counted for the limit's key ("*" for all): strict limits."""
+        ...
+
+
+class Store(Reader, Writer, EventLog, LimitBoard, Protocol):
     """The whole control state."""
 
     @property
@@ -307,29 +328,3 @@ class Store(Reader, Writer, EventLog, Protocol):
         ...
 
     def close(self) -> None: ...
-
-
-class SnapshotSource(Protocol):
-    """What the follower of one process needs (see `legacy.py`)."""
-
-    def version(self) -> int: ...
-
-    def load_snapshot(self) -> Snapshot: ...
-
-    def subscribe(self) -> Changes: ...
-
-
-class ControlStore(Store, SnapshotSource, Protocol):
-    """A `Store` with the calls of `legacy.py`."""
-
-    def add_block(self, block: Block) -> int: ...
-
-    def remove_block(self, kind: str, value: str) -> bool: ...
-
-    def list_blocks(self) -> list[Block]: ...
-
-    def set_canary(self, override: CanaryOverride, if_version: int | None = None) -> CanaryOverride: ...
-
-    def get_canary(self, name: str) -> CanaryOverride | None: ...
-
-    def list_canaries(self) -> list[CanaryOverride]: ...

@@ -5,6 +5,7 @@ One anonymous file (memfd; an unlinked temporary file where there is none) of a 
     header     magic, sizes, kind of locks, the node's id, clock offset, place in the exchange
     locks      one per stripe of buckets, and one for the flags
     flags      see `flags.py`
+    refusals   see `refusals.py`
     dirty      one byte per bucket: something here was not yet told to the other nodes
     buckets    SLOTS slots each, field by field: id low, until, id high, value, unsent, kind
 
@@ -24,6 +25,7 @@ import time
 from typing import Final
 
 from kong_plugins.state.locks import LOCK_BYTES, Locks, MutexLocks, RangeLocks, has_mutexes
+from kong_plugins.state.refusals import ENTRIES, ENTRY_BYTES
 
 SLOTS: Final = 8
 """Slots of one bucket: a search reads one bucket and no more."""
@@ -41,6 +43,8 @@ SEQUENCE_WORD: Final = 32
 """Number of the last message to other nodes."""
 PLACE_WORD: Final = 33
 """Where the exchange has read to: two words."""
+RESET_WORD: Final = 35
+"""Up to when resets of limits were made: microseconds by the store's clock."""
 
 
 def _new_file(size: int) -> int:
@@ -109,7 +113,9 @@ class CellMemory:
         self.node: bytes
         self._offset: int
         _, self.buckets, self.stripes, kind, self.secret, self.node, self._offset = _HEADER.unpack(header)
-        locks_at, self.flags_at, self.dirty_at, slots_at, end = _layout(self.buckets, self.stripes)
+        locks_at, self.flags_at, self.refusals_at, self.dirty_at, slots_at, end = _layout(
+            self.buckets, self.stripes
+        )
         if end != size:
             raise ValueError(f"fd: holds {size} bytes, not {end}")
         self.fd = fd
@@ -143,10 +149,11 @@ class CellMemory:
         self.map.close()
 
 
-def _layout(buckets: int, stripes: int) -> tuple[int, int, int, int, int]:
-    """Where the locks, flags, dirty bytes and buckets start, and the end; in bytes."""
+def _layout(buckets: int, stripes: int) -> tuple[int, int, int, int, int, int]:
+    """Where the locks, flags, refusals, dirty bytes and buckets start, and the end; in bytes."""
     locks = _PAGE
     flags = locks + (stripes + 1) * LOCK_BYTES
-    dirty = flags + FLAG_ENTRIES * FLAG_BYTES
+    refusals = flags + FLAG_ENTRIES * FLAG_BYTES
+    dirty = refusals + ENTRIES * ENTRY_BYTES
     slots = -(-(dirty + buckets) // _PAGE) * _PAGE
-    return locks, flags, dirty, slots, slots + buckets * BUCKET_WORDS * 8
+    return locks, flags, refusals, dirty, slots, slots + buckets * BUCKET_WORDS * 8

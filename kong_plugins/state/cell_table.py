@@ -13,11 +13,11 @@ from typing import Final
 
 from kong_plugins.state.cell_memory import BUCKET_WORDS, SLOTS, CellMemory
 from kong_plugins.state.gcra import charge
+from kong_plugins.state.refusals import Refusals
 
 LOW, UNTIL, HIGH, VALUE, UNSENT, META = (SLOTS * field for field in range(6))
 MASK = (1 << 64) - 1
 IDS = struct.Struct(f"{SLOTS}q").unpack_from
-ALL = struct.Struct(f"{BUCKET_WORDS}q").unpack_from
 DIGEST = struct.Struct("<qq").unpack
 MOST = 1 << 62
 KIND_BITS = 3
@@ -48,6 +48,7 @@ class Table:
         self.secret: int
         self.secret, self.shift, self.first = memory.secret, memory.shift, memory.first_word
         self.stripe_mask = memory.stripes - 1
+        self.refusals = Refusals(memory.map, memory.refusals_at)
         self.cursor = 0
         """The bucket where the next look for news begins (one process looks)."""
         self.alone: dict[tuple[int, int], tuple[int, int]] = {}
@@ -64,7 +65,7 @@ class Table:
 
     def close(self) -> None:
         """Let go of the memory; the descriptor is left open."""
-        del self.words, self.map, self.dirty, self.acquire, self.release
+        del self.words, self.map, self.refusals, self.dirty, self.acquire, self.release
         self.memory.close()
 
     def identify(self, key: str, kind: int) -> tuple[int, int]:
@@ -94,13 +95,12 @@ class Table:
     def claim(self, base: int, low: int, high: int, meta: int, now: int) -> int:
         """Make room in a bucket, under its lock."""
         words = self.words
-        fields = ALL(self.map, base * 8)
-        untils = fields[UNTIL : UNTIL + SLOTS]
+        untils = IDS(self.map, (base + UNTIL) * 8)
         soonest = min(untils)
         index = untils.index(soonest)
         if soonest > now:
             pinned = (PERMIT, REGISTER)
-            kinds = [meta & KIND_MASK for meta in fields[META : META + SLOTS]]
+            kinds = [meta & KIND_MASK for meta in IDS(self.map, (base + META) * 8)]
             index = min(range(SLOTS), key=lambda slot: (kinds[slot] in pinned, untils[slot]))
             self.evicted += 1
         slot = base + index

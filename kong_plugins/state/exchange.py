@@ -26,7 +26,9 @@ import redis
 from kong_plugins.state.cell_memory import PLACE_WORD, SEQUENCE_WORD
 from kong_plugins.state.cell_table import LIMIT
 from kong_plugins.state.cells import Cells
+from kong_plugins.state.connection import key_prefix
 from kong_plugins.state.exchange_wire import MOST_ENTRIES, Inbox, Message, encode
+from kong_plugins.state.limit_board import Board
 from kong_plugins.state.sharing import Entry, collect, spend
 
 INTERVAL_SECONDS = 0.05
@@ -34,6 +36,9 @@ STREAM_MESSAGES = 1000
 """Kept in Redis: 5 s of 10 busy nodes, at most 64 MB."""
 STREAM_SECONDS = 60
 OLDEST_NS = 600 * 10**9
+FORGET_NS = 250_000_000
+"""A reset has reached every node by then."""
+MOST_FORGOTTEN = 1000
 BLOCK_MILLISECONDS = 200
 """Redis looks for waits that have ended ten times a second: too seldom to send and receive by turns."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 3.0
@@ -43,7 +48,7 @@ _FIELD = b"m"
 
 def stream_key(namespace: str) -> str:
     """The stream of a namespace; its hash tag keeps it in one slot of a cluster with the rest."""
-    return f"kgate:v2:{{{namespace}}}:cells"
+    return f"{key_prefix(namespace)}cells"
 
 
 class Exchange:
@@ -56,7 +61,7 @@ class Exchange:
     def __init__(self, cells: Cells, connect: Callable[[], Any], namespace: str = "default") -> None:
         self._cells = cells
         self._connect = connect
-        self._key = stream_key(namespace)
+        self._key, self._key_prefix = stream_key(namespace), key_prefix(namespace)
         self._words = cells.memory.words
         self.inbox = Inbox(cells.memory.node)
         self.sent = 0
@@ -67,6 +72,8 @@ class Exchange:
         """Entries of others that found their lock held by a stopped process."""
         self.failures = 0
         self.error = ""
+        self._forgotten: dict[tuple[int, int], int] = {}
+        self._forgotten_all = 0
         self._unsure: list[Entry] = []
         self._unsure_since = 0
         self._stop = threading.Event()
@@ -74,6 +81,23 @@ class Exchange:
         self._threads: list[threading.Thread] = []
 
     # what it does, without a clock or a connection
+
+    def forget(self, key: str | None) -> None:
+        """A limit was reset (None: all): what was used before, here or elsewhere, is told and counted no more. What
+        the others use until they have heard of it is not counted either."""
+        until = self._cells.now() + FORGET_NS
+        if key is None:
+            self._forgotten_all = until
+            return
+        if len(self._forgotten) >= MOST_FORGOTTEN:
+            self._forgotten.pop(next(iter(self._forgotten)), None)
+        self._forgotten[self._cells.identify(key, LIMIT)] = until
+
+    def _counts(self, entry: Entry, at: int) -> bool:
+        """Whether what was used at a time still stands."""
+        if entry.kind != LIMIT or not (self._forgotten or self._forgotten_all):
+            return True
+        return at > max(self._forgotten_all, self._forgotten.get((entry.low, entry.high), 0))
 
     def outgoing(self, now: int) -> bytes | None:
         """The next message, None when there is nothing to tell. `delivered` says that it arrived."""
@@ -83,7 +107,10 @@ class Exchange:
             entries = [
                 entry._replace(span=entry.span + passed) if entry.kind == LIMIT else entry
                 for entry in self._unsure
-                if entry.kind != LIMIT or entry.span + passed < entry.amount
+                if entry.kind != LIMIT
+                or (
+                    entry.span + passed < entry.amount and self._counts(entry, self._unsure_since + FORGET_NS)
+                )
             ]
         else:
             entries = collect(self._cells, MOST_ENTRIES - 8, now)
@@ -107,6 +134,8 @@ class Exchange:
             return
         at = now - min(max(age, 0), OLDEST_NS)
         for entry in message.entries:
+            if not self._counts(entry, at):
+                continue
             if spend(self._cells, entry, at, now):
                 self.applied += 1
             else:
@@ -156,8 +185,10 @@ class Exchange:
 
     def _send(self, client: Any) -> Iterator[None]:
         client.ping()
+        board = Board(self._cells, self._key_prefix)
         while True:
             yield
+            board.tell(client)
             data = self.outgoing(self._cells.now())
             if data is not None:
                 pipeline = client.pipeline(transaction=False)

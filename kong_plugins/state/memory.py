@@ -11,8 +11,9 @@ from threading import Condition
 from kong_plugins.state import batch
 from kong_plugins.state.base import Committed, Conflict, RowsGone, StoreError, StoreFull
 from kong_plugins.state.collections import COLLECTIONS, MAX_EVENTS, MAX_LOG, Collection
-from kong_plugins.state.legacy import LegacyCalls
+from kong_plugins.state.limits import Limited
 from kong_plugins.state.records import (
+    NEW_VERSION,
     Change,
     Delete,
     Event,
@@ -26,8 +27,8 @@ from kong_plugins.state.records import (
 )
 
 
-class MemoryStore(LegacyCalls):
-    """A `ControlStore` without a server. Safe for several threads.
+class MemoryStore:
+    """A `Store` without a server. Safe for several threads.
 
     clock gives Unix seconds; collections and max_log (changes) are for tests.
     """
@@ -46,6 +47,7 @@ class MemoryStore(LegacyCalls):
         self._max_log = max_log
         self._version = 0
         self._records: dict[str, dict[str, Record]] = {name: {} for name in COLLECTIONS}
+        self._floors = dict.fromkeys(COLLECTIONS, 0)
         self._bulk: dict[str, dict[str, str]] = {}
         self._staged: dict[str, tuple[dict[str, str], float]] = {}
         self._log: deque[tuple[int, list[Change]]] = deque()
@@ -130,13 +132,15 @@ class MemoryStore(LegacyCalls):
             self._check_versions(changes)
             self._check_caps(changes)
             self._check_rows(changes)
-            done = [made for change in changes if (made := self._make(change, now)) is not None]
+            made = [self._make(change, now) for change in changes]
+            done = [change for change in made if change is not None]
+            versions = tuple(change.record.version if isinstance(change, Put) else 0 for change in made)
             if done:
                 self._count(done)
             if event is not None and (done or not changes):
-                self._write(event)
+                self._write(told(event, versions))
             self._changed.notify_all()
-            return Committed(self._version, now)
+            return Committed(self._version, now, versions)
 
     def stage(self, rows: Iterable[tuple[str, str]], ttl: float = 600.0) -> str:
         limit = max(collection.rows for collection in self._collections.values())
@@ -173,6 +177,14 @@ class MemoryStore(LegacyCalls):
             seen = _order(after_id)
             self._changed.wait_for(lambda: bool(self._events) and _order(self._events[-1].id) > seen, timeout)
             return [event for event in self._events if _order(event.id) > seen]
+
+    # LimitBoard
+
+    def limited(self) -> list[Limited]:
+        return []
+
+    def forget_limit(self, key: str) -> None:
+        """No node counts here."""
 
     # one step of apply; the lock is held
 
@@ -247,11 +259,10 @@ class MemoryStore(LegacyCalls):
         if isinstance(change, Delete):
             if old is None:
                 return None
-            del self._records[collection][key]
-            self._bulk.pop(batch.bulk_of(old), None)
+            self._drop(collection, key)
             return Delete(collection, key)
         record = change.record._replace(
-            version=1 if old is None else old.version + 1,
+            version=1 + (self._floors[collection] if old is None else old.version),
             created=now if old is None else old.created,
             changed=now,
         )
@@ -278,12 +289,25 @@ class MemoryStore(LegacyCalls):
         self._events.append(written)
         return written.id
 
+    def _drop(self, collection: str, key: str) -> None:
+        old = self._records[collection].pop(key)
+        self._floors[collection] = max(self._floors[collection], old.version)
+        self._bulk.pop(batch.bulk_of(old), None)
+
     def _purge(self, now: float) -> None:
-        for held in self._records.values():
+        for collection, held in self._records.items():
             for key in [key for key, record in held.items() if not is_live(record, now)]:
-                self._bulk.pop(batch.bulk_of(held.pop(key)), None)
+                self._drop(collection, key)
         for bulk in [bulk for bulk, (_, end) in self._staged.items() if end <= now]:
             del self._staged[bulk]
+
+
+def told(event: Event, versions: Sequence[int]) -> Event:
+    """The event with the version that its change gave."""
+    after = event.data.get("after")
+    if not versions or not isinstance(after, dict) or after.get("version") != NEW_VERSION:
+        return event
+    return event._replace(data={**event.data, "after": {**after, "version": versions[0]}})
 
 
 def _name(change: Change) -> tuple[str, str]:

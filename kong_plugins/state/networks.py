@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from socket import AF_INET, AF_INET6, inet_pton
 
+from kong_plugins.state.addresses import address_halves, from_bytes, halves
 from kong_plugins.state.tables import (
     I32,
     U8,
@@ -68,11 +70,54 @@ class _Cuts:
             return bisect_right(self._lows, low, groups[place - 1], groups[place])
         return groups[place]
 
+    def finder(self, tops4: Sequence[int], tops6: Sequence[int]) -> Callable[[str], int]:
+        """What stands in `tops` for an address: `address_halves` and `rank` in one function over local names, which
+        takes two thirds of the time. -1 before the first cut."""
+        values4, directory4, base4, shift4, buckets4 = self._search4
+        values6, directory6, base6, shift6, buckets6 = self._search6
+        lows, groups, rank = self._lows, self._groups, self.rank
+        inet, inet6, count4, count6 = int(AF_INET), int(AF_INET6), len(values4), len(values6)
+
+        def find(text: str) -> int:
+            try:
+                if ":" not in text:
+                    number = from_bytes(inet_pton(inet, text), "big")
+                    bucket = number - base4 >> shift4
+                    if bucket < 0:
+                        return -1
+                    if bucket < buckets4:
+                        place = bisect_right(values4, number, directory4[bucket], directory4[bucket + 1])
+                    else:
+                        place = count4
+                    return tops4[place - 1] if place else -1
+                high, low = halves(inet_pton(inet6, text))
+            except OSError:
+                high = 0
+            if not high:  # IPv4 in IPv6, or a zone: the long way
+                version, high, low = address_halves(text)
+                place = rank(version, high, low)
+                return (tops4 if version == 4 else tops6)[place - 1] if place else -1
+            bucket = high - base6 >> shift6
+            if bucket < 0:
+                return -1
+            if bucket < buckets6:
+                place = bisect_right(values6, high, directory6[bucket], directory6[bucket + 1])
+            else:
+                place = count6
+            if place and values6[place - 1] == high:
+                place = bisect_right(lows, low, groups[place - 1], groups[place])
+            else:
+                place = groups[place]
+            return tops6[place - 1] if place else -1
+
+        return find
+
 
 class NetworkTable:
-    """Entries by network. `terms`, `parents` and `bits` are columns over the entries."""
+    """Entries by network. `terms`, `parents` and `bits` are columns over the entries; `find` gives the entry of the
+    narrowest network that holds an address in any spelling, -1 for none, and raises ValueError."""
 
-    __slots__ = ("bits", "parents", "rank", "terms", "tops4", "tops6")
+    __slots__ = ("bits", "find", "parents", "rank", "terms", "tops4", "tops6")
 
     def __init__(self, sections: Sections, name: str) -> None:
         """Raises FormatError."""
@@ -86,6 +131,7 @@ class NetworkTable:
         same_length(self.terms, self.parents, self.bits)
         if (cuts.fours, cuts.sixes) != (len(self.tops4), len(self.tops6)):
             raise FormatError(f"sections {name}.4t and {name}.6t do not fit their tables")
+        self.find = cuts.finder(self.tops4, self.tops6)
 
     def narrowest(self, version: int, high: int, low: int) -> int:
         """The entry of the narrowest network that holds the address (see `address_halves`), -1 for none."""

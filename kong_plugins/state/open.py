@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from kong_plugins.state.base import ControlStore
+from kong_plugins.state.base import Store
 from kong_plugins.state.memory import MemoryStore
 from kong_plugins.state.redis import RedisStore
 
 
-def open_store(url: str | None, namespace: str = "default", ca_file: str | None = None) -> ControlStore:
+def open_store(url: str | None, namespace: str = "default", ca_file: str | None = None) -> Store:
     """The store of a URL: None or memory:// (this process alone), redis://, rediss:// (TLS, with the
     authorities of `ca_file` or the system's), unix://.
 

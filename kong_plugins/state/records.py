@@ -17,7 +17,8 @@ class Record(NamedTuple):
     """One thing that was set. `collection` is one of `collections.COLLECTIONS`, `key` its canonical name there,
     `data` JSON with the collection's own fields (the facades know them).
 
-    version counts the changes of this record from 1 (0: not stored yet) and is what compare-and-set looks at.
+    version counts the changes of this record (0: not stored yet) and is what compare-and-set looks at. It begins
+    above every version that a removed record of the collection had, so that a new one is not taken for the old one.
     source is "cli", "import:NAME", "gateway:NODE" or "". Times are Unix seconds by the store's clock; the store
     sets `version`, `created` and `changed`, whatever they are in a `Put`. It ends at the second of `expires`.
     """
@@ -50,13 +51,15 @@ class Delete(NamedTuple):
 
 
 Change = Put | Delete
+NEW_VERSION = "@new"
 
 
 class Event(NamedTuple):
     """One entry of the audit log: who changed what, or what the gateway decided by itself.
 
     kind is OBJECT.VERB ("block.add", "canary.set", "breaker.open", "state.import"), subject the thing's name.
-    The store gives `id` and `time` (Unix seconds). data holds details, as JSON.
+    The store gives `id` and `time` (Unix seconds). data holds details, as JSON; NEW_VERSION for a "version" becomes
+    the one that the first change gives.
     """
 
     id: str

@@ -9,6 +9,9 @@ Keys, all in one slot of a cluster by the hash tag {NAMESPACE}; none grows witho
     kgate:v2:{NAMESPACE}:bulk:ID         hash of rows; with a TTL until a record links it, at most the cap
     kgate:v2:{NAMESPACE}:log             stream of about MAX_LOG changes; ids are VERSION-N
     kgate:v2:{NAMESPACE}:events          stream of about MAX_EVENTS audit events
+    kgate:v2:{NAMESPACE}:limited         hash NODE -> what its limits refused lately; with a TTL
+    kgate:v2:{NAMESPACE}:limit:HASH      counter of a strict limit; with a TTL
+    kgate:v2:{NAMESPACE}:cells           stream of what nodes used, see `exchange.py`; with a cap and a TTL
     kgate:v2:{NAMESPACE}:changed         channel, tells the new version
 
 The records have no TTL in Redis: a block without end must not vanish. Ended ones are removed with every change.
@@ -25,15 +28,15 @@ import redis
 
 from kong_plugins.state import batch
 from kong_plugins.state.base import Committed, Conflict, RowsGone, StoreError, StoreFull
-from kong_plugins.state.legacy import LegacyCalls
 from kong_plugins.state.records import Change, Delete, Event, Put, Record, Rows, compact, dump_body, is_live
 from kong_plugins.state.redis_events import RedisEvents, event_texts
+from kong_plugins.state.redis_limits import RedisLimits
 from kong_plugins.state.redis_part import PAGE
 from kong_plugins.state.redis_reader import RedisReader
 
 
-class RedisStore(RedisReader, RedisEvents, LegacyCalls):
-    """A `ControlStore` in Redis. Safe for several threads.
+class RedisStore(RedisReader, RedisEvents, RedisLimits):
+    """A `Store` in Redis. Safe for several threads.
 
     url, ca_file: see `connect`. namespace separates control states in one Redis; collections, max_log and
     max_events are for tests. Nothing is connected before the first call. Raises ValueError for a URL or
@@ -94,7 +97,7 @@ class RedisStore(RedisReader, RedisEvents, LegacyCalls):
                     f"{self.address}: {error}; the change may have been made, look before you repeat it"
                 ) from error
         if answer[0] == "ok":
-            return Committed(int(answer[1]), float(answer[2]))
+            return Committed(int(answer[1]), float(answer[2]), tuple(map(int, answer[3].split())))
         raise self._refusal(changes, *answer)
 
     def _refusal(self, changes: Sequence[Change], why: str, what: int | str, stored: str = "") -> StoreError:

@@ -30,7 +30,7 @@ class RedisPart:
         max_log: int = MAX_LOG,
         max_events: int = MAX_EVENTS,
     ) -> None:
-        prefix = key_prefix(namespace)
+        prefix = self._prefix = key_prefix(namespace)
         self.address = display_address(url)
         self._client = connect(url, ca_file)
         self._collections = collections

@@ -19,7 +19,16 @@ class RedisReader(RedisPart):
 
     def version(self) -> int:
         with self._errors():
-            return int(self._client.get(self._version) or 0)
+            return self._number(self._client.get(self._version))
+
+    def _number(self, text: str | None) -> int:
+        """The version in a stored text."""
+        try:
+            return int(text or 0)
+        except ValueError as error:
+            raise StoreError(
+                f"{self.address}: {self._version} holds {text[:40]!r}, no version"  # type: ignore[index] # no int
+            ) from error
 
     def load(self) -> StateDump:
         for _ in range(_LOAD_TRIES):
@@ -91,9 +100,10 @@ class RedisReader(RedisPart):
                 .xrange(self._log, f"{version + 1}-0")
                 .execute()
             )
-        if not entries and int(current or 0) == version:
+        newest = self._number(current)
+        if not entries and newest == version:
             return []
-        if int(current or 0) < version or not entries or entries[0][0] != f"{version + 1}-0":
+        if newest < version or not entries or entries[0][0] != f"{version + 1}-0":
             return None
         found = []
         for entry_id, fields in entries:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from typing import NamedTuple
 
 from kong_plugins.state.cell_memory import BUCKET_WORDS, SLOTS
 from kong_plugins.state.cell_table import (
-    ALL,
     COUNTER,
     HIGH,
     KIND_BITS,
@@ -19,6 +19,8 @@ from kong_plugins.state.cell_table import (
 )
 from kong_plugins.state.cells import Cells
 from kong_plugins.state.gcra import EXCHANGE_NS, charge
+
+_WORDS = struct.Struct(f"{BUCKET_WORDS}q").unpack_from
 
 
 class Entry(NamedTuple):
@@ -61,7 +63,7 @@ def collect(cells: Cells, most: int, now: int) -> list[Entry]:
         try:
             cells.dirty[bucket] = 0
             base = cells.first + bucket * BUCKET_WORDS
-            fields = ALL(cells.map, base * 8)
+            fields = _WORDS(cells.map, base * 8)
             for index in range(SLOTS):
                 unsent = fields[index + UNSENT]
                 if unsent:

@@ -22,7 +22,9 @@ class TargetOverlay:
         self.networks: dict[tuple[int, int], dict[Any, Held]] = {}
         self.lengths: list[tuple[int, int]] = []
         self.texts: dict[str, dict[Any, Held]] = {"user": {}, "token": {}, "agent": {}}
+        self._by_version: dict[int, list[tuple[int, dict[Any, Held]]]] = {4: [], 6: []}
         self.hidden: set[str] = set()
+        self._hidden_entries: set[int] = set()
         self.hidden_origins: set[str] = set()
         self.count = 0
 
@@ -30,9 +32,10 @@ class TargetOverlay:
         """One that can be changed without this one."""
         made = TargetOverlay(self._table)
         made.networks = {length: dict(held) for length, held in self.networks.items()}
-        made.lengths = list(self.lengths)
+        made._sort()
         made.texts = {kind: dict(held) for kind, held in self.texts.items()}
         made.hidden, made.hidden_origins = set(self.hidden), set(self.hidden_origins)
+        made._hidden_entries = set(self._hidden_entries)
         made.count = self.count
         return made
 
@@ -78,6 +81,25 @@ class TargetOverlay:
                 for origin, block in self.networks[length].get(number >> length[1], ()):
                     yield width - length[1], origin, block
 
+    def holds(self, version: int, number: int, now: float) -> bool:
+        """Whether a live target of the overlay holds the address."""
+        for shift, held in self._by_version[version]:
+            found = held.get(number >> shift)
+            if found is not None:
+                for _, block in found:
+                    if block.expires is None or now < block.expires:
+                        return True
+        return False
+
+    def shows_entry(self, entry: int) -> bool:
+        """`shows` of an entry of the image's networks."""
+        if entry in self._hidden_entries:
+            return False
+        table = self._table
+        return not self.hidden_origins or (
+            table.meta(table.networks.terms[entry]).origin not in self.hidden_origins
+        )
+
     def shows(self, origin: str, key: str) -> bool:
         """Whether an entry of the image still counts."""
         return origin not in self.hidden_origins if origin else key not in self.hidden
@@ -90,7 +112,7 @@ class TargetOverlay:
     @property
     def hides(self) -> bool:
         """Whether anything of the image does not count any more."""
-        return bool(self.hidden or self.hidden_origins)
+        return bool(self.hidden) or bool(self.hidden_origins)
 
     @property
     def hidden_count(self) -> int:
@@ -101,6 +123,14 @@ class TargetOverlay:
     def _hide(self, key: str, origin: str) -> None:
         if not origin and key not in self.hidden and self._table.holds(key):
             self.hidden.add(key)
+            if key.startswith(("ip ", "cidr ")):
+                self._hidden_entries.update(self._table.entries_of(key))
+
+    def _sort(self) -> None:
+        # the fewest bits after the prefix: the narrowest network first
+        self.lengths = sorted(self.networks)
+        for version, held in self._by_version.items():
+            held[:] = [(length[1], self.networks[length]) for length in self.lengths if length[0] == version]
 
     def _slot(self, key: str) -> tuple[dict[Any, Held], int | str]:
         kind, _, value = key.partition(" ")
@@ -113,6 +143,5 @@ class TargetOverlay:
         length = (version, shift)
         if length not in self.networks:
             self.networks[length] = {}
-            # the fewest bits after the prefix: the narrowest network first
-            self.lengths = sorted(self.networks)
+            self._sort()
         return self.networks[length], number >> shift

@@ -97,15 +97,20 @@ class TargetTable:
         """Whether the target is here by itself, not with an imported set. Raises ValueError."""
         kind, _, value = key.partition(" ")
         if kind in ("ip", "cidr"):
-            version, number, length = network_number(value)
-            at = self.networks.terms
-            terms = [at[entry] for bits, entry in self.covering(version, number) if bits == length]
-        elif kind == "agent":
+            return bool(self.entries_of(key))
+        if kind == "agent":
             terms = [term for part, term in self.agents if part == value]
         else:
             table = self.texts[kind]
             terms = [table.terms[row] for row in table.rows(self.hashed(value))]
         return any(not self.meta(term).origin for term in terms)
+
+    def entries_of(self, key: str) -> list[int]:
+        """The entries of a network that stand here by themselves, not with an imported set. Raises ValueError."""
+        version, number, length = network_number(key.partition(" ")[2])
+        at = self.networks.terms
+        covering = self.covering(version, number)
+        return [entry for bits, entry in covering if bits == length and not self.meta(at[entry]).origin]
 
     def covering(self, version: int, number: int) -> Iterator[tuple[int, int]]:
         """(prefix length, entry) of the networks that hold the address, the narrowest first."""

@@ -38,23 +38,22 @@ class TargetView:
 
     def holds(self, ip: str, now: float) -> bool:
         """Whether a live target holds the address: `match`, without saying which."""
-        if self._overlay is not None:
-            return self.match(ip, now) is not None
+        overlay, table = self._overlay, self._table
+        networks = table.networks
         try:
-            version, high, low = address_halves(ip)
+            if overlay is None:
+                entry = networks.find(ip)
+            else:
+                version, high, low = address_halves(ip)
+                if overlay.holds(version, high << 64 | low if high else low, now):
+                    return True
+                entry = networks.narrowest(version, high, low)
         except ValueError:
             return False
-        # `_live_entry` with its calls written out
-        table = self._table
-        networks = table.networks
-        place = networks.rank(version, high, low)
-        if not place:
-            return False
-        entry = (networks.tops4 if version == 4 else networks.tops6)[place - 1]
-        if now < table.first_end:
+        if now < table.first_end and (overlay is None or not overlay.hides):
             return entry >= 0
         while entry >= 0:
-            if now < table.expires[networks.terms[entry]]:
+            if now < table.expires[networks.terms[entry]] and (overlay is None or overlay.shows_entry(entry)):
                 return True
             entry = networks.parents[entry]
         return False

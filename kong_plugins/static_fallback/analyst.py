@@ -87,7 +87,8 @@ class BreakerAnalyst:
             change = breaker.tick(now)
             if change is not None:
                 found.append(self._changed(key, breaker, change, now))
-            elif breaker.state == CLOSED and now - breaker.used > IDLE_SECONDS:
+            elif breaker.state != OPEN and now - max(breaker.used, breaker.since) > IDLE_SECONDS:
+                # nobody asks for it, or its config is gone: what was shown ends by itself
                 del self._breakers[key]
                 self._kinds.pop(key, None)
             else:
@@ -146,10 +147,34 @@ class BreakerAnalyst:
 
     def levels(self) -> dict[str, int]:
         """State of each breaker for metrics: 0 closed, 1 open, 2 half-open. Names are those of the configuration."""
+        # of several configs of one service the one in use
+        used = sorted(self._breakers.items(), key=lambda each: max(each[1].used, each[1].since))
+        return {_scope(one.config, key).replace(" ", ":", 1): CODES[one.state] for key, one in used}
+
+    def keep(self) -> dict[str, Any]:
+        """All states, for the process that takes over."""
         return {
-            _scope(one.config, key).replace(" ", ":", 1): CODES[one.state]
-            for key, one in self._breakers.items()
+            "breakers": [[*key, one.keep(), self._kinds.get(key, {})] for key, one in self._breakers.items()],
+            "budgets": [[*key, one.keep()] for key, one in self._budgets.items()],
+            "resets": self._resets,
         }
+
+    def resume(self, kept: Mapping[str, Any], now: float) -> None:
+        """Go on where the process before stood, for what is still configured. Its states are shown again. Raises
+        ValueError or TypeError for what `keep` did not write."""
+        self._resets.update(kept["resets"])
+        for watch_id, name, state, kinds in kept["breakers"]:
+            watch, key = self._watches.get(watch_id), (watch_id, name)
+            if watch is not None and watch.breaker is not None:
+                breaker = self._breaker(key, watch.breaker, now)
+                breaker.resume(state)
+                self._kinds[key] = dict(kinds)
+                self._keep_shown(key, breaker, now)
+        for watch_id, name, state in kept["budgets"]:
+            watch = self._watches.get(watch_id)
+            if watch is not None and watch.budget:
+                budget = self._budgets[watch_id, name] = Budget(watch.budget)
+                budget.resume(state)
 
     def _memo(self, outcome: Outcome) -> _Memo | None:
         text = memo_of(outcome, "b")

@@ -10,7 +10,8 @@ was found well meanwhile.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from kong_plugins.static_fallback.breaker_config import BreakerConfig
 from kong_plugins.static_fallback.window import CountWindow, Sums, TimeWindow, Window
@@ -94,6 +95,22 @@ class Breaker:
         self.since = since
         self.until = until if state == OPEN else 0.0
         return Change(before, state, "peer", sums, max(0.0, until - now))
+
+    def keep(self) -> list[Any]:
+        """What `resume` of another process takes up."""
+        return [
+            self.state, self.since, self.until, self.openings, self.used, self._exceeded, self._window.keep(),
+        ]  # fmt: skip
+
+    def resume(self, kept: Sequence[Any]) -> None:
+        """Go on where another process stood. Raises ValueError or TypeError for what `keep` did not write."""
+        state, since, until, openings, used, exceeded, window = kept
+        if state not in (CLOSED, OPEN, HALF_OPEN):
+            raise ValueError(f"state: {state!r} is not known")
+        self._enter(state, float(since))
+        self.until, self.openings, self.used = float(until), int(openings), float(used)
+        self._exceeded = bool(exceeded)
+        self._window.resume(window)
 
     def _judge(self, now: float) -> Change | None:
         config, sums, state = self.config, self.sums, self.state

@@ -6,6 +6,9 @@ does not fall because the retries were taken away.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from kong_plugins.static_fallback.window import TimeWindow
 
 WINDOW_SECONDS = 10
@@ -47,3 +50,13 @@ class Budget:
             self._window = TimeWindow(WINDOW_SECONDS)
             return True
         return False
+
+    def keep(self) -> list[Any]:
+        """What `resume` of another process takes up."""
+        return [self.used_up, self.used, self._window.keep()]
+
+    def resume(self, kept: Sequence[Any]) -> None:
+        """Go on where another process stood. Raises ValueError or TypeError for what `keep` did not write."""
+        used_up, used, window = kept
+        self.used_up, self.used = bool(used_up), float(used)
+        self._window.resume(window)

@@ -83,7 +83,7 @@ def give(answer: PreparedAnswer, why: str, facts: Facts, now: float, left: float
     if wait and (answer.retry_after or answer.status in (429, 503)):
         mark = (("Retry-After", str(wait)), *mark)
     reason = f"fallback_{why}"
-    if facts.headers.get("content-type", "").startswith("application/grpc"):
+    if facts.headers.get("content-type", "").lower().startswith("application/grpc"):
         headers: Pairs = (
             ("Content-Type", "application/grpc"),
             ("Cache-Control", "no-store"),
@@ -100,8 +100,7 @@ def give(answer: PreparedAnswer, why: str, facts: Facts, now: float, left: float
         }
         headers = tuple((key, fill(text, values)) for key, text in headers)
         body = fill(body, values)
-    if facts.method == "HEAD":
-        body = ""
+    # with its body for HEAD too: Kong leaves it out and says its length (RFC 9110 section 9.3.2)
     return Verdict(status=answer.status, body=body, headers=headers + mark, reason=reason)
 
 

@@ -3,14 +3,16 @@
     responses:
     - {on: [502, 503, timeout], json: {items: []}}
     - {on: [refused], status: 503, text: "We are closed for a moment."}
+    - {on: [504], accept: text/html, file: away.html}
 
-`on` and the breaker's `failures` take numbers, `json` any value and `text` a text in place of `body` and
-`content_type`. Kong's own form is valid as well.
+`on` and the breaker's `failures` take numbers; `json` any value, `text` a text and `file` the name of a file, from
+where the YAML file stands, in place of `body` and `content_type`. Kong's own form is valid as well.
 """
 
 from __future__ import annotations
 
 import json
+import posixpath
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +20,9 @@ from kong_plugins.static_fallback import breaker_config
 
 JSON_TYPE = "application/json"
 TEXT_TYPE = "text/plain; charset=utf-8"
+FILE_TYPES = {".html": "text/html; charset=utf-8", ".htm": "text/html; charset=utf-8", ".json": JSON_TYPE,
+              ".xml": "application/xml", ".svg": "image/svg+xml"}  # fmt: skip
+"""Content types of files, by how their names end; other files are plain text."""
 
 _TOKEN: dict[str, Any] = {
     "anyOf": [
@@ -47,6 +52,7 @@ SOURCE_SCHEMA: dict[str, Any] = {
                     "headers": {"type": "object", "additionalProperties": {"type": "string"}},
                     "json": {},
                     "text": {"type": "string"},
+                    "file": {"type": "string", "minLength": 1},
                     "body": {"type": "string"},
                     "content_type": {"type": "string"},
                     "methods": {"type": "array", "items": {"type": "string", "pattern": "^[A-Z]{1,32}$"}},
@@ -83,10 +89,10 @@ def _response(response: Any, number: int) -> Any:
     if not isinstance(response, Mapping):
         return response
     where = f"responses[{number}]"
-    given = [field for field in ("json", "text", "body") if field in response]
+    given = [field for field in ("json", "text", "file", "body") if field in response]
     if len(given) > 1:
         raise ValueError(f"{where}: {' and '.join(given)} exclude each other")
-    kong = {field: value for field, value in response.items() if field not in ("json", "text")}
+    kong = {field: value for field, value in response.items() if field not in ("json", "text", "file")}
     on = kong.get("on")
     if isinstance(on, list):
         kong["on"] = [_token(token) for token in on]
@@ -96,6 +102,11 @@ def _response(response: Any, number: int) -> Any:
     if "text" in response:
         kong["body"] = response["text"]
         kong.setdefault("content_type", TEXT_TYPE)
+    if "file" in response:
+        # by now what decl.late knows: read when the config is sent
+        kong["body"] = response["file"]
+        ending = posixpath.splitext(str(response["file"]).lower())[1]
+        kong.setdefault("content_type", FILE_TYPES.get(ending, TEXT_TYPE))
     return kong
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 
 class Sums(NamedTuple):
@@ -32,6 +33,10 @@ class Window(Protocol):
 
     def add(self, failed: bool, slow: bool, now: float) -> None: ...
 
+    def keep(self) -> Any: ...
+
+    def resume(self, kept: Any) -> None: ...
+
 
 class CountWindow:
     """The last `size` calls."""
@@ -55,6 +60,15 @@ class CountWindow:
         self._results.append((failed, slow))
         self._failed += failed
         self._slow += slow
+
+    def keep(self) -> bytes:
+        """What `resume` of another process takes up: a byte a call, bit 0 failed, bit 1 slow."""
+        return bytes(failed | slow << 1 for failed, slow in self._results)
+
+    def resume(self, kept: bytes) -> None:
+        """Take up what an empty one of the same size kept. Raises TypeError for what it did not."""
+        for code in bytes(kept)[-self._size :]:
+            self.add(bool(code & 1), bool(code & 2), 0.0)
 
 
 class TimeWindow:
@@ -91,3 +105,15 @@ class TimeWindow:
             self._calls -= calls
             self._failed -= old_failed
             self._slow -= old_slow
+
+    def keep(self) -> list[list[int]]:
+        """What `resume` of another process takes up: [second, calls, failed, slow], the oldest first."""
+        return [list(row) for row in self._seconds]
+
+    def resume(self, kept: Sequence[Sequence[int]]) -> None:
+        """Take up what an empty one of the same size kept. Raises TypeError or ValueError for what it did not."""
+        for second, calls, failed, slow in kept:
+            self._seconds.append([int(second), int(calls), int(failed), int(slow)])
+            self._calls += int(calls)
+            self._failed += int(failed)
+            self._slow += int(slow)

@@ -104,3 +104,52 @@ def test_a_flood_of_different_keys_stays_in_its_memory(count: int, monkeypatch: 
     assert found["buckets"] <= (3_000 if count < 100_000 else 50_000)
     assert found["evicted"] > 0
     assert found["rss_growth_mb"] < 100
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "user", "agent"),
+    [
+        ('1.2.3.4 - - [23/Nov/2026:10:00:00 +0000] "GET /a/%2e%2e/b?c HTTP/1.1" 200 1 "-" "-"', "/b", "", ""),
+        ('1.2.3.4 - - [23/Nov/2026:10:00:00 +0000] "GET / HTTP/2.0" 304 0', "/", "", ""),
+        (
+            r'::1 - john doe [23/Nov/2026:10:00:00 +0000] "GET /a HTTP/1.1" 401 - "https://x/\"q\"" "a \"b\" c"',
+            "/a",
+            "john doe",
+            'a "b" c',
+        ),
+        (
+            '1.2.3.4 - - [23/Nov/2026:10:00:00 +0000] "GET http://x.example/a HTTP/1.1" 404 0 "-" "x"',
+            "/a",
+            "",
+            "x",
+        ),
+    ],
+)
+def test_lines_of_the_combined_format(line: str, path: str, user: str, agent: str) -> None:
+    (found,), bad = abuse_logs.read([line])
+    assert (found.path, found.user, found.agent, bad) == (path, user, agent, 0)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "garbage",
+        "[1]",
+        "{}",
+        r'1.2.3.4 - - [23/Nov/2026:10:00:00 +0000] "\x16\x03" 400 0 "-" "-"',
+        "[" * 100_000,
+        '{"a":' * 100_000,
+    ],
+    ids=range(6),
+)
+def test_a_line_that_is_none_is_counted(line: str) -> None:
+    assert abuse_logs.read([line]) == ([], 1)
+
+
+def test_a_repeated_header_is_a_list_in_kongs_log() -> None:
+    row = {
+        "client_ip": "203.0.113.9", "started_at": 1795464777455, "response": {"status": 404},
+        "request": {"method": "GET", "uri": "/x", "headers": {"user-agent": ["a", "b"]}},
+    }  # fmt: skip
+    (found,), _ = abuse_logs.read([json.dumps(row)])
+    assert found.agent == "a, b"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from bench import state_load
+import pytest
+
+from bench import state, state_load
 from bench.state import AIMS, bench, human
 
 
-def test_a_tiny_run_has_the_shape() -> None:
+def test_a_tiny_run_has_the_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "WORKERS", 2)
     said: list[str] = []
     result = bench(2_000, 1, 0.1, False, said.append)
     assert set(result["aims"]) == set(AIMS)
-    assert result["memory"]["workers"] == 4
+    assert result["memory"]["workers"] == 2
     assert {"IPv4 hit", "IPv6 hit", "IPv4 miss", "IPv6 miss"} < set(result["look_up"])
     assert result["beside"]["building"]["count"] > 0
     assert result["beside"]["swapping"]["swap"]["count"] > 0

@@ -16,7 +16,7 @@ from tests.redis_server import RedisServer
 
 GOOD = """_format_version: "3.0"
 clusters:
-  one: {nodes: ["http://127.0.0.1:9"]}
+  one: {nodes: ["http://127.0.0.1:9"], trusted_ips: []}
 issuers:
 - {name: main, iss: "https://a", jwks_url: "http://a/jwks", audiences: [shop]}
 tenants:
@@ -32,7 +32,7 @@ services:
 
 SHOP = """_format_version: "3.0"
 clusters:
-  one: {nodes: ["http://127.0.0.1:9"]}
+  one: {nodes: ["http://127.0.0.1:9"], trusted_ips: []}
 issuers:
 - {name: main, iss: "https://auth.example.com", jwks_url: "http://127.0.0.1:9/jwks", audiences: [shop]}
 tenants:

@@ -16,13 +16,16 @@ from typing import Any
 import pytest
 
 from kong_plugins.state.base import Block
+from kong_plugins.state.operations import blocks
+from kong_plugins.state.records import Put
+from kong_plugins.state.targets import block_record
 
 
 def test_add_list_and_remove(kgate: Any) -> None:
     assert kgate.ok("block", "add", "::ffff:203.0.113.7", "--ttl", "10m", "--reason", "scans").startswith(
         "blocked 203.0.113.7 until 2"
     )
-    (block,) = kgate.store.list_blocks()
+    (block,) = list(blocks.entries(kgate.store))
     assert block[:4] == ("ip", "203.0.113.7", "scans", "kim")
     assert block.expires == pytest.approx(block.created + 600, abs=1)
     assert abs(block.created - time.time()) < 60
@@ -32,7 +35,7 @@ def test_add_list_and_remove(kgate: Any) -> None:
     assert listed.endswith("by kim  scans\n")
 
     assert kgate.ok("block", "rm", "203.0.113.7", "--reason", "over") == "unblocked 203.0.113.7\n"
-    assert kgate.store.list_blocks() == []
+    assert list(blocks.entries(kgate.store)) == []
     assert kgate.ok("block", "list") == "nothing is blocked\n"
     added, removed = kgate.store.events(10)
     assert (added.kind, added.actor, added.subject, added.reason) == (
@@ -70,13 +73,13 @@ def test_json(kgate: Any, target: str, kind: str, value: str) -> None:
 )
 def test_ttl(kgate: Any, ttl: str, seconds: int) -> None:
     kgate.ok("block", "add", "203.0.113.7", "--ttl", ttl)
-    (block,) = kgate.store.list_blocks()
+    (block,) = list(blocks.entries(kgate.store))
     assert block.expires == pytest.approx(block.created + seconds, abs=1)
 
 
 def test_ttl_until_a_moment(kgate: Any) -> None:
     kgate.ok("block", "add", "203.0.113.7", "--ttl", "2030-01-31T18:00Z")
-    (block,) = kgate.store.list_blocks()
+    (block,) = list(blocks.entries(kgate.store))
     assert block.expires == pytest.approx(1_896_112_800, abs=0.1)
 
 
@@ -159,7 +162,7 @@ def test_check(kgate: Any) -> None:
 
 
 def test_a_list_cannot_steer_the_terminal(kgate: Any) -> None:
-    kgate.store.add_block(Block("user", "a", "b\x1b[31m\r", "c\n", 0.0))
+    kgate.store.apply([Put(block_record(Block("user", "a", "b\x1b[31m\r", "c\n", 0.0)))])
     assert kgate.ok("block", "list") == "user:a  without end  by c?  b?[31m?\n"
 
 
@@ -169,7 +172,7 @@ def test_a_block_is_told_to_followers_at_once(kgate: Any) -> None:
         changes.wait(0.1)
         kgate.ok("block", "add", "203.0.113.7")
         assert changes.wait(0.9)
-        assert [block.value for block in kgate.store.list_blocks()] == ["203.0.113.7"]
+        assert [block.value for block in list(blocks.entries(kgate.store))] == ["203.0.113.7"]
     finally:
         changes.close()
 
@@ -277,6 +280,8 @@ def test_crowdsec(kgate: Any) -> None:
     assert rows["203.0.113.1"]["reason"] == "cscli: crowdsecurity/ssh-bf"
     assert rows["203.0.113.1"]["expires"] == pytest.approx(time.time() + 18_000, abs=60)
     assert rows["203.0.113.0/28"]["source"] == "import:crowdsec"
+    auto = kgate.json("block", "import", "-", "--name", "seen", stdin=json.dumps(alerts))
+    assert (auto["size"], auto["skipped"]) == (2, 3)
     flat = json.dumps([decision("203.0.113.5")])
     assert kgate.json("block", "import", "-", "--format", "crowdsec", stdin=flat)["size"] == 1
 

@@ -251,7 +251,7 @@ def test_why(
 def test_promote_edits_the_file_and_nothing_else(kgate: Any, shop_dir: Path) -> None:
     kgate.ok("canary", "set", NAME, "--percent", "12.5", "--users", "kim,zoe: #1")
     before = Path("gateway.yaml").read_text()
-    shown = kgate.ok("canary", "promote", NAME)
+    shown = kgate.ok("canary", "promote", NAME, "--dry-run")
     assert Path("gateway.yaml").read_text() == before
     changed = [line for line in shown.splitlines() if line[:1] in "+-"]
     assert changed == [
@@ -262,7 +262,7 @@ def test_promote_edits_the_file_and_nothing_else(kgate: Any, shop_dir: Path) -> 
         "-      - lee # new",
         '+      - "zoe: #1"',
     ]
-    assert kgate.ok("canary", "promote", NAME, "--write", "--reason", "good") == shown
+    assert kgate.ok("canary", "promote", NAME, "--reason", "good") == shown
     after = Path("gateway.yaml").read_text()
     assert after == before.replace("percent: 5", "percent: 12.5").replace("- lee # new", '- "zoe: #1"')
     assert kgate.ok("canary", "promote", NAME).startswith("the files say already")
@@ -301,7 +301,7 @@ def test_promote_in_every_form_of_yaml(
     if expected is None:  # it is no sound file to begin with
         assert "the files have errors" in kgate.refused(4, "canary", "promote", "v2", "-f", "g.yaml")
         return
-    kgate.ok("canary", "promote", "v2", "-f", "g.yaml", "--write")
+    kgate.ok("canary", "promote", "v2", "-f", "g.yaml")
     assert Path("g.yaml").read_text() == text.replace("CONFIG", expected)
 
 
@@ -312,7 +312,7 @@ def test_promote_of_a_config_that_stands_in_two_places(kgate: Any, shop_dir: Pat
     more += "  plugins: [{name: canary-router, config: *plan}]\nupstreams:"
     file.write_text(text.replace("upstreams:", more))
     kgate.ok("canary", "set", NAME, "--percent", "30")
-    kgate.ok("canary", "promote", NAME, "--write")
+    kgate.ok("canary", "promote", NAME)
     assert file.read_text() == text.replace("upstreams:", more).replace("percent: 5 ", "percent: 30 ")
 
 
@@ -324,7 +324,7 @@ def test_promote_refuses_an_edit_that_breaks_the_file(kgate: Any, shop_dir: Path
     )
     before = file.read_text()
     kgate.ok("canary", "set", NAME, "--percent", "30")
-    said = kgate.refused(4, "canary", "promote", NAME, "--write")
+    said = kgate.refused(4, "canary", "promote", NAME)
     assert said == f"canary {NAME}: its config cannot be edited in place; edit the file by hand"
     assert file.read_text() == before
 
@@ -351,12 +351,12 @@ def test_users_of_a_list(kgate: Any, shop_dir: Path) -> None:
     assert "users of the list beta" in kgate.ok(*set_, "beta")
     (answer,) = kgate.json("canary", "why", NAME, "--user", "zoe")["answers"]
     assert (answer["rule"], "in the list beta" in answer["why"]) == ("canary_user", True)
-    kgate.ok("canary", "promote", NAME, "--write")
+    kgate.ok("canary", "promote", NAME)
     text = Path("gateway.yaml").read_text()
     assert 'users_list: "beta"\n' in text
     assert "users: []" in text
     kgate.ok("canary", "set", NAME, "--users", "amy")
-    kgate.ok("canary", "promote", NAME, "--write")
+    kgate.ok("canary", "promote", NAME)
     assert 'users: ["amy"]' in Path("gateway.yaml").read_text()
     assert "beta" not in Path("gateway.yaml").read_text()
 

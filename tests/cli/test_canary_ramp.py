@@ -145,6 +145,22 @@ def test_promote_of_a_percent_takes_the_plans_ramp_away(kgate: Any, shop_dir: Pa
     assert (plan()["percent"], plan()["ramp"]) == (20, None)
 
 
+def test_a_late_ramp_of_the_plan_is_late_once_when_it_is_promoted(kgate: Any, shop_dir: Path) -> None:
+    start = datetime.now(UTC) - timedelta(minutes=30)
+    set_plan(percent=None, ramp={**PLANNED["ramp"], "start": start.isoformat()})  # type: ignore[dict-item]
+    now = kgate.store.now()
+    data = {"ramp": {"points": None, "start": None, "held": None, "late": 600.0, "plan": None}}
+    canaries.update(kgate.store, NAME, data, actor="kim", ttl=3600)
+    config = parse({key: value for key, value in plan().items() if key != "cidrs"})
+    before, end = limit_at(config, stored(kgate), now), stored(kgate).expires
+    kgate.ok("canary", "promote", NAME)
+    later = parse({key: value for key, value in plan().items() if key != "cidrs"})
+    for each, override in ((config, stored(kgate)), (later, stored(kgate)), (later, None)):
+        assert limit_at(each, override, now) == pytest.approx(before, abs=20)
+    assert stored(kgate).expires == pytest.approx(end, abs=2)
+    assert kgate.ok("canary", "promote", NAME).startswith("the files say already")
+
+
 def test_promote_refuses_a_ramp_that_stands_still(kgate: Any, shop_dir: Path) -> None:
     kgate.ok("canary", "ramp", NAME, *RAMP)
     kgate.ok("canary", "ramp", NAME, "--pause")

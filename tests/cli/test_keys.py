@@ -114,7 +114,7 @@ def test_what_stands_in_redis_is_sealed_and_what_was_done_is_told(
     ("args", "secret", "says"),
     [
         (["init"], None, "openssl rand"),
-        (["init"], "short", "32 are needed"),
+        (["init"], "short", "KGATE_KEYRING_SECRET: the secret has 5 bytes, 32 are needed"),
         (["init", "--secret-file", "/nowhere"], None, "cannot read"),
         (["rotate", "--publish-for", "soon"], SECRET, "90s, 15m"),
         (["rotate", "--publish-for", "2100-01-01"], SECRET, "--publish-for"),
@@ -123,6 +123,25 @@ def test_what_stands_in_redis_is_sealed_and_what_was_done_is_told(
 )
 def test_wrong_usage(redis_server: RedisServer, args: list[str], secret: str | None, says: str) -> None:
     assert says in Keys("--redis", redis_server.url)(*args, code=2, secret=secret).output
+
+
+def test_another_secret_makes_no_key_that_the_servers_could_not_open(keys: Keys, tmp_path: Path) -> None:
+    keys("init")
+    pem = tmp_path / "key.pem"
+    key = Ed25519PrivateKey.generate()
+    pem.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    for args in (["rotate"], ["import", str(pem)]):
+        assert "does not open with this secret" in keys(*args, code=4, secret="x" * 32).output
+        if "--dir" in keys.where:
+            assert "sealed: give their secret" in keys(*args, code=4, secret=None).output
+    assert states(keys) == ["current"]
+
+
+def test_a_folder_is_sealed_or_not(tmp_path: Path) -> None:
+    keys = Keys("--dir", str(tmp_path / "keys"))
+    keys("init", secret=None)
+    assert "leave the secret out" in keys("rotate", code=4).output
+    assert "next" in keys("rotate", secret=None).output
 
 
 def test_another_secret_exports_nothing(keys: Keys) -> None:

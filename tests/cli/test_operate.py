@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import click
 import pytest
 
@@ -68,7 +70,24 @@ def test_a_moment_is_measured_by_the_stores_clock(now: float, left: float | None
         (StoreError("away"), 1, "away; give the right Redis by --redis or REDIS_URL"),
     ],
 )
-def test_how_an_error_ends_a_command(error: Exception, code: int, says: str) -> None:
+def test_how_an_error_ends_a_command(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, says: str
+) -> None:
+    monkeypatch.setattr("cli.operate.open_store", lambda *_: MemoryStore())
     with pytest.raises(click.ClickException) as caught, opened(StoreAt("redis://127.0.0.1:9/0", "default")):
         raise error
     assert (caught.value.exit_code, caught.value.message) == (code, says)
+
+
+def test_a_resolver_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = threading.Event()
+    monkeypatch.setattr("cli.operate.REACH_SECONDS", 0.01)
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_: done.wait(5))
+    with (
+        pytest.raises(click.ClickException) as caught,
+        opened(StoreAt("rediss://u:s3cret@redis.example:6379/0", "default")),
+    ):
+        pass
+    done.set()
+    assert "rediss://redis.example:6379/0: no answer within 0.01 s; give the right" in caught.value.message
+    assert "s3cret" not in caught.value.message

@@ -97,7 +97,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
         ("allow", "nothing is allowed by itself"),
         ("fallback", "no fallback is forced"),
         ("breaker", "no breaker is held"),
-        ("limits", "no limit was reset lately"),
+        ("limits", "no limit refused a request or was reset lately"),
         ("events", "there are no such events"),
         ("passport", "nothing is revoked"),
     ],

@@ -28,10 +28,11 @@ def token(seconds: float = 600, **claims: Any) -> str:
     return jwt.encode(payload, KEY, "EdDSA", headers={"kid": RING.kid})
 
 
-def passport() -> str:
+def passport(profile: str = "kgate") -> str:
     facts = Facts("r", "203.0.113.7", "https", "GET", "h", "/", "/", "", "", "", "", frozenset(), {})
     trust = Trust({}, StaticKeys({}), RING)
-    return trust.issue(Identity(ISS, "amy"), facts, PassportConfig(("main",)), time.time())
+    rule = PassportConfig(("main",), txn_token=profile == "txn-token")
+    return trust.issue(Identity(ISS, "amy"), facts, rule, time.time())
 
 
 def reason(kgate: Any, subject: str = "amy", token_id: str = "4711", issued: float = 1_000.0) -> str:
@@ -102,6 +103,7 @@ def test_bad_input_is_one_line_and_writes_nothing(kgate: Any, options: list[str]
         (token(-100), ["--jwks"], 1, False, "token_expired"),
         (token()[:-6] + "AAAAAA", ["--jwks"], 1, False, "token_malformed|bad_signature"),
         (None, ["--jwks"], 0, True, ""),
+        ("txn-token", ["--jwks"], 0, True, ""),
         (None, ["--jwks", "--audience", "other"], 1, False, "wrong_audience"),
     ],
 )
@@ -114,7 +116,8 @@ def test_inspect(
     verified: bool | None,
     problem: str,
 ) -> None:
-    text = text or passport()  # made now: it lives for a minute
+    if text in (None, "txn-token"):
+        text = passport(text or "kgate")  # made now: it lives for a minute
     jwks = tmp_path / "jwks.json"
     jwks.write_text(json.dumps(RING.public_jwks()))
     if "--jwks" in options:

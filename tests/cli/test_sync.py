@@ -50,7 +50,9 @@ def test_nodes_headers_and_timeout_of_the_file(project_dir: Path, first: AdminSt
     settings = (
         f"one: {{nodes: ['{first.url}/'], admin: {{headers: {{Kong-Admin-Token: secret}}, timeout: 2}}}}"
     )
-    Path("gateway.yaml").write_text(text.replace('one: {nodes: ["http://127.0.0.1:9"]}', settings))
+    Path("gateway.yaml").write_text(
+        text.replace('one: {nodes: ["http://127.0.0.1:9"], trusted_ips: []}', settings)
+    )
     result = RUN.invoke(main, ["sync", "--cluster", "one", "--yes"])
     assert result.exit_code == 0, result.stderr
     assert first.posts[0].headers["kong-admin-token"] == "secret"
@@ -109,7 +111,7 @@ def test_a_node_that_is_away(project_dir: Path) -> None:
 )
 def test_wrong_usage(project_dir: Path, cluster: str, message: str) -> None:
     text = Path("gateway.yaml").read_text()
-    Path("gateway.yaml").write_text(text.replace('{nodes: ["http://127.0.0.1:9"]}', cluster))
+    Path("gateway.yaml").write_text(text.replace('{nodes: ["http://127.0.0.1:9"], trusted_ips: []}', cluster))
     result = RUN.invoke(main, ["sync"])
     assert result.exit_code == exit_codes.USAGE
     assert result.stderr.startswith(message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,21 @@ def test_sync_then_diff_is_empty(folder: Path, node: DbNode, proxy: FaultProxy) 
     assert len(writes(proxy)) == count
     assert kgate("drift").stdout == "cluster one: no drift\n"
     assert "in sync" in kgate("status").stdout
+
+
+def test_what_was_dumped_makes_no_difference(
+    folder: Path, node: DbNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kgate("sync", "--yes")
+    kgate("dump", "--out", "dump.yaml")
+    text = Path("dump.yaml").read_text()
+    assert "kgate" not in text  # the adapter is no part of the source
+    assert "very-secret" not in text
+    name = re.findall(r"key: !env .?(\w+)", text)[0]
+    clusters = Path("gateway.yaml").read_text().partition("services:")[0]
+    Path("clusters.yaml").write_text(clusters)
+    monkeypatch.setenv(name, "very-secret")
+    assert kgate("-f", "dump.yaml", "-f", "clusters.yaml", "diff").stdout == "cluster one: no changes\n"
 
 
 def test_which_side_moved(folder: Path, node: DbNode) -> None:

@@ -1,11 +1,15 @@
-"""Bundled plugins of Kong, each with the smallest config it takes and with one that sets every field.
+"""Bundled plugins of Kong, each with the smallest config it takes, with one that sets every field, and where Kong
+has old names of fields, with one of these.
 
 What differs between what is sent and what Kong tells is on purpose: sets in another order, nulls, empty
-lists and maps, old names of fields.
+lists and maps, old names of fields. Those of plugin_configs.json were made from the plugins' schemas, each field
+with another value than its default, and a Kong 3.9.3 took them all.
 """
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 _CODE = ["return function() end"]
@@ -26,7 +30,7 @@ _QUEUE = {
     "concurrency_limit": -1,
 }
 
-CONFIGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+CONFIGS: dict[str, tuple[dict[str, Any], ...]] = {
     "acl": (
         {"allow": ["a"]},
         {"deny": ["b", "a"], "hide_groups_header": True, "always_use_authenticated_groups": True},
@@ -183,10 +187,15 @@ CONFIGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
 }
 
+_MADE = json.loads(Path(__file__).with_suffix(".json").read_text())
+CONFIGS = {name: tuple(configs) for name, configs in _MADE.items()} | CONFIGS
+GLOBAL = ("acme",)
+"""Plugins that Kong takes for all requests only."""
+
 
 def document(enabled: set[str]) -> dict[str, Any]:
-    """A config with two services: one with every plugin's smallest config, one with the full ones. It is as a
-    person writes it: defaults left out, nulls, empty lists, sets unsorted."""
+    """A config with three services: one with every plugin's smallest config, one with the full ones, one with old
+    names. It is as a person writes it: defaults left out, nulls, empty lists, sets unsorted."""
     return {
         "_format_version": "3.0",
         "services": [
@@ -209,11 +218,12 @@ def document(enabled: set[str]) -> dict[str, Any]:
                 "plugins": [
                     {"name": plugin, "config": configs[number], "tags": ["t2", "t1"]}
                     for plugin, configs in CONFIGS.items()
-                    if plugin in enabled
+                    if plugin in enabled and plugin not in GLOBAL and number < len(configs)
                 ],
             }
-            for number, name in enumerate(("smallest", "full"))
+            for number, name in enumerate(("smallest", "full", "old"))
         ],
+        "plugins": [{"name": name, "config": CONFIGS[name][1]} for name in GLOBAL if name in enabled],
         "upstreams": [
             {"name": "plain", "targets": [{"target": "192.0.2.1"}, {"target": "[2001:db8::1]:80"}]},
             {

@@ -138,6 +138,23 @@ def test_kongs_errors_are_shown_at_their_place(
     ]
 
 
+def test_what_kong_says_of_right_references_beside_an_error_is_left_out(
+    stubs: list[AdminStub], rendered: Rendered, project: Project
+) -> None:
+    noise = {
+        "entity_type": "plugin",
+        "entity_name": "acl",
+        "errors": [{"type": "field", "field": "consumer", "message": "value must be null"}],
+    }
+    body = {**REJECTION, "flattened_errors": [noise, REJECTION["flattened_errors"][0]]}  # type: ignore[index]
+    stubs[0].on_post = lambda _: Answer(400, body)
+    (result,) = run(stubs[:1], rendered, project)
+    assert [found.message for found in result.findings] == ["route 'cart': paths.2: invalid regex"]
+    stubs[0].on_post = lambda _: Answer(400, {**REJECTION, "flattened_errors": [noise]})
+    (result,) = run(stubs[:1], rendered, project)
+    assert len(result.findings) == 1
+
+
 def test_errors_that_flattening_loses_are_asked_for_again(
     stubs: list[AdminStub], rendered: Rendered, project: Project
 ) -> None:

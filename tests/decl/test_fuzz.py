@@ -68,7 +68,7 @@ def change(data: st.DataObject, document: Any) -> None:
         here[data.draw(st.integers(0, len(here) - 1))] = junk
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_no_document_breaks_it(data: st.DataObject) -> None:
     document = copy.deepcopy(data.draw(st.sampled_from(range(len(DOCUMENTS))).map(DOCUMENTS.__getitem__)))

@@ -151,3 +151,11 @@ def test_data_planes_follow(rows: list[list[str]], changed: bool, expected: str 
     before = data_planes(Planes(["old", "old"]))  # type: ignore[arg-type]
     found = planes_follow(client, before, changed, 2, clock, clock.sleep)
     assert found is None if expected is None else found is not None and expected in found
+
+
+def test_half_of_a_config_that_all_planes_agree_on_is_not_believed() -> None:
+    clock = Clock()
+    client: Any = Planes(*[["half", "half"]] * 20, ["new", "half"], ["new", "new"])
+    before = data_planes(Planes(["old", "old"]))  # type: ignore[arg-type]
+    assert planes_follow(client, before, True, 2, clock, clock.sleep, settle=4.3) is None
+    assert data_planes(client) == dict.fromkeys(before, "new")

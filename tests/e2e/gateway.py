@@ -11,20 +11,26 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jwt
 import requests
+from click.testing import CliRunner
 
+from cli.main import main
+from kong_plugins.server.run_dir import write_plugin_info
 from tests.e2e.upstream import Upstream
+from tests.pace import within
 from tests.redis_server import RedisServer, redis_executable
 
 KGATE = [sys.executable, "-m", "cli.main"]
 SECRET = "a secret of at least thirty-two bytes!"
 ISSUER = {"iss": "https://auth.example", "aud": "shop"}
 ISSUER_FIELDS = {"iss": ISSUER["iss"], "audiences": [ISSUER["aud"]]}
+CLUSTER: dict[str, Any] = {"mode": "dbless", "trusted_ips": []}
 DB_PROPAGATION_SECONDS = 12
 """db_update_frequency and worker_state_update_frequency, 5 s each, and some slack."""
 
@@ -83,6 +89,14 @@ ABUSE: dict[str, dict[str, Any]] = {
 }
 """Configs of tests/e2e/test_abuse_guard_limits.py, each on a route of its name; everybody may come."""
 
+BOTH_LIMITS: dict[str, Any] = {
+    "limits": [
+        {"name": "e2e-both-ip", "key": ["ip"], "rate": 100, "per": 3600, "policy": "strict"},
+        {"name": "e2e-both-user", "key": ["user"], "rate": 2, "per": 3600},
+    ]
+}
+"""A strict limit of strangers beside a local-first one of users, on a route of its own."""
+
 
 def free_port() -> int:
     with socket.socket() as sock:
@@ -106,7 +120,7 @@ def wait_until(true: Callable[[], bool], seconds: float, what: str) -> float:
     """Poll; the seconds it took. AssertionError when it does not become true."""
     started = time.monotonic()
     while not true():
-        assert time.monotonic() - started < seconds, f"not within {seconds} s: {what}"
+        assert time.monotonic() - started < within(seconds), f"not within {seconds} s: {what}"
         time.sleep(0.02)
     return time.monotonic() - started
 
@@ -141,9 +155,7 @@ class Gateway:
         }
         issuer = {"name": "main", **ISSUER_FIELDS, "algorithms": ["HS256"]}
         (self.dir / "server.yaml").write_text(json.dumps({"issuers": [{**issuer, "jwks": jwks}]}))
-        self.start_server()
-        if not self.given:
-            self._start_sandbox()
+        self._start_both()
         self.push(self.config())
 
     def start_redis(self) -> None:
@@ -154,7 +166,22 @@ class Gateway:
             self.redis.start()
             self.env["REDIS_URL"] = self.redis.url
 
+    def _start_both(self) -> None:
+        """The plugin server and the sandbox, side by side; the sandbox reads what `kgate plugin-info` writes."""
+        write_plugin_info(self.run_dir)
+        server = self._begin_server()
+        if self.given:
+            self._await(server)
+            return
+        sandbox = self._begin_sandbox()
+        self._await(server)
+        self._know_sandbox(self._await(sandbox))
+
     def start_server(self) -> None:
+        """Start the plugin server; returns when it serves."""
+        self._await(self._begin_server())
+
+    def _begin_server(self) -> str:
         args = [
             "--run-dir",
             str(self.run_dir),
@@ -163,7 +190,7 @@ class Gateway:
             "--config",
             str(self.dir / "server.yaml"),
         ]
-        self._spawn("server", "serve", *args, "--metrics-listen", f"127.0.0.1:{self.metrics_port}")
+        return self._begin("server", "serve", *args, "--metrics-listen", f"127.0.0.1:{self.metrics_port}")
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples that have these labels."""
@@ -172,15 +199,21 @@ class Gateway:
         rows = [line for line in text.splitlines() if line.startswith((name + "{", name + " "))]
         return sum(float(row.rpartition(" ")[2]) for row in rows if all(label in row for label in wanted))
 
+    def _begin_sandbox(self) -> str:
+        return self._begin("sandbox", "sandbox", "--run-dir", str(self.run_dir), "--lane", self.lane,
+                           "--workers", str(self.workers), "--nodes", str(self.nodes),
+                           "--proxy-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")  # fmt: skip
+
     def _start_sandbox(self) -> None:
-        ready = self._spawn("sandbox", "sandbox", "--run-dir", str(self.run_dir), "--lane", self.lane,
-                            "--workers", str(self.workers), "--nodes", str(self.nodes),
-                            "--proxy-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")  # fmt: skip
+        self._know_sandbox(self._await(self._begin_sandbox()))
+
+    def _know_sandbox(self, ready: dict[str, Any]) -> None:
         self.proxy, self.admin = ready["proxy"], ready["admin"]
         nodes = ready.get("nodes", [ready])
         self.proxies, self.admins = ([node[key] for node in nodes] for key in ("proxy", "admin"))
 
-    def _spawn(self, name: str, *args: str) -> dict[str, Any]:
+    def _begin(self, name: str, *args: str) -> str:
+        """Start `kgate`; the process gets this name."""
         with (self.dir / f"{name}.log").open("a") as log:
             process = subprocess.Popen(
                 [*KGATE, *args, "--output", "json"],
@@ -191,12 +224,17 @@ class Gateway:
                 process_group=0,
             )
         self.processes[name] = process
+        return name
+
+    def _await(self, name: str) -> dict[str, Any]:
+        """What a process says when it is ready."""
+        process = self.processes[name]
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("{"):
                 found: dict[str, Any] = json.loads(line)
                 return found
-        raise AssertionError(f"kgate {args[0]} did not start:\n{self.log(name)}")
+        raise AssertionError(f"the {name} did not start:\n{self.log(name)}")
 
     def log(self, name: str) -> str:
         return (self.dir / f"{name}.log").read_text()[-4000:]
@@ -214,10 +252,14 @@ class Gateway:
         return [each for each in children if b"kong_plugins.server.worker" in _command(each)]
 
     def kgate(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run([*KGATE, *args], capture_output=True, text=True, env=self.env, timeout=60)
+        """Run a command. In this process: a new one would import for longer than it works, some 100 times."""
+        env = {name: None for name in os.environ if name not in self.env} | self.env
+        done = CliRunner().invoke(main, args, env=env, prog_name="kgate")
         if check:
-            assert done.returncode == 0, f"kgate {args}: {done.stdout}{done.stderr}"
-        return done
+            assert done.exit_code == 0, f"kgate {args}: {done.output}" + "".join(
+                traceback.format_exception(done.exception)
+            )
+        return subprocess.CompletedProcess(args, done.exit_code, done.stdout, done.stderr)
 
     # configuration
 
@@ -260,6 +302,7 @@ class Gateway:
             service("all", main, [*gate, canary("all", percent=0), fallback], **quick),
             *(service(name, main, [anybody, canary(name, **config)]) for name, config in CANARIES.items()),
             *(service(name, main, [{"name": "abuse-guard", "config": one}]) for name, one in ABUSE.items()),
+            service("both", main, [{"name": "abuse-guard", "config": BOTH_LIMITS}, gate[1]]),
             service("refused", refused, [*gate, fallback], **quick),
             service("refusedplain", refused, [], **quick),
             service("empty", "http://empty-upstream", [*gate, fallback], **quick),
@@ -272,7 +315,7 @@ class Gateway:
         services[1]["routes"].append(replaced)
         return {
             "_format_version": "3.0",
-            "clusters": {"test": {"mode": "dbless", "nodes": self.admins, "run_dir": str(self.run_dir)}},
+            "clusters": {"test": {**CLUSTER, "nodes": self.admins, "run_dir": str(self.run_dir)}},
             "issuers": [
                 {"name": "main", **ISSUER_FIELDS, "jwks": {"keys": []}},
                 {"name": "nobody", **ISSUER_FIELDS, "iss": "https://nobody.example", "jwks": {"keys": []}},

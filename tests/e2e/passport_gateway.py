@@ -11,7 +11,7 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.e2e.gateway import ISSUER, ISSUER_FIELDS, Gateway
+from tests.e2e.gateway import CLUSTER, ISSUER, ISSUER_FIELDS, Gateway
 
 
 class AuthServer:
@@ -19,13 +19,15 @@ class AuthServer:
 
     def __init__(self) -> None:
         self.keys = {"k1": ec.generate_private_key(ec.SECP256R1())}
-        self.away = False
+        self.away = self.slow = False
         self.asked: list[str] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.asked.append(self.path)
+                if outer.slow and self.path != "/jwks":
+                    time.sleep(0.5)
                 found = outer.jwks() if self.path == "/jwks" else {"grade": "gold", "roles": ["courier"]}
                 body = b"" if outer.away else json.dumps(found).encode()
                 self.send_response(503 if outer.away else 200)
@@ -64,7 +66,8 @@ class AuthServer:
 
 
 class PassportGateway(Gateway):
-    """Routes: /secure, /txn (Transaction Token), /cookie, /rich (enriched), /keys.json (the public keys)."""
+    """Routes: /secure, /reused (a passport serves 10 s), /txn (Transaction Token), /cookie, /rich (enriched),
+    /patient (the first request waits for that), /anonymous, and the public keys."""
 
     auth: AuthServer
 
@@ -78,14 +81,15 @@ class PassportGateway(Gateway):
         issuer = {"name": "main", **ISSUER_FIELDS, "jwks_url": f"{self.auth.url}/jwks", "refresh": 1}
         rich = {**issuer, "name": "rich", "iss": "https://rich.example"}
         rich["enrich"] = {"url": f"{self.auth.url}/userinfo", "claims": ["grade", "roles"]}
+        patient = {**issuer, "name": "patient", "iss": "https://patient.example"}
+        patient["enrich"] = {**rich["enrich"], "wait_ms": 100}
         server = {
-            "issuers": [issuer, rich],
+            "issuers": [issuer, rich, patient],
             "passport": {"keyring": {"store": "redis", "secret_file": str(secret)}},
         }
         (self.dir / "server.yaml").write_text(json.dumps(server))
         self.keys("init")
-        self.start_server()
-        self._start_sandbox()
+        self._start_both()
         self.push(self.config())
 
     def keys(self, verb: str, *args: str) -> Any:
@@ -116,7 +120,11 @@ class PassportGateway(Gateway):
 
         issuers = [
             {"name": name, **ISSUER_FIELDS, "iss": iss, "jwks": {"keys": []}}
-            for name, iss in (("main", ISSUER["iss"]), ("rich", "https://rich.example"))
+            for name, iss in (
+                ("main", ISSUER["iss"]),
+                ("rich", "https://rich.example"),
+                ("patient", "https://patient.example"),
+            )
         ]
         jwks = {
             "name": "keys",
@@ -126,12 +134,14 @@ class PassportGateway(Gateway):
         }
         return {
             "_format_version": "3.0",
-            "clusters": {"test": {"mode": "dbless", "nodes": self.admins, "run_dir": str(self.run_dir)}},
+            "clusters": {"test": {**CLUSTER, "nodes": self.admins, "run_dir": str(self.run_dir)}},
             "issuers": issuers,
             "services": [
                 service("secure"),
                 service("txn", profile="txn-token", audience="shop.internal"),
                 service("rich", issuers=["rich"], claims={"grade": "grade"}),
+                service("patient", issuers=["patient"], claims={"grade": "grade"}),
+                service("reused", reuse_for=10),
                 service(
                     "cookie",
                     token_from=["cookie:session", "header:X-Session-Token"],

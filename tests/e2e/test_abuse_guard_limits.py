@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from tests.e2e.client import Client
-from tests.e2e.gateway import Gateway, wait_until
+from tests.e2e.gateway import Gateway, token, wait_until
 
 SOURCES = iter(f"127.40.{third}.{fourth}" for third in range(250) for fourth in range(1, 250))
 
@@ -82,6 +82,21 @@ def test_a_strict_limit_is_exact_and_goes_on_without_redis(
     finally:
         operator.redis.start()
         wait_until(lambda: operator.metric("kgate_state_degraded") == 0, 10, "the state is followed again")
+
+
+def test_a_user_s_limit_refuses_beside_a_strict_one_of_his_address(
+    operator: Gateway, client: Client, source: str, reached: Callable[[], int]
+) -> None:
+    def send(user: str) -> list[int]:
+        return [client("/both/echo", token=token(user), source=source).status for _ in range(6)]
+
+    one, other = f"one-{source}", f"other-{source}"
+    assert send(one) == [200, 200, 429, 429, 429, 429]
+    answer = client("/both/echo", token=token(one), source=source)
+    assert (answer.reason, reached()) == ("rate_limited", 2)
+    assert answer.headers["ratelimit-policy"] == '"e2e-both-user";q=2;w=3600'
+    assert client("/both/echo", token=token(other), source=source).status == 200, "a user of his own"
+    assert client("/both/echo", source=source).reason == "token_missing"
 
 
 @pytest.fixture

@@ -26,9 +26,9 @@ def document(gateway: Gateway, **route: Any) -> dict[str, Any]:
     return {"_format_version": "3.0", "services": [service], "plugins": plugins}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def restored(gateway: Gateway) -> Any:
-    """A whole configuration may be posted (so DB-less only); the tests' own comes back afterwards."""
+    """A whole configuration may be posted (so DB-less only); the tests' own comes back after the last of them."""
     only_dbless(gateway)
     yield
     gateway.push(gateway.config())
@@ -145,6 +145,7 @@ def test_a_bad_config_is_refused_with_its_field(gateway: Gateway, plugin: dict[s
 
 def test_the_pushed_bytes_are_what_status_says(gateway: Gateway) -> None:
     only_dbless(gateway)
+    gateway.push(gateway.config())
     again = gateway.kgate("-f", str(gateway.dir / "gateway.yaml"), "sync", "--yes", "--output", "json")
     assert [node["state"] for node in json.loads(again.stdout)["nodes"]] == ["unchanged"]
     status = requests.get(f"{gateway.admin}/status", timeout=5).json()

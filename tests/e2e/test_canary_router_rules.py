@@ -161,11 +161,14 @@ def test_a_canary_that_fails_more_often_is_given_up_everywhere(client: Client, o
     (event,) = events(operator, "risky")[before:]
     assert event["data"]["canary"]["error_percent"] > 50 > event["data"]["control"]["error_percent"]
     assert event["reason"].startswith("error_difference: ")
-    shown = operator.kgate(
-        "canary", "show", "risky", "--metrics", f"127.0.0.1:{operator.metrics_port}"
-    ).stdout
-    assert "risky: aborted" in shown
-    assert "canary: " in shown
+
+    def shown() -> str:
+        return operator.kgate(
+            "canary", "show", "risky", "--metrics", f"127.0.0.1:{operator.metrics_port}"
+        ).stdout
+
+    assert "risky: aborted" in shown()
+    wait_until(lambda: "canary: " in shown(), 2, "the gauges come twice a second")
 
 
 # restart and a second node

@@ -15,6 +15,7 @@ import pytest
 from tests.e2e.client import Client
 from tests.e2e.gateway import Gateway, token, wait_until
 from tests.e2e.load import Load, unverified
+from tests.pace import within
 
 GATE_PLUGINS = 2
 """Of the route that is asked: in the pdk lane each waits out Kong's read timeout of 0.3 s."""
@@ -119,16 +120,19 @@ def test_nothing_passes_unverified_and_everybody_is_answered_in_time(
         assert callable(event)
         event(server)
         over = time.monotonic()
-        time.sleep(1.1)
+        time.sleep(0.5)
+        until = time.monotonic() + within(1)
+        while load.served_again(over) == float("inf") and time.monotonic() < until:
+            time.sleep(0.02)
     assert load.statuses() <= {200, 503}
     assert unverified(server, since) == 0
     waits = 1 if server.lane == "express" else GATE_PLUGINS
     # the sandbox is one process: while it takes a configuration it answers nobody in time
     if event is not swap_the_config or server.given:
-        assert load.slowest() < 0.05 + 0.3 * waits + SLACK
-        assert load.served_again(over) < 1
+        assert load.slowest() < within(0.05 + 0.3 * waits + SLACK)
+        assert load.served_again(over) < within(1)
     else:
-        assert load.served_again(over) < 2
+        assert load.served_again(over) < within(2)
     tokens = [each for each in server.upstreams["main"].seen[since:] if each.values("X-Passport")]
     audiences = {server.passport_claims(each.values("X-Passport")[0])["aud"] for each in tokens[-3:]}
     assert audiences == {"kgate"}
@@ -149,7 +153,7 @@ def test_clients_with_bad_tokens_pass_never_whatever_happens(server: Gateway, cl
     assert set(answers) <= {401, 503}
     assert load.statuses() <= {200, 503}
     assert unverified(server, since) == 0
-    assert answers[-1] == 401, "it is back"
+    wait_until(lambda: client("/secure/echo", token=bad[0]).status == 401, 1, "it is back")
 
 
 def test_nothing_of_the_run_dir_holds_a_secret_but_the_key(server: Gateway) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.client import Answer, Client
 from tests.e2e.gateway import Gateway, token, wait_until
 from tests.e2e.load import Load, unverified
+from tests.pace import within
 
 PLUGINS = {"secure": 2, "all": 4, "ended": 2}
 """Gate plugins of a route: each waits out Kong's read timeout of 0.3 s in the pdk lane."""
@@ -41,16 +42,30 @@ def closed(answer: Answer) -> None:
     assert answer.headers["content-type"].startswith("application/problem+json")
 
 
-@pytest.mark.parametrize("route", PLUGINS)
-def test_dead_is_closed_at_once(
-    server: Gateway, client: Client, reached: Callable[[], int], route: str
+def test_without_the_server_and_after_its_restart(
+    server: Gateway, client: Client, reached: Callable[[], int]
 ) -> None:
+    """Closed at once, open with a mark where that is wanted; and no config is mixed up afterwards."""
+    for _ in range(8):
+        assert client("/open/echo").status == 200  # the instances are warm: cold ones are Kong's own 500
+    before = reached()
     server.signal_server(signal.SIGKILL)
-    for _ in range(5):
-        answer = client(f"/{route}/echo", token=token())
-        closed(answer)
-        assert answer.seconds < 0.3
-    assert reached() == 0
+    for route in PLUGINS:
+        answers = [client(f"/{route}/echo", token=token()) for _ in range(5)]
+        for answer in answers:
+            closed(answer)
+        assert sorted(answer.seconds for answer in answers)[2] < within(0.3)
+    assert reached() == before
+    marked = client("/open/echo")
+    assert marked.status == 200
+    assert marked.headers["x-kgate-degraded"]
+    assert client("/plain/echo").status == 200, "it has no gate plugin"
+    server.start_server()
+    wait_until(lambda: client("/secure/echo", token=token()).status == 200, 2, "working again")
+    settle(client)
+    assert client("/guarded/echo", source="127.9.3.4").status == 403
+    assert client("/optional/echo").status == 200
+    assert client("/secure/echo").status == 401
 
 
 @pytest.mark.parametrize("route", PLUGINS)
@@ -60,7 +75,7 @@ def test_hung_is_closed_in_time_and_then_at_once(
     assert client("/secure/echo", token=token()).status == 200
     before = reached()
     server.signal_server(signal.SIGSTOP)
-    limit = 0.5 if server.lane == "express" else 0.3 * PLUGINS[route] + 0.25
+    limit = within(0.5 if server.lane == "express" else 0.3 * PLUGINS[route] + 0.25)
 
     def quick() -> bool:
         answer = client(f"/{route}/echo", token=token())
@@ -98,14 +113,14 @@ def test_a_config_is_pushed_while_the_server_hangs_and_40_clients_come(
     assert reached() == before
     slowest = max(answer.seconds for answer in answers)
     if server.lane == "express":
-        assert slowest < 0.6
+        assert slowest < within(0.6)
     else:
-        assert slowest < 2
+        assert slowest < within(2)
         later = [client(path, token=token()) for _ in range(6)]
         for answer in later:
             closed(answer)
         # every half second one request is a probe, which waits like the first ones
-        assert sorted(answer.seconds for answer in later)[2] < 0.3
+        assert sorted(answer.seconds for answer in later)[2] < within(0.3)
     assert reached() == before
     server.signal_server(signal.SIGCONT)
     server.push(server.config())
@@ -128,32 +143,6 @@ def test_a_stall_under_load_costs_503_at_most(server: Gateway, client: Client, s
     assert load.statuses() <= {200, 503}
     assert load.answers[-1].status == 200, "it goes on by itself"
     assert unverified(server, since) == 0
-
-
-def test_after_a_restart_it_works_without_mixing_up_configs(server: Gateway, client: Client) -> None:
-    server.signal_server(signal.SIGKILL)
-    closed(client("/secure/echo", token=token()))
-    server.start_server()
-    took = wait_until(lambda: client("/secure/echo", token=token()).status == 200, 3, "working again")
-    assert took < 2
-    settle(client)
-    assert client("/guarded/echo", source="127.9.3.4").status == 403
-    assert client("/optional/echo").status == 200
-    assert client("/secure/echo").status == 401
-
-
-def test_a_route_that_may_fail_open_passes_with_a_mark(server: Gateway, client: Client) -> None:
-    for _ in range(8):
-        assert client("/open/echo").status == 200  # the instances are warm: cold ones are Kong's own 500
-    server.signal_server(signal.SIGKILL)
-    answer = client("/open/echo")
-    assert answer.status == 200
-    assert answer.headers["x-kgate-degraded"]
-
-
-def test_routes_without_gate_plugins_do_not_need_the_server(server: Gateway, client: Client) -> None:
-    server.signal_server(signal.SIGKILL)
-    assert client("/plain/echo").status == 200
 
 
 def test_a_plugin_below_the_guard_answers_only_who_may_pass(client: Client) -> None:

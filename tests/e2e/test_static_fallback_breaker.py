@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.client import Answer, Client
-from tests.e2e.gateway import Gateway, wait_until
+from tests.e2e.gateway import CLUSTER, Gateway, wait_until
 from tests.kong_plugins.server.running import is_analysis
 
 KINDS = {
@@ -56,7 +56,7 @@ class FallbackGateway(Gateway):
 
         return {
             "_format_version": "3.0",
-            "clusters": {"test": {"mode": "dbless", "nodes": self.admins, "run_dir": str(self.run_dir)}},
+            "clusters": {"test": {**CLUSTER, "nodes": self.admins, "run_dir": str(self.run_dir)}},
             "services": [
                 service("calm", main),
                 service("refusing", refused),
@@ -149,6 +149,13 @@ def test_it_opens_and_closes_by_itself(fallback: Gateway, ask: Client, name: str
     wait_until(lambda: mark(ask(f"/{name}/echo")).endswith("=open"), 1, "the breaker opens")
     refused = ask(f"/{name}/echo", headers=JSON)
     assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    conditional = {
+        "Accept": "text/html",
+        "If-Match": '"x"',
+        "If-Unmodified-Since": "Thu, 01 Jan 2026 00:00:00 GMT",
+    }
+    page = ask(f"/{name}/echo", headers=conditional)
+    assert (page.status, mark(page)) == (200, "page; reason=open"), "nginx would end the connection"
     assert fallback.metric("kgate_breaker_state", breaker=f"service:{name}") in (0, 1)
     if name == "brefused":
         return

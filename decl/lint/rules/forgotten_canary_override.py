@@ -1,6 +1,6 @@
 """A canary's override that has stood for a week.
 
-An override is for the moment: make it the plan (`kgate canary promote NAME --write`, then `--reset`), give it
+An override is for the moment: make it the plan (`kgate canary promote NAME`, then `--reset`), give it
 an end (`--ttl`), or forget it (`kgate canary set NAME --reset`). Looked at only with `kgate lint --redis URL`.
 One of a canary that the files do not plan any more is found too.
 

@@ -2,7 +2,8 @@
 
 Behind a load balancer Kong sees the balancer's address unless KONG_TRUSTED_IPS names it: a deny list then
 hits nobody or everybody, and with 0.0.0.0/0 there anybody may choose an address. Say what the nodes have in
-`clusters.NAME.trusted_ips`; an empty list means clients come directly.
+`clusters.NAME.trusted_ips`; an empty list means clients come directly. Refused, because nobody sees the mistake
+until the first attack, or until everybody behind the balancer is blocked at once.
 
 Why: measured on Kong 3.9.3: X-Forwarded-* and X-Real-IP of a client count only from trusted_ips.
 
@@ -11,6 +12,12 @@ PASS:
       main: {trusted_ips: [10.0.0.0/8]}
     plugins:
     - {name: ip-restriction, config: {deny: [203.0.113.0/24]}}
+
+PASS:
+    clusters:
+      edge: {trusted_ips: []}
+    plugins:
+    - {name: abuse-guard, config: {scenarios: [{use: path-scan}]}}
 
 FAIL:
     clusters:
@@ -42,12 +49,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from decl.findings import WARNING, Level
+from decl.findings import ERROR, Level
 from decl.lint.hit import Hit
 from decl.lint.view import Placed, View
 
 ID = "ip-rule-without-trusted-ips"
-LEVEL: Level = WARNING
+LEVEL: Level = ERROR
 
 _FIELDS = {
     "ip-restriction": ("allow", "deny"),
@@ -65,7 +72,8 @@ def check(view: View) -> Iterator[Hit]:
         for cluster in view.clusters_of(placed.service):
             if cluster.trusted_ips is None:
                 message = (
-                    f"which address does cluster {cluster.name!r} see? say its trusted_ips ([] for none)"
+                    f"whose address does cluster {cluster.name!r} see? say its trusted_ips: those of the proxies "
+                    "before it, [] where clients come directly"
                 )
                 yield Hit(placed.plugin.path, message)
                 break

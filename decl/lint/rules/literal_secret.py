@@ -27,7 +27,7 @@ from decl.findings import WARNING, Level, Path
 from decl.late import is_marked
 from decl.lint.hit import Hit
 from decl.lint.view import View
-from decl.secret_fields import is_secret
+from decl.secret_fields import encrypted_fields, is_secret
 
 ID = "literal-secret"
 LEVEL: Level = WARNING
@@ -43,14 +43,17 @@ def check(view: View) -> Iterator[Hit]:
             yield from _fields(one.kind, one.fields, one.path)
     for placed in view.own_plugins:
         if placed.plugin.config:
-            yield from _fields("plugins", placed.plugin.config, (*placed.plugin.path, "config"))
+            names = encrypted_fields(placed.plugin.name)
+            yield from _fields("plugins", placed.plugin.config, (*placed.plugin.path, "config"), names)
 
 
-def _fields(kind: str, values: Mapping[str, Any], path: Path) -> Iterator[Hit]:
+def _fields(
+    kind: str, values: Mapping[str, Any], path: Path, names: frozenset[str] = frozenset()
+) -> Iterator[Hit]:
     for name, value in values.items():
         if isinstance(value, dict):
-            yield from _fields(kind, value, (*path, name))
-        elif isinstance(value, str) and is_secret(kind, name) and not _is_reference(value):
+            yield from _fields(kind, value, (*path, name), names)
+        elif isinstance(value, str) and (is_secret(kind, name) or name in names) and not _is_reference(value):
             yield Hit((*path, name), f"{name} stands here in clear; write !env NAME or {{vault://...}}")
 
 

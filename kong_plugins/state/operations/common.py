@@ -8,7 +8,7 @@ from typing import Any
 
 from kong_plugins.state.base import Conflict, RowsGone, Store
 from kong_plugins.state.collections import COLLECTIONS, DAY
-from kong_plugins.state.records import Delete, Event, Put, Record, Rows, compact
+from kong_plugins.state.records import NEW_VERSION, Delete, Event, Put, Record, Rows, compact
 
 MAX_NOTE = 200
 LONGEST_TTL = 3650 * DAY
@@ -78,16 +78,17 @@ def put(
         if if_version is not None and if_version != version:
             raise Conflict(f"{collection} {key}: is at version {version}, not {if_version}", current)
         record = make(current)
-        stored = record._replace(version=version + 1)
-        data = {"before": view(current), "after": view(stored), **(details or {})}
+        after = {**(view(record) or {}), "version": NEW_VERSION}
+        data = {"before": view(current), "after": after, **(details or {})}
         event = Event("", 0.0, kind, record.actor, key, record.reason, data)
         try:
-            now = store.commit([Put(record, version)], event).time
+            done = store.commit([Put(record, version)], event)
         except Conflict:
             if if_version is not None or not left:
                 raise
             continue
-        return stored._replace(created=now if current is None else current.created, changed=now)
+        created = done.time if current is None else current.created
+        return record._replace(version=done.versions[0], created=created, changed=done.time)
     raise AssertionError("unreachable")
 
 

@@ -35,7 +35,7 @@ def since(store: Store, kind: str, subject: str, version: int) -> list[Changed]:
             change = _change(event)
             if change is not None:
                 found.append(change)
-    # a record that was removed begins again with version 1: what counts is the last time that it was at `version`
+    # after a loss of all data versions begin again: what counts is the last time that it was at `version`
     seen = [n for n, change in enumerate(found) if change.version == version]
     if seen or not version:
         return found[seen[-1] + 1 if seen else 0 :]

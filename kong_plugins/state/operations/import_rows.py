@@ -1,6 +1,7 @@
 """Reading what is imported: plain text or CSV, from any source of lines.
 
-Plain: one target a line; empty lines and what follows a # at the start or after a space are skipped. CSV: a header
+Plain: one target a line, or several addresses (as `fail2ban-client get JAIL banip` prints them); empty lines and what
+follows a # or ; at the start or after a space are skipped. CSV: a header
 line with a column `target` (or ip, cidr, address, user), and if wanted `reason`, `ttl` (seconds, or 10m, 2h, 7d) and
 `expires` (Unix seconds or ISO 8601); other columns are ignored. What `kgate block export` writes is such a CSV.
 """
@@ -11,6 +12,7 @@ import csv
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain
 from typing import NamedTuple
@@ -23,6 +25,9 @@ _TARGET_COLUMNS = ("target", "ip", "cidr", "address", "user")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _TTL = re.compile(r"([0-9]{1,10})([smhd]?)")
 _MAX_REASON = 200
+_NOTE = re.compile(r"(?:^|\s)\s*[#;]")
+_CELLS = re.compile(r"[0-9A-Fa-f.:/]+\s*,")
+_ADDRESSES = re.compile(r"[0-9A-Fa-f.:/]+(?:\s+[0-9A-Fa-f.:/]+)+")
 
 
 class Row(NamedTuple):
@@ -71,12 +76,17 @@ class Problems:
 
 def read_rows(lines: Iterable[str], now: float, problems: Problems) -> Iterator[Row]:
     """The rows of plain text or CSV, whichever the first line is. now: Unix seconds, for `ttl`."""
-    left = iter(lines)
-    first = next(left, "")
-    columns = [name.strip().lower() for name in first.removeprefix("\ufeff").split(",")]
+    left, columns = iter(lines), [""]
+    before: list[str] = []
+    for line in left:
+        before.append(line.removeprefix("\ufeff") if not before else line)
+        if _NOTE.split(before[-1], 1)[0].strip():
+            with suppress(csv.Error):
+                columns = [name.strip().lower() for name in next(csv.reader(before[-1:]), [])]
+            break
     target = next((name for name in _TARGET_COLUMNS if name in columns), None)
     if target is None:
-        yield from _plain(chain([first.removeprefix("\ufeff")], left))
+        yield from _plain(chain(before, left), now, problems)
         return
     reader = csv.reader(left)
     find: Callable[[list[str], str], str] = lambda cells, name: (  # noqa: E731 - a short look-up, used here alone
@@ -89,27 +99,43 @@ def read_rows(lines: Iterable[str], now: float, problems: Problems) -> Iterator[
             return
         except csv.Error as error:
             # what comes after it cannot be trusted to be a row
-            problems.add(reader.line_num + 1, str(error))
+            problems.add(reader.line_num + len(before), str(error))
             return
-        line = reader.line_num + 1
+        number = reader.line_num + len(before)
         text = find(cells, target)
         if not text:
             if any(cells):
-                problems.add(line, f"nothing in column {target}")
+                problems.add(number, f"nothing in column {target}")
             continue
         try:
-            reason = find(cells, "reason") or None
-            if reason is not None and (len(reason) > _MAX_REASON or not reason.isprintable()):
-                raise ValueError(f"reason: at most {_MAX_REASON} printable characters")
-            yield Row(line, text, reason, _end(find(cells, "ttl"), find(cells, "expires"), now))
+            reason, ttl, expires = (find(cells, name) for name in ("reason", "ttl", "expires"))
+            yield Row(number, text, _reason(reason), _end(ttl, expires, now))
         except ValueError as error:
-            problems.add(line, str(error))
+            problems.add(number, str(error))
 
 
-def _plain(lines: Iterable[str]) -> Iterator[Row]:
+def _reason(text: str) -> str | None:
+    if len(text) > _MAX_REASON or not text.isprintable():
+        raise ValueError(f"reason: at most {_MAX_REASON} printable characters")
+    return text or None
+
+
+def _plain(lines: Iterable[str], now: float, problems: Problems) -> Iterator[Row]:
     for number, line in enumerate(lines, 1):
-        text = line.partition(" #")[0].strip()
-        if text and not text.startswith("#"):
+        text = _NOTE.split(line, 1)[0].strip()
+        if _CELLS.match(text):
+            try:
+                cells = [cell.strip() for cell in next(csv.reader([text]))]
+                reason, end, *more = (*cells[1:], "", "")
+                if any(more):
+                    raise ValueError("more than ADDRESS,REASON,END: begin with a line that names the columns")
+                is_ttl = bool(_TTL.fullmatch(end)) and end[-1] in _UNITS
+                yield Row(number, cells[0], _reason(reason), _end(*((end, "") if is_ttl else ("", end)), now))
+            except (ValueError, csv.Error) as error:
+                problems.add(number, str(error))
+        elif _ADDRESSES.fullmatch(text):
+            yield from (Row(number, each) for each in text.split())
+        elif text:
             yield Row(number, text)
 
 

@@ -6,11 +6,12 @@
 --   event: [] or [kind, actor, subject, reason, data],
 --   changes: [["put" or "delete", collection, key, if_version or -1, body, expires or "", bulk or ""], ...]}
 --
--- Returns {"ok", version, time}, {"conflict", n, stored text or ""}, {"full", collection}, {"gone", n} (the staged rows),
+-- Returns {"ok", version, time, versions of the records}, {"conflict", n, stored text or ""}, {"full", collection}, {"gone", n} (the staged rows),
 -- {"rows", n} (too many in one record) or {"all_rows", collection}; n counts the changes from 0.
 --
 -- A record is stored as VERSION CREATED CHANGED BODY: its JSON is never read here, Lua's numbers lose digits.
--- links: "COLLECTION KEY" -> "ID COUNT" of the rows of a record. Rows are at KEY_PREFIX:bulk:ID: that name cannot be
+-- links: "floor COLLECTION" -> the highest version that a removed record had; one that is set anew begins above it.
+-- And "COLLECTION KEY" -> "ID COUNT" of the rows of a record. Rows are at KEY_PREFIX:bulk:ID: that name cannot be
 -- known to the caller for rows that this step replaces, but it has the same hash tag, so the same slot.
 
 local PURGE_LIMIT = 1000 -- a script must stay short: the rest goes with the next change
@@ -35,9 +36,21 @@ end
 
 local function remove(collection, key)
   local member = collection .. ' ' .. key
+  local stored = redis.call('HGET', hash[collection], key)
   redis.call('ZREM', KEYS[4], member)
   drop_rows(member)
-  return redis.call('HDEL', hash[collection], key)
+  if not stored then
+    return 0
+  end
+  redis.call('HDEL', hash[collection], key)
+  -- What comes in its place must not have a version that somebody has seen. After the HDEL: a full Redis lets a
+  -- script write only once it has made room
+  local floor = 'floor ' .. collection
+  local version = tonumber(string.match(stored, '^%d+'))
+  if version > tonumber(redis.call('HGET', KEYS[5], floor) or 0) then
+    redis.call('HSET', KEYS[5], floor, string.format('%.0f', version))
+  end
+  return 1
 end
 
 -- Removes records that have ended; a follower looks at their end itself, so this is no change.
@@ -134,23 +147,28 @@ for _, entry in ipairs(batch.collections) do
   end
 end
 
-local done = {}
+-- versions[n] is the record's version after change n, "0" for a delete
+local done, versions = {}, {}
 
 local function make(n, change)
   local action, collection, key = change[1], change[2], change[3]
   local member = collection .. ' ' .. key
   if action == 'delete' then
+    versions[n] = '0'
     if remove(collection, key) == 1 then
       done[#done + 1] = {'delete ' .. member, ''}
     end
     return
   end
   local stored = redis.call('HGET', hash[collection], key)
-  local version, created = 0, now
+  local version, created
   if stored then
     version, created = string.match(stored, '^(%d+) (%S+) ')
+  else
+    version, created = redis.call('HGET', KEYS[5], 'floor ' .. collection) or 0, now
   end
-  local text = string.format('%.0f %s %s ', tonumber(version) + 1, created, now) .. change[5]
+  versions[n] = string.format('%.0f', tonumber(version) + 1)
+  local text = string.format('%s %s %s ', versions[n], created, now) .. change[5]
   redis.call('HSET', hash[collection], key, text)
   if change[6] == '' then
     redis.call('ZREM', KEYS[4], member)
@@ -171,16 +189,16 @@ end
 
 -- The first version is the clock in milliseconds: a store that lost its data starts above every version that it
 -- had before, so nobody takes the new state for an old one.
-local version
-if #done == 0 then
-  version = tonumber(redis.call('GET', KEYS[1]) or 0)
-elseif redis.call('EXISTS', KEYS[1]) == 1 then
-  version = redis.call('INCR', KEYS[1])
-else
-  version = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-  local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
-  if last then
-    version = math.max(version, tonumber(string.match(last[1], '^%d+')) + 1)
+local version = tonumber(redis.call('GET', KEYS[1]) or 0) or 0
+if #done > 0 then
+  if version > 0 then
+    version = version + 1
+  else
+    version = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+    local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
+    if last then
+      version = math.max(version, tonumber(string.match(last[1], '^%d+')) + 1)
+    end
   end
   redis.call('SET', KEYS[1], string.format('%.0f', version))
 end
@@ -191,9 +209,10 @@ end
 local event = batch.event
 if #event > 0 and (#done > 0 or #batch.changes == 0) then
   redis.call('XADD', KEYS[3], 'MAXLEN', '~', batch.max_events, '*',
-    'kind', event[1], 'actor', event[2], 'subject', event[3], 'reason', event[4], 'data', event[5])
+    'kind', event[1], 'actor', event[2], 'subject', event[3], 'reason', event[4],
+    'data', (string.gsub(event[5], '"version":"@new"', '"version":' .. (versions[1] or '0'))))
 end
 if #done > 0 then
   redis.call('PUBLISH', batch.channel, told)
 end
-return {'ok', told, now}
+return {'ok', told, now, table.concat(versions, ' ')}

@@ -31,7 +31,7 @@ configs = st.dictionaries(st.sampled_from(FIELDS), values, max_size=4)
 plugins = st.lists(st.tuples(st.sampled_from(NAMES), configs), max_size=3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(plugins, plugins)
 def test_lint_never_fails(of_service: list, of_route: list) -> None:
     def entries(found: list) -> list:

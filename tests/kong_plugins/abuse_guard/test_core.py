@@ -11,6 +11,7 @@ import pytest
 from kong_plugins.abuse_guard.config import parse
 from kong_plugins.abuse_guard.core import decide_identified, decide_stranger
 from kong_plugins.engine.facts import Facts, Identity
+from kong_plugins.engine.verdict import Verdict
 from kong_plugins.state.base import Block, State
 from kong_plugins.state.records import Record, StateDump
 from kong_plugins.state.snapshot import build, snapshot_of_dump
@@ -195,3 +196,14 @@ def test_tokens_allowed_users_and_lists_of_users(
 
 def test_a_config_tells_the_lists_that_it_names() -> None:
     assert parse({"deny_lists": ["a"], "allow_lists": ["b", "c"]}).list_names == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("token_id", ["", "t" * 80])
+def test_a_token_is_blocked_by_its_hash_too(token_id: str) -> None:
+    who = Identity("https://a", "alice", token_id, token=b"\x12" * 16)
+    hit = Block("token", "https://a|#" + "12" * 8, "", "gateway", 0.0, NOW + 60)
+    found = decide_identified(facts("203.0.113.7", who), parse({}), state(hit), NOW)
+    assert isinstance(found, Verdict)
+    assert found.reason == "token_blocked"
+    other = who._replace(token=b"\x13" * 16)
+    assert decide_identified(facts("203.0.113.7", other), parse({}), state(hit), NOW) is None

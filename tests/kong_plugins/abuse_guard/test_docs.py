@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from cli.main import main
 from decl import plugin_sources
 from kong_plugins.abuse_guard import scenario_config, shipped
-from kong_plugins.abuse_guard.analyst import OWN_REFUSALS
 from kong_plugins.abuse_guard.config import parse
+from kong_plugins.abuse_guard.refusals import OWN_REFUSALS
 
 TEXT = (Path(__file__).parents[3] / "docs" / "abuse.md").read_text()
+EXAMPLE = Path(__file__).parents[3] / "examples" / "abuse" / "gateway.yaml"
 LIMITS, SCENARIOS = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 
 
@@ -42,3 +45,14 @@ def test_every_reason_and_field_is_described() -> None:
     for entry in scenario_config.SCHEMA["elements"]["fields"]:
         (field,) = entry
         assert re.search(rf"\b{field}\b", TEXT), field
+
+
+@pytest.mark.parametrize("command", ["validate", "lint"])
+def test_the_example_has_no_findings(command: str) -> None:
+    result = CliRunner().invoke(main, ["-f", str(EXAMPLE), command], prog_name="kgate")
+    assert (result.exit_code, result.stdout) == (0, "no findings\n")
+
+
+def test_the_example_shows_every_shipped_scenario() -> None:
+    text = EXAMPLE.read_text()
+    assert [name for name in shipped.SCENARIOS if f"use: {name}" not in text] == []

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from kong_plugins.abuse_guard import limits
 from kong_plugins.abuse_guard.config import parse
 from kong_plugins.abuse_guard.core import IDENTIFIED_ASK, STRANGER_ASK, decide_identified, decide_stranger
+from kong_plugins.engine import chain
 from kong_plugins.engine.ask import Ask
 from kong_plugins.engine.facts import Facts, Identity
 from kong_plugins.engine.verdict import Verdict
@@ -240,6 +241,25 @@ def test_the_second_run_counts_nothing_twice(state: State) -> None:
 # marks
 
 
+def test_a_users_limit_refuses_beside_a_strict_one_of_addresses(state: State) -> None:
+    every = [limit("per-ip", ["ip"], 1000, policy="strict"), limit("per-user", ["user"], 2)]
+
+    config = parse({"limits": every})
+    steps = (
+        (decide_stranger, config, "abuse-guard"),
+        (lambda *_: Verdict(identity=ALICE), None, "passport"),
+        (decide_identified, config, "abuse-guard"),
+    )
+    answered = state._replace(answers={STRANGER_ASK: (True, [int(NOW * 1e9)])})
+    found = []
+    for _ in range(4):
+        pending = chain.run(facts(), steps, state, NOW)
+        assert isinstance(pending, chain.Pending)
+        found.append(chain.run(facts(), steps, answered, NOW, pending))
+    assert [each.status for each in found] == [None, None, 429, 429]
+    assert found[-1].reason == "rate_limited"
+
+
 def marked(state: State, key: str, **data: Any) -> State:
     mark = Mark(key, 70, ("coupon-hammering",), **data)
     record = Record("marks", key, mark_data(mark), expires=NOW + 60)
@@ -341,6 +361,8 @@ print(sum(admitted(config, state, [facts()] * 200)))
         ({"name": "x", "key": ["ip"], "rate": 1, "policy": "sloppy"}, "policy:"),
         ({"name": "x", "key": ["ip"], "rate": 1, "paths": ["/a//b"]}, "paths[0]"),
         ({"name": "x", "key": ["ip"], "rate": 1, "paths": ["/a/../b"]}, "paths[0]"),
+        ({"name": "x", "key": ["ip"], "rate": 1, "paths": ["/a%2fb"]}, "as '%2F'"),
+        ({"name": "x", "key": ["ip"], "rate": 1, "paths": ["/ok%2F", "/%61b"]}, "paths[1]"),
         ({"name": "x", "key": ["ip"], "rate": 1, "methods": ["get"]}, "methods[0]"),
     ],
 )
@@ -348,3 +370,37 @@ def test_a_bad_limit_is_named(raw: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=r"^limits\[0\]\.") as caught:
         parse({"limits": [raw]})
     assert complaint in str(caught.value)
+
+
+IPS = st.sampled_from(["203.0.113.7", "::ffff:203.0.113.7", "203.0.113.8", "2001:db8::1", "2001:db8::2:1"])
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(IPS, st.sampled_from("ab"), st.integers(0, 2)), max_size=20), st.booleans())
+def test_the_short_way_says_what_the_long_one_does(
+    requests: list[tuple[str, str, int]], headers: bool
+) -> None:
+    both = [limit("one", ["ip"], 3), limit("two", ["route"], 7)]
+    short = parse({"limits": both, "headers": headers})
+    long = parse({"limits": [{**one, "paths": ["/"]} for one in both], "headers": headers})
+    assert short.stranger.is_simple
+    assert not long.stranger.is_simple
+    table = Cells.attach(Cells.create(64)), Cells.attach(Cells.create(64))
+    now = NOW
+    for ip, route, passed in requests:
+        now += passed * HOUR / 4
+        one, other = (
+            decide_stranger(facts(ip, route=route), config, State(empty_snapshot(), None, {}, cells), now)  # type: ignore[arg-type]
+            for config, cells in zip((short, long), table, strict=True)
+        )
+        assert one == other
+
+
+def test_limits_count_by_the_node_s_own_clock() -> None:
+    cells = Cells.attach(Cells.create(64))
+    cells.use_own_clock()
+    config = parse({"limits": [limit(rate=1)]})
+    at = State(empty_snapshot(), None, {}, cells)  # type: ignore[arg-type]
+    found = [decide_stranger(facts(), config, at, NOW + jump) for jump in (0, 10 * HOUR, -10 * HOUR)]
+    assert [one.status for one in found if isinstance(one, Verdict)] == [None, 429, 429]
+    assert cells.tat("l ip=203.0.113.7", 0) > cells.now()

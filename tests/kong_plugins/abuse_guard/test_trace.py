@@ -45,6 +45,14 @@ def test_what_is_too_long_is_a_hash_that_nobody_is_blocked_by() -> None:
     assert (other.user, other.token) != (found.user, found.token)
 
 
+@pytest.mark.parametrize("token_id", ["", "t" * 41, "\x00"])
+def test_a_token_without_a_short_id_is_known_by_its_hash(token_id: str) -> None:
+    who = Identity("https://a", "alice", token_id, token=b"\x12" * 16)
+    found = trace.read(memo(who))
+    assert found is not None
+    assert found.token == "https://a|" + trace.hash_of_token(who) == "https://a|#" + "12" * 8
+
+
 @settings(deadline=None)
 @given(st.text(), st.text(min_size=1), st.text(), st.text(), st.text())
 def test_it_leaves_room_and_holds_no_word_of_a_client(

@@ -69,6 +69,13 @@ ngx = {
       return out
     end,
   },
+  resp = {
+    get_headers = function()
+      local out = {}
+      for name, value in pairs(response) do out[name] = value end
+      return out
+    end,
+  },
   socket = {
     tcp = function()
       fake.dials = (fake.dials or 0) + 1

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from kong_plugins.canary_router.analyst import QUIET, CanaryAnalyst
 from kong_plugins.canary_router.config import DRAWN, parse
+from kong_plugins.canary_router.core import decide
 from kong_plugins.canary_router.counts import (
     Arm,
     Seen,
@@ -23,16 +24,18 @@ from kong_plugins.canary_router.counts import (
 )
 from kong_plugins.canary_router.sequential import EPOCH, RATIOS, Comparison
 from kong_plugins.engine.analyst import Conclusion
+from kong_plugins.engine.facts import Facts
 from kong_plugins.engine.outcome import Outcome
-from kong_plugins.state.base import CanaryOverride
+from kong_plugins.state.base import CanaryOverride, State
 from kong_plugins.state.canaries import override_of
+from kong_plugins.state.cells import Cells
 from kong_plugins.state.records import Record
-from kong_plugins.state.snapshot import build
+from kong_plugins.state.snapshot import build, empty_snapshot
 
 
 def outcome(arm: str = "canary", status: str = "200", **fields: str) -> Outcome:
     usual = Outcome(
-        "r", "t", "s", "", status, status, "1", "20", "service", "", f"v2={arm}", DRAWN, "203.0.113.7"
+        "r", "t", "s", "", status, status, "1", "20", "service", "", f"v2={arm}", f"{DRAWN}=1", "203.0.113.7"
     )
     return usual._replace(**fields)
 
@@ -396,3 +399,49 @@ def test_an_arm_on_the_wire() -> None:
     arm.add(Seen(True), 100.0)
     assert Arm.of(through_json(arm.wire())) == arm
     assert (arm.requests, arm.failed, arm.timed, arm.slow) == (4, 1, 3, 1)
+
+
+def test_a_plan_that_was_taken_back_has_its_limits_again() -> None:
+    """The analysis hears of each config once: what is in use, requests say."""
+    old, new = (parse({"name": "v2", "upstream": "v2", "abort_if": {"errors": n}}) for n in (5, 500))
+    made = CanaryAnalyst()
+    made.configure([old])
+    made.configure([old, new])
+
+    def failed(config: Any, now: float, count: int = 6) -> list[Conclusion]:
+        rows = [outcome(status="500", memo=f"drawn={config.limits_tag}") for _ in range(count)]
+        return [*made.take(rows, now), *made.tick(now + 11)]
+
+    assert failed(new, 100.0) == []
+    assert failed(old, 101.0) == [], "the last of a worker that has not changed over"
+    assert failed(new, 112.0) == []
+    assert [found.reason[:8] for found in failed(old, 200.0)] == ["errors: "]
+
+
+def test_a_rules_own_upstream_without_a_target_sends_its_users_to_control() -> None:
+    rule = {"name": "lab", "cidrs": ["0.0.0.0/0"], "upstream": "lab"}
+    config = parse({"name": "v2", "upstream": "v2", "rules": [rule]})
+    cells = Cells.attach(Cells.create())
+    made = CanaryAnalyst(cells)
+    made.configure([config])
+    facts = Facts("r1", "10.0.0.1", "https", "GET", "h", "/", "/", "t", "s", "", "", frozenset(), {})
+
+    def arm(now: float) -> str:
+        state = State(empty_snapshot(), None, {}, cells)  # type: ignore[arg-type]
+        return decide(facts, config, state, now).arm
+
+    assert arm(100.0) == "v2=lab"
+    lab = outcome("lab", **NO_TARGET)
+    assert [found.kind for found in made.take([lab, lab], 100.0)] == ["canary.no_target"]
+    assert arm(101.0) == "v2=control"
+    assert arm(111.0) == "v2=lab", "one tries again"
+    assert made.take([lab], 111.0) == [], "it is known"
+
+
+def test_levels_of_a_canary_that_nobody_asks_for_end() -> None:
+    made = analyst()
+    made.take([outcome()], 100.0)
+    made.tick(112.0)
+    assert made.levels()
+    made.tick(112.0 + 3600)
+    assert made.levels() == {}

@@ -32,6 +32,9 @@ def run(plan: dict[str, Any], asked: Facts, *overrides: CanaryOverride) -> Verdi
     return decide(asked, parse({**PLAN, **plan}), state, 0.0)
 
 
+TAG = parse({"name": "v2", "upstream": "u"}).limits_tag
+
+
 @pytest.mark.parametrize(
     ("plan", "identity", "ip", "reason"),
     [
@@ -59,11 +62,11 @@ def test_order_of_the_rules(plan: dict[str, Any], identity: Identity | None, ip:
             service_headers=(("X-Canary", "v2=canary"),),
             reason=reason,
             arm="v2=canary",
-            memo="drawn=1" if reason == "canary_percent" else "",
+            memo=f"{'drawn' if reason == 'canary_percent' else 'c'}={TAG}",
         )
     else:
         # only where the percent was asked for can the two arms be compared
-        memo = "drawn=1" if identity is not None else ""
+        memo = f"drawn={TAG}" if identity is not None else ""
         assert verdict == Verdict(service_headers=(("X-Canary", "v2=control"),), arm="v2=control", memo=memo)
 
 

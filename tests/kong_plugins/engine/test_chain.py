@@ -8,6 +8,7 @@ import pytest
 
 from kong_plugins.engine import chain
 from kong_plugins.engine.ask import Ask
+from kong_plugins.engine.chain import Pending
 from kong_plugins.engine.facts import Facts, Identity, parse_facts
 from kong_plugins.engine.verdict import PASS, Verdict
 
@@ -59,4 +60,41 @@ def test_who_it_is_reaches_the_filters_after_it() -> None:
 @pytest.mark.parametrize("after", [None, Verdict(status=403), Verdict(upstream="u")])
 def test_asks_are_answered_before_anything_is_decided(after: Verdict | None) -> None:
     ask = Ask("limit", "k")
-    assert run(Filter(ask), Filter(after)) == (ask,)
+    assert run(Filter(ask), Filter(after)).asks == (ask,)
+
+
+def test_a_breakers_trial_is_taken_once_however_often_the_chain_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    breaker, ask = Filter(Verdict(memo="b=1")), Filter(Ask("script", ()))
+    monkeypatch.setattr(chain.static_fallback, "decide", breaker)
+    assert run(ask, breaker) == Pending((ask.found,))
+    assert breaker.seen == []
+    assert run(Filter(None), breaker) == Verdict(memo="b=1")
+
+
+def test_an_ask_about_a_known_user_lets_the_filters_after_it_know_him() -> None:
+    ask, last = Ask("enrichment", "k", (), ALICE), Filter(None)
+    assert run(Filter(ask), last) == Pending((ask,))
+    assert last.seen[0] == FACTS._replace(identity=ALICE)
+
+
+def test_an_ask_about_a_user_is_not_needed_to_refuse_him() -> None:
+    refused, ask = Filter(Verdict(status=429)), Ask("enrichment", "k", (), ALICE)
+    assert run(Filter(ask), refused).status == 429
+    strict = Ask("limit", "l")
+    assert run(Filter(strict), Filter(ask), refused).asks == (strict, ask), (
+        "a limit counts who is refused, too"
+    )
+
+
+def test_an_answer_to_the_client_holds_in_the_run_with_the_answers() -> None:
+    """A limit that refused counts nothing and does not refuse again: it is not asked twice."""
+    no, ask = Verdict(status=429, reason="rate_limited"), Ask("limit", "l")
+    steps = [(Filter(ask), None, "abuse-guard"), (Filter(no), None, "abuse-guard"), (Filter(PASS), None, "x")]
+    pending = chain.run(FACTS, tuple(steps), STATE, 0.0)
+    assert pending == Pending((ask,), 1, no)
+    steps[0], steps[1] = (Filter(None), None, "abuse-guard"), (Filter(None), None, "abuse-guard")
+    found = chain.run(FACTS, tuple(steps), STATE, 0.0, pending)
+    assert (found.status, found.reason, found.plugin) == (429, "rate_limited", "abuse-guard")
+    assert steps[1][0].seen == []
+    steps[0] = (Filter(Verdict(status=403)), None, "abuse-guard")
+    assert chain.run(FACTS, tuple(steps), STATE, 0.0, pending).status == 403, "what comes before it is heard"

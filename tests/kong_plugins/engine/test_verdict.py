@@ -24,8 +24,10 @@ def test_passing_changes_nothing() -> None:
     assert merge([PASS, one]) == one
 
 
-def test_memos_are_bounded() -> None:
-    assert len(merge([Verdict(memo="a" * 150), Verdict(memo="b" * 150)]).memo) == MEMO_LIMIT
+def test_memos_are_bounded_by_whole_words_and_the_last_filters_stay() -> None:
+    assert len(merge([Verdict(memo="a" * 200), Verdict(memo="b" * 400)]).memo) == MEMO_LIMIT
+    long, permit = f"g=1 gu={'u' * 300} drawn=1", "b=abc:1700000000000:3:1700000030000000000"
+    assert merge([Verdict(memo=long), Verdict(memo=permit)]).memo == f"g=1 drawn=1 {permit}"
 
 
 def test_the_wire_of_an_exit() -> None:

@@ -127,6 +127,54 @@ def test_one_question_for_many_requests(make):
     enricher._started = False
 
 
+def waiting(enricher, later=0.0):
+    enricher.look(later)
+    return round(enricher.wait_for(DIGEST, NOW + later), 3)
+
+
+def test_the_first_request_waits_and_no_longer_than_it_may(make, key_server):
+    enricher = make(wait_ms=80)
+    assert waiting(enricher) == 0, "no thread would ask"
+    enricher = make(wait_ms=80)
+    enricher._started = True
+    assert waiting(enricher) == 0.08
+    assert waiting(enricher, 0.05) == 0.03, "the second request of the token waits until the same moment"
+    assert waiting(enricher, 0.09) < 0
+    assert waiting(enricher, -5) == 0, "the clock was set back"
+    key_server.serve({"roles": ["a"]})
+    enricher.answer()
+    assert waiting(enricher, 0.01) == 0, "it is there"
+    assert waiting(enricher, 61) == 0, "the old answer serves while a new one is asked for"
+    enricher._started = False
+
+
+def test_nobody_waits_for_an_answer_that_will_not_come(make, key_server):
+    enricher = make(wait_ms=80)
+    enricher._started = True
+    assert waiting(enricher) == 0.08
+    key_server.answer = (503, {}, b"")
+    enricher.answer()
+    assert waiting(enricher, 0.01) == 0, "it has failed"
+    for _ in range(FAILURES):
+        enricher.answer()
+    assert waiting(enricher, NO_ANSWER_SECONDS + 1) == 0, "the breaker is open"
+    assert enricher.counts.take() == {"failed": FAILURES, "skipped": 1}
+    assert enricher.counts.take() == {}
+    assert make().wait_for(DIGEST, NOW) == 0, "it is not the default"
+    enricher._started = False
+
+
+def test_more_tokens_than_can_be_asked_for_do_not_wait(make, monkeypatch):
+    monkeypatch.setattr("kong_plugins.identity.enrichment.MOST_WAITING", 1)
+    enricher = make(wait_ms=80)
+    enricher._started = True
+    assert waiting(enricher) == 0.08
+    other = b"o" * 32
+    enricher.of(other, "t2", ALICE, NOW)
+    assert enricher.wait_for(other, NOW) == 0
+    enricher._started = False
+
+
 def test_the_breaker_stops_asking_and_probes():
     breaker = Breaker()
     for _ in range(FAILURES):
@@ -226,6 +274,9 @@ def test_through_trust_with_its_threads(mint, key_server, tmp_path):
         ({"claims": ["a"], "url": "http://a", "client_secret_env": "NOT_SET"}, "enrich.client_secret_env"),
         ({"claims": ["a"], "url": "http://a", "client_secret_file": "gone"}, "enrich.client_secret_file"),
         ({"claims": ["a"], "url": "http://a", "wait": 5}, "enrich.wait: unknown"),
+        ({"claims": ["a"], "url": "http://a", "wait_ms": 101}, "enrich.wait_ms: expected milliseconds"),
+        ({"claims": ["a"], "url": "http://a", "wait_ms": True}, "enrich.wait_ms"),
+        ({"claims": ["a"], "url": "http://a", "wait_ms": "50ms"}, "enrich.wait_ms"),
     ],
     ids=str,
 )

@@ -7,6 +7,7 @@ import pickle
 from types import SimpleNamespace
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -270,3 +271,49 @@ def test_the_control_state_is_followed(tmp_path):
     version = ring.version
     watch.look(Snapshot())
     assert ring.version == version, "the same records are no change"
+
+
+class Over(BaseException):
+    """As the deadline of a decision: it may come at any place."""
+
+
+@pytest.mark.parametrize(
+    "where", ["kong_plugins.identity.ring.open_record", "kong_plugins.identity.ring.states"]
+)
+def test_a_deadline_in_the_middle_takes_no_key_away(tmp_path, monkeypatch, where):
+    """The first request with new keys opens them: were it stopped, the next one goes on."""
+    ring = Ring(SEALER)
+    watch = RingWatch(ring, None, tmp_path / "public.json", lambda: NOW)
+    first = ops.init([], "RS256", SEALER, NOW)
+    snapshot = SimpleNamespace(records=lambda _: {first.kid: SimpleNamespace(data=record_data(first))})
+
+    def over(*_):
+        raise Over
+
+    def request():
+        watch.look(snapshot)
+        return ring.current(NOW)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(where, over)
+        with pytest.raises(Over):
+            request()
+    request()
+    assert ring.current(NOW).kid == first.kid
+    assert [each.kid for each in ring.keyrings(NOW)] == [first.kid]
+
+
+def test_a_sealed_rsa_key_is_not_checked_again(monkeypatch):
+    """That takes longer than a request has time (60 ms); it was checked when it was taken in."""
+    seen = []
+    load = serialization.load_pem_private_key
+
+    def spy(raw, password, **options):
+        seen.append(options)
+        return load(raw, password, **options)
+
+    record = ops.init([], "RS256", SEALER, NOW)
+    monkeypatch.setattr(serialization, "load_pem_private_key", spy)
+    Ring(SEALER).use([record])
+    load_key(Keyring(make_key("RS256")).private_bytes(), "RS256")
+    assert seen == [{"unsafe_skip_rsa_key_validation": True}, {"unsafe_skip_rsa_key_validation": False}]

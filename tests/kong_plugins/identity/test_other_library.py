@@ -58,6 +58,34 @@ def test_its_tokens_by_another_key_do_not(alg):
         check(alg, token(alg, other))
 
 
+@pytest.mark.parametrize(
+    ("allowed", "said", "key_alg", "reason"),
+    [
+        (["EdDSA"], "EdDSA", "EdDSA", ""),
+        (["Ed25519"], "Ed25519", "Ed25519", ""),
+        (["Ed25519", "EdDSA"], "EdDSA", "Ed25519", ""),
+        (["Ed25519", "EdDSA"], "Ed25519", "EdDSA", ""),
+        (["Ed25519"], "Ed25519", None, ""),
+        (["EdDSA"], "Ed25519", "Ed25519", "algorithm_not_allowed"),
+        (["Ed25519"], "EdDSA", "EdDSA", "algorithm_not_allowed"),
+        (["RS256", "ES256", "EdDSA"], "Ed25519", None, "algorithm_not_allowed"),
+    ],
+)
+def test_the_two_names_of_one_algorithm(allowed, said, key_alg, reason):
+    """RFC 9864: tokens may use the names that the issuer's algorithms say, keys either."""
+    key = KEYS["EdDSA"]
+    text = jose.encode({"alg": said, "kid": "ed"}, CLAIMS, key, algorithms=[said])
+    jwk = {**key.as_dict(private=False), "use": "sig", **({"alg": key_alg} if key_alg else {})}
+    item = {"name": "main", "iss": "https://a", "audiences": ["shop"], "algorithms": allowed}
+    issuers = parse_issuers([item | {"jwks": {"keys": [jwk]}}], None)
+    keys = {"main": issuers["main"].keys}
+    if reason:
+        with pytest.raises(TokenError, match=reason):
+            verify_token(text, issuers, keys, NOW)
+    else:
+        assert verify_token(text, issuers, keys, NOW).subject == "user-1"
+
+
 @pytest.mark.parametrize("alg", ["EdDSA", "ES256", "RS256", "HS256"])
 def test_it_reads_our_passports(alg):
     ring = Keyring(make_key(alg), "own")

@@ -13,15 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kong_plugins.engine import chain
+from kong_plugins.engine.ask import Ask
 from kong_plugins.engine.facts import Facts
 from kong_plugins.engine.registry import parse_config
+from kong_plugins.engine.verdict import Verdict
 from kong_plugins.identity.issuers import parse_issuers
 from kong_plugins.identity.keyring import Keyring
 from kong_plugins.identity.keys import StaticKeys
 from kong_plugins.identity.ring import Ring
 from kong_plugins.identity.trust import Trust
 from kong_plugins.passport.config import parse
-from kong_plugins.passport.core import decide
+from kong_plugins.passport.core import ASK_KIND, decide, identify
 from kong_plugins.state.base import CanaryOverride, State
 from kong_plugins.state.records import Record, StateDump
 from kong_plugins.state.snapshot import build, empty_snapshot, snapshot_of_dump
@@ -186,7 +188,7 @@ def test_forward_token():
     assert dropped.service_headers[1] == ("Authorization", "")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.text()
     | st.builds("Bearer {}".format, st.text())
@@ -225,6 +227,26 @@ def test_revocations_count_for_tokens_that_were_verified_before(key, data, reaso
     if reason:
         (challenge,) = [value for name, value in found.headers if name == "WWW-Authenticate"]
         assert CHALLENGE.fullmatch(challenge)
+
+
+def test_a_token_that_stood_is_looked_up_again_in_a_new_state():
+    """Both ways: a revocation comes, and goes."""
+    facts = request(f"Bearer {make_token(jti='t-9')}")
+    clear = make_state()
+    revoked = Record("revocations", "token https://a|t-9", {})
+    refusing = clear._replace(snapshot=snapshot_of_dump(StateDump(2, {"revocations": [revoked]}, {})))
+    for _ in range(2):
+        assert not ask(facts, clear).is_exit
+        assert ask(facts, refusing).reason == "token_revoked"
+
+
+def test_what_is_known_to_stand_is_bounded():
+    issuers = STATE.trust._issuers
+    keys = StaticKeys({name: each.keys for name, each in issuers.items()})
+    state = STATE._replace(trust=Trust(issuers, keys, Keyring(b"s" * 32), cached=3))
+    for number in range(10):
+        assert not ask(request(f"Bearer {make_token(jti=str(number))}"), state).is_exit
+        assert len(state.trust.standing(state.snapshot.revocations)) <= 3
 
 
 def test_a_token_without_a_date_is_refused_while_its_issuer_has_a_before():
@@ -369,7 +391,7 @@ HEADERS = st.dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     HEADERS,
     st.sampled_from(["GET", "OPTIONS", "HEAD"]),
@@ -394,3 +416,45 @@ def test_whatever_comes_there_is_a_verdict(headers, method, mode, places, trunca
         assert any(TOKEN in value for value in headers.values())
     else:
         assert found.is_exit
+
+
+class Patient(Trust):
+    """As one whose issuer is being asked about the user."""
+
+    left = 0.05
+
+    def verify(self, token, issuer_names, now):
+        return super().verify(token, issuer_names, now)._replace(level="token_only")
+
+    def wait_for(self, identity, now):
+        return self.left
+
+
+@pytest.mark.parametrize("filter_", [decide, identify])
+def test_a_request_waits_once_for_what_is_asked_of_its_user(filter_):
+    state = make_state()
+    issuers = state.trust._issuers
+    trust = Patient(
+        issuers, StaticKeys({name: each.keys for name, each in issuers.items()}), Keyring(b"s" * 32)
+    )
+    state, config, facts = (
+        state._replace(trust=trust),
+        parse({"issuers": ["main"]}),
+        request(f"Bearer {TOKEN}"),
+    )
+    found = filter_(facts, config, state, NOW)
+    assert isinstance(found, Ask)
+    assert (found.kind, found.args[1], found.identity.subject) == (ASK_KIND, 0.05, "user-1")
+    found = filter_(facts, config, state._replace(answers={ASK_KIND: None}), NOW)
+    assert isinstance(found, Verdict)
+    assert found.identity.subject == "user-1"
+    trust.left = -0.1
+    assert isinstance(filter_(facts, config, state, NOW), Verdict), "the time is over"
+    assert filter_(request("Bearer a.b.c"), config, state, NOW).status == 401
+
+
+@pytest.mark.parametrize("space", ["\u00a0", "\u3000", "\u2028", "\x0b", "\x85", "\udca0"])
+def test_only_space_and_tab_part_the_scheme_from_the_token(space):
+    assert ask(request(f"Bearer{space}{TOKEN}")).reason == "token_missing"
+    assert ask(request(f"{space}Bearer {TOKEN}")).reason == "token_missing"
+    assert ask(request(f"Bearer {TOKEN}{space}")).reason == "token_malformed"

@@ -13,6 +13,7 @@ import pytest
 from kong_plugins.engine.ask import BUDGET_SECONDS, Ask
 from kong_plugins.server.asks import Asker
 from kong_plugins.server.config import RedisConfig
+from tests.pace import within
 from tests.redis_server import RedisServer, redis_executable
 
 SECOND = 1_000_000_000
@@ -27,6 +28,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     made.start()
     yield made
     made.kill()
+
+
+@pytest.fixture(autouse=True)
+def patient(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine 20 ms are over before Redis has run: what is answered is judged without them."""
+    if "budget" not in request.node.name:
+        monkeypatch.setattr("kong_plugins.server.asks.BUDGET_SECONDS", 5.0)
+        monkeypatch.setattr("kong_plugins.server.asks.ANSWER_SECONDS", 5.0)
 
 
 def limit(key: str, burst: int, name: str = "one", cost: int = 1, emission: int = 3600 * SECOND) -> Ask:
@@ -100,7 +109,7 @@ def test_nobody_waits_longer_than_the_budget_and_then_nobody_waits(server: Redis
 
     answer, took, is_up = run(server.url, work)
     assert answer == {"one": None}
-    assert BUDGET_SECONDS * 0.9 <= took < 0.2
+    assert BUDGET_SECONDS * 0.9 <= took < within(0.2)
     assert not is_up
 
 

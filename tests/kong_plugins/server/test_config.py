@@ -61,3 +61,15 @@ def test_a_bad_file_is_named_with_its_field(tmp_path: Path, text: str, complaint
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ServerConfigError, match=r"none\.yaml"):
         load(tmp_path / "none.yaml", {})
+
+
+@pytest.mark.parametrize(
+    "broken", ['k: "SECRET', "k: [SECRET}", "k: *SECRET", "k: SECRET: 1", "k: !SECRET 1"]
+)
+def test_a_broken_file_is_not_quoted_it_may_hold_keys(tmp_path: Path, broken: str) -> None:
+    path = tmp_path / "server.yaml"
+    path.write_text(f"issuers:\n- {broken}\n")
+    with pytest.raises(ServerConfigError, match=r"server.yaml: line [23], column ") as caught:
+        load(path, {})
+    assert "SECRET" not in str(caught.value)
+    assert caught.value.__cause__ is None

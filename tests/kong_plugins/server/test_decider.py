@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -87,6 +88,24 @@ def test_a_decision_that_passes_its_deadline_is_no_verdict(
         deadline.uninstall()
     assert (wire["n"], wire["e"]) == ("r7", "deadline")
     assert "request r7: the decision passed its deadline" in caplog.text
+
+
+def test_a_filter_that_sleeps_is_stopped_too(decider: Decider, facts: Record) -> None:
+    deadline = Deadline(0.02)
+    slow = Decider(lambda: 0.0, deadline)
+    slow.state = decider.state
+
+    def asleep(*_: Any) -> None:
+        time.sleep(30)
+
+    slow._chains.put("c", ((asleep, None, "passport"),))
+    deadline.install()
+    started = time.monotonic()
+    try:
+        assert slow.decide_chain("c", facts("r7"))["e"] == "deadline"
+    finally:
+        deadline.uninstall()
+    assert time.monotonic() - started < 15
 
 
 def test_kept_configs_are_bounded(decider: Decider) -> None:

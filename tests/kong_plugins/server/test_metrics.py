@@ -1,5 +1,7 @@
 """Metrics: what is counted, and that no client can make them grow."""
 
+from typing import Any
+
 import pytest
 
 from kong_plugins.engine.facts import Facts
@@ -108,3 +110,43 @@ def test_gauges_of_the_node() -> None:
         "kgate_issuers_without_keys 1.0",
     ):
         assert line in text
+
+
+def test_keys_enrichment_and_passports() -> None:
+    """Counters add up over the workers, of gauges the worst counts."""
+
+    def report(age: float, stale: int, opened: int) -> dict[str, Any]:
+        return {
+            "issuers": {"main": [2, stale, age, 3, 1], "inline": [1, 0, -1.0, 0, 0]},
+            "enrichment": {"main": [opened, {"good": 5}]},
+            "issued": {"full": 7},
+            "signing": {"age": 60.0, "states": {"current": 1, "previous": 2}},
+        }
+
+    found, told = Metrics(), [report(1.0, 0, 1), report(9.0, 1, 0)]
+    for each in told:
+        found.worker({**Tally().report(), "trust": each})
+    found.trust(told)
+    text = found.text().decode()
+    for line in (
+        'kgate_issuer_keys{issuer="main"} 2.0',
+        'kgate_issuer_keys_stale{issuer="main"} 1.0',
+        'kgate_issuer_keys_age_seconds{issuer="main"} 9.0',
+        'kgate_jwks_refreshes_total{issuer="main",result="failed"} 2.0',
+        'kgate_jwks_refreshes_total{issuer="main",result="good"} 6.0',
+        'kgate_enrichment_total{issuer="main",result="good"} 10.0',
+        'kgate_enrichment_breaker_open{issuer="main"} 1.0',
+        'kgate_passports_issued_total{level="full"} 14.0',
+        "kgate_passport_key_age_seconds 60.0",
+        'kgate_passport_keys{state="next"} 0.0',
+        'kgate_passport_keys{state="previous"} 2.0',
+    ):
+        assert line in text
+    assert 'kgate_issuer_keys_age_seconds{issuer="inline"}' not in text, "its keys are not fetched"
+
+
+def test_conclusions_are_counted_also_over_a_restart_of_the_analysis():
+    metrics = Metrics()
+    for count in (2, 5, 1):
+        metrics.levels({"conclusions": {"abuse.found": count}})
+    assert 'kgate_conclusions_total{kind="abuse.found"} 6.0' in metrics.text().decode()

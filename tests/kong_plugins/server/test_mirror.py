@@ -148,3 +148,13 @@ def test_without_a_store_workers_go_at_once() -> None:
     feed.settle([])
     feed.greet(process)  # type: ignore[arg-type]
     assert process.sent == [("go", True)]
+
+
+def test_the_keyring_follows_each_state_without_a_request(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening a key takes longer than a decision has time."""
+    seen: list[object] = []
+    monkeypatch.setattr(mirror._trust, "follow", seen.append)
+    mirror.empty()
+    assert seen == [mirror.snapshot]

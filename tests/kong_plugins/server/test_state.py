@@ -22,6 +22,7 @@ from kong_plugins.state.cells import Cells
 from kong_plugins.state.operations import blocks, revocations
 from kong_plugins.state.redis import RedisStore
 from tests.kong_plugins.server.running import Asker, Server, chain_of, facts_of, wait_until
+from tests.pace import within
 from tests.redis_server import RedisServer
 
 Serve = Callable[..., Server]
@@ -104,15 +105,15 @@ def restart(server: Server, serve: Serve, **more: Any) -> Server:
 
 def test_a_change_reaches_every_worker_within_200_ms(serve: Serve, own_redis: Any, store: RedisStore) -> None:
     blocks.add(store, "192.0.2.1", actor="kim")
-    server = serve(workers=4, redis=own_redis.url)
+    server = serve(workers=3, redis=own_redis.url)
     took = []
-    with Kong(server, 4, ["abuse-guard", GUARD]) as kong:
-        for number in range(50):
+    with Kong(server, 3, ["abuse-guard", GUARD]) as kong:
+        for number in range(30):
             address = f"203.0.113.{number}"
             blocks.add(store, address, actor="kim")
             took.append(wait_until(all_say(kong, "ip_blocked", ip=address), 3))
-    # the second longest of 50: one late one may be this machine's
-    assert sorted(took)[-2] < 0.2, sorted(took)[-5:]
+    # the second longest of 30: one late one may be this machine's
+    assert sorted(took)[-2] < within(0.2), sorted(took)[-5:]
 
 
 def test_without_messages_it_takes_the_poll_interval(serve: Serve, own_redis: Any, store: RedisStore) -> None:
@@ -226,7 +227,7 @@ def test_a_keeper_that_hangs_holds_nobody_and_is_replaced(
         blocks.add(store, "192.0.2.1", actor="kim")
         started = time.monotonic()
         assert kong.reasons(ip="192.0.2.1") == ["pass"]
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < within(0.5)
         wait_until(all_say(kong, "ip_blocked", ip="192.0.2.1"), 12)
     assert keeper not in server.keepers()
     text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text
@@ -277,7 +278,7 @@ def test_redis_killed_and_started_again_under_load(serve: Serve, own_redis: Any,
         stop.set()
         thread.join()
     assert found == {"ip_blocked", "pass"}
-    assert slowest[0] < 0.5
+    assert slowest[0] < within(0.5)
     with Kong(server, 2, ["abuse-guard", GUARD]) as kong:
         assert set(kong.reasons(ip="192.0.2.2")) == {"ip_blocked"}
     assert server.log.read_text().count("keeping version") == 1, "one line"
@@ -341,17 +342,17 @@ def cells_fd(pid: int) -> int:
 
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="finds the memory by its name in /proc")
 def test_all_workers_and_the_keeper_share_the_cells(serve: Serve, own_redis: Any) -> None:
-    server = serve(workers=4, redis=own_redis.url)
+    server = serve(workers=2, redis=own_redis.url)
     fds = [cells_fd(pid) for pid in [*server.workers(), *server.keepers()]]
     seen = [Cells.attach(fd) for fd in fds]
     try:
         assert len({os.fstat(fd).st_ino for fd in fds}) == 1
-        assert len(seen) == 5
+        assert len(seen) == 3
         now = seen[0].now()
         for number, cells in enumerate(seen):
             assert cells.add("logins", 1, 10**10, now) == number + 1
         # what one worker uses of a limit is gone for the others: a burst of 3 for all of them
-        admitted = [cells.gcra("ip", 10**9, 3 * 10**9, now)[0] for cells in seen]
+        admitted = [cells.gcra("ip", 10**9, 3 * 10**9, now)[0] for cells in 2 * seen]
         assert sum(admitted) in (3, 4)
     finally:
         for cells, fd in zip(seen, fds, strict=True):

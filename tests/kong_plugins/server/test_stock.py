@@ -89,7 +89,9 @@ def stock_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "secret").chmod(0o600)
     issuer = {"name": "main", "iss": "https://auth.example", "audiences": ["shop"]}
     issuer |= {"algorithms": ["HS256"], "secret_file": "secret"}
-    (folder / "server.yaml").write_text(json.dumps({"issuers": [issuer]}))
+    patient = {**issuer, "name": "patient", "iss": "https://patient.example"}
+    patient["enrich"] = {"url": "http://127.0.0.1:9/", "claims": ["grade"], "wait_ms": 100}
+    (folder / "server.yaml").write_text(json.dumps({"issuers": [issuer, patient]}))
     script = Path(sys.executable).parent / "kong-python-pluginserver"
     env = dict(os.environ, KGATE_SERVER_CONFIG=str(folder / "server.yaml"), KGATE_RUN_DIR=str(folder))
     env.pop("REDIS_URL", None)
@@ -125,9 +127,9 @@ def kong(stock_socket: Path, request: pytest.FixtureRequest) -> Iterator[Callabl
         each.close()
 
 
-def live_token(seconds: float = 60) -> str:
+def live_token(seconds: float = 60, iss: str = "https://auth.example") -> str:
     now = time.time()
-    claims = {"iss": "https://auth.example", "aud": "shop", "sub": "alice", "exp": now + seconds, "iat": now}
+    claims = {"iss": iss, "aud": "shop", "sub": "alice", "exp": now + seconds, "iat": now}
     return jwt.encode(claims, SECRET, algorithm="HS256")
 
 
@@ -180,6 +182,16 @@ def test_a_user_passes_from_passport_to_canary_router(
     there.run("canary-router", canary)
     assert ("kong.service.set_upstream", ["order-v2"]) in there.effects
     assert ("kong.service.request.set_header", ["X-Canary", "v2=canary"]) in there.effects
+
+
+def test_what_asks_elsewhere_is_decided_by_what_is_known(
+    kong: Callable[[list[Any]], Kong], facts: Record
+) -> None:
+    """Nobody answers asks here: a user whose issuer is being asked gets his passport all the same."""
+    there = kong(facts(authorization=f"Bearer {live_token(iss='https://patient.example')}"))
+    there.run("passport", {"issuers": ["patient"]})
+    set_headers = {args[0]: args[1] for method, args in there.effects if method.endswith("set_header")}
+    assert jwt.decode(set_headers["X-Passport"], options={"verify_signature": False})["sub"] == "alice"
 
 
 def test_an_address_that_is_not_denied_passes(kong: Callable[[list[Any]], Kong], facts: Record) -> None:

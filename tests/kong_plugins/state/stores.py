@@ -6,23 +6,23 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from kong_plugins.state.base import ControlStore
+from kong_plugins.state.base import Store
 from kong_plugins.state.collections import COLLECTIONS, Collection
 from kong_plugins.state.memory import MemoryStore
 from kong_plugins.state.records import Record
 from kong_plugins.state.redis import RedisStore
 
-Make = Callable[..., ControlStore]
+Make = Callable[..., Store]
 
 
 @pytest.fixture(params=["memory", "redis"])
 def make(request: pytest.FixtureRequest, namespace: str) -> Iterator[Make]:
     """Makes the store under test; keyword arguments are its caps by collection, and max_events."""
-    made: list[ControlStore] = []
+    made: list[Store] = []
     if request.param == "redis":
         url = request.getfixturevalue("redis_server").url
 
-    def factory(max_events: int = 1000, **caps: Collection) -> ControlStore:
+    def factory(max_events: int = 1000, **caps: Collection) -> Store:
         options = {"collections": {**COLLECTIONS, **caps}, "max_events": max_events}
         made.append(
             MemoryStore(**options) if request.param == "memory" else RedisStore(url, namespace, **options)
@@ -35,7 +35,7 @@ def make(request: pytest.FixtureRequest, namespace: str) -> Iterator[Make]:
 
 
 @pytest.fixture
-def store(make: Make) -> ControlStore:
+def store(make: Make) -> Store:
     return make()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import threading
@@ -14,10 +15,13 @@ import pytest
 import redis
 from redis.crc import key_slot
 
-from kong_plugins.state.base import ControlStore, StoreError
+from kong_plugins.state.base import Store, StoreError
+from kong_plugins.state.cells import Cells
 from kong_plugins.state.collections import COLLECTIONS
 from kong_plugins.state.connection import connect, display_address, key_prefix
+from kong_plugins.state.exchange import Exchange
 from kong_plugins.state.open import open_store
+from kong_plugins.state.operations import limits
 from kong_plugins.state.records import Delete, Event, Put, Record, StateDump
 from kong_plugins.state.redis import RedisStore
 from tests.kong_plugins.state.stores import record
@@ -40,7 +44,7 @@ def client(redis_server: Any) -> Iterator[Any]:
     made.close()
 
 
-def everything(store: ControlStore) -> None:
+def everything(store: Store) -> None:
     """Call all that a store can."""
     changes = store.subscribe()
     now = store.now()
@@ -299,6 +303,17 @@ def test_a_redis_without_memory_takes_a_batch_whole_or_not_at_all(own_redis: Any
     store.close()
 
 
+def test_a_version_that_is_none_is_an_error(store: RedisStore, client: Any, namespace: str) -> None:
+    store.apply([Put(record())])
+    client.set(key_prefix(namespace) + "version", "garbage")
+    for call in (store.version, store.load, lambda: store.changes_since(1)):
+        with pytest.raises(StoreError, match="holds 'garbage', no version"):
+            call()
+    # a change sets it right
+    store.apply([Put(record("ip 203.0.113.8"))])
+    assert len(store.load().records["blocks"]) == 2
+
+
 def documented_acl() -> str:
     """The rules in docs/state.md."""
     text = (Path(__file__).parents[3] / "docs" / "state.md").read_text()
@@ -313,6 +328,8 @@ def test_an_acl_user_limited_to_the_namespace_is_enough(
     url = redis_server.url.replace("redis://", "redis://kgate:s3cret@")
     store = RedisStore(url, namespace)
     everything(store)
+    limits.reset(store, "*", actor="kim")
+    exchanged_as(url, namespace)
     other = RedisStore(url, "other")
     for call in (other.version, lambda: other.apply([Put(record())]), other.subscribe, other.load):
         with pytest.raises(StoreError, match=r"(?i)permission|NOPERM") as caught:
@@ -325,6 +342,28 @@ def test_an_acl_user_limited_to_the_namespace_is_enough(
     for made in (store, other, wrong):
         made.close()
     client.execute_command("ACL", "DELUSER", "kgate")
+
+
+def exchanged_as(url: str, namespace: str) -> None:
+    """A node's limits, exchanged and told by this user."""
+    fd = Cells.create(64)
+    cells = Cells.attach(fd)
+    exchange = Exchange(cells, lambda: connect(url, decode_responses=False), namespace)
+    while cells.gcra("k", 10**12, 10**12, cells.now())[0]:
+        pass
+    store = RedisStore(url, namespace)
+    exchange.start()
+    try:
+        deadline = time.monotonic() + 5
+        while not (exchange.connected and exchange.sent and store.limited()):
+            assert time.monotonic() < deadline, exchange.error
+            time.sleep(0.01)
+        assert not exchange.failures, exchange.error
+    finally:
+        exchange.close()
+        store.close()
+        cells.close()
+        os.close(fd)
 
 
 def test_options_of_the_connection_can_be_set() -> None:

@@ -6,9 +6,18 @@ import threading
 
 import pytest
 
-from kong_plugins.state.base import Conflict, ControlStore, RowsGone, StoreError, StoreFull
+from kong_plugins.state.base import Conflict, RowsGone, Store, StoreError, StoreFull
 from kong_plugins.state.collections import COLLECTIONS, Collection
-from kong_plugins.state.records import MAX_BATCH, MAX_RECORD_BYTES, Change, Delete, Event, Put, Record
+from kong_plugins.state.records import (
+    MAX_BATCH,
+    MAX_RECORD_BYTES,
+    NEW_VERSION,
+    Change,
+    Delete,
+    Event,
+    Put,
+    Record,
+)
 from tests.kong_plugins.state.stores import Make, make, plain, record, store
 
 __all__ = ["make", "store"]
@@ -18,7 +27,7 @@ def event(kind: str = "block.add", **data: object) -> Event:
     return Event("", 0.0, kind, "kim", "ip 203.0.113.7", "why\u2028é", data)
 
 
-def test_a_new_store_is_empty(store: ControlStore) -> None:
+def test_a_new_store_is_empty(store: Store) -> None:
     assert store.version() == 0
     assert store.changes_since(0) == []
     assert store.get("blocks", "ip 203.0.113.7") is None
@@ -40,7 +49,7 @@ def test_a_new_store_is_empty(store: ControlStore) -> None:
         record("service a:b {c}", "fallbacks", expires=4e9, name=""),
     ],
 )
-def test_a_record_is_kept_as_it_was(store: ControlStore, given: Record) -> None:
+def test_a_record_is_kept_as_it_was(store: Store, given: Record) -> None:
     before = store.now()
     version = store.apply([Put(given)])
     assert version == store.version() > 0
@@ -56,7 +65,7 @@ def test_a_record_is_kept_as_it_was(store: ControlStore, given: Record) -> None:
     assert dump.records[given.collection] == [found]
 
 
-def test_a_change_keeps_created_and_counts(store: ControlStore) -> None:
+def test_a_change_keeps_created_and_counts(store: Store) -> None:
     store.apply([Put(record())])
     first = store.get("blocks", record().key)
     version = store.version()
@@ -71,17 +80,33 @@ def test_a_change_keeps_created_and_counts(store: ControlStore) -> None:
     store.apply([Put(record())])
     third = store.get("blocks", record().key)
     assert third is not None
-    assert third.version == 1
+    # never a number that it had: who saw the one before must not be taken for one who has seen this
+    assert third.version == 3
+    with pytest.raises(Conflict, match="is at version 3, not 1"):
+        store.apply([Put(record(), 1)])
 
 
-def test_nothing_to_delete_is_no_change(store: ControlStore) -> None:
+def test_versions_of_removed_records_are_not_given_again(store: Store) -> None:
+    for _ in range(4):
+        store.apply([Put(record("a", "canaries"))])
+    store.apply([Put(record("b", "canaries", expires=store.now() - 1))])
+    store.apply([Delete("canaries", "a")])
+    made = store.commit(
+        [Put(record("a", "canaries")), Delete("canaries", "b"), Put(record("ip 203.0.113.1"))],
+        event(after={"version": NEW_VERSION, "data": {}}),
+    )
+    assert made.versions == (5, 0, 1)
+    assert store.events(1)[0].data == {"after": {"version": 5, "data": {}}}
+
+
+def test_nothing_to_delete_is_no_change(store: Store) -> None:
     store.apply([Put(record())])
     version = store.version()
     assert store.apply([Delete("blocks", "ip 203.0.113.8")], event()) == version
     assert (store.version(), store.events(9)) == (version, [])
 
 
-def test_the_log_tells_every_change(store: ControlStore) -> None:
+def test_the_log_tells_every_change(store: Store) -> None:
     first = store.apply([Put(record("a", "canaries"))])
     store.apply([Put(record("b", "canaries")), Delete("canaries", "a"), Delete("canaries", "none")])
     store.apply([Put(record("b", "canaries", n=2))])
@@ -99,9 +124,8 @@ def test_the_log_tells_every_change(store: ControlStore) -> None:
 
 
 @pytest.mark.parametrize("wrong", [0, 2])
-def test_compare_and_set(store: ControlStore, wrong: int) -> None:
-    store.apply([Put(record("a", "canaries", percent=1), 0)])
-    version = store.version()
+def test_compare_and_set(store: Store, wrong: int) -> None:
+    version = store.apply([Put(record("a", "canaries", percent=1), 0)])
     for change in (Put(record("a", "canaries", percent=50), wrong), Delete("canaries", "a", wrong)):
         with pytest.raises(Conflict, match=f"canaries a: is at version 1, not {wrong}") as caught:
             store.apply([Put(record("other", "canaries")), change], event())
@@ -117,7 +141,7 @@ def test_compare_and_set(store: ControlStore, wrong: int) -> None:
     store.apply([Delete("canaries", "a", 2)])
 
 
-def test_compare_and_set_lets_one_of_many_win(store: ControlStore) -> None:
+def test_compare_and_set_lets_one_of_many_win(store: Store) -> None:
     outcomes: list[str] = []
 
     def try_it(percent: int) -> None:
@@ -136,7 +160,7 @@ def test_compare_and_set_lets_one_of_many_win(store: ControlStore) -> None:
     assert len(store.events(9)) == 1
 
 
-def test_records_end_by_themselves(store: ControlStore) -> None:
+def test_records_end_by_themselves(store: Store) -> None:
     now = store.now()
     store.apply(
         [
@@ -148,14 +172,14 @@ def test_records_end_by_themselves(store: ControlStore) -> None:
     assert store.get("blocks", "ip 203.0.113.1") is None
     assert [held.key for held in store.records("blocks")] == ["ip 203.0.113.2", "ip 203.0.113.3"]
     assert {held.key for held in store.load().records["blocks"]} == {"ip 203.0.113.2", "ip 203.0.113.3"}
-    # one that has ended is not there: it does not lose a race, and what comes in its place begins at 1
+    # one that has ended is not there: it does not lose a race, and what comes in its place is no change of it
     store.apply([Put(record("ip 203.0.113.1"), 0)])
     found = store.get("blocks", "ip 203.0.113.1")
     assert found is not None
-    assert found.version == 1
+    assert found.version == 2
 
 
-def test_renewing_without_an_end_lasts(store: ControlStore) -> None:
+def test_renewing_without_an_end_lasts(store: Store) -> None:
     now = store.now()
     store.apply([Put(record(expires=now + 0.05))])
     store.apply([Put(record())])
@@ -198,13 +222,13 @@ def test_caps(make: Make) -> None:
         ([Put(record(f"ip {n}")) for n in range(MAX_BATCH + 1)], "more than 100"),
     ],
 )
-def test_what_can_never_be_stored(store: ControlStore, changes: list[Change], says: str) -> None:
+def test_what_can_never_be_stored(store: Store, changes: list[Change], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         store.apply(changes, event())
     assert (store.version(), store.events(9)) == (0, [])
 
 
-def test_events_are_written_with_the_change(store: ControlStore) -> None:
+def test_events_are_written_with_the_change(store: Store) -> None:
     before = store.now()
     store.apply([Put(record())], event(ttl=60))
     store.apply([], event("note.made"))
@@ -231,7 +255,7 @@ def test_events_are_capped(make: Make) -> None:
     assert kept[-1].data == {"n": 299}
 
 
-def test_waiting_for_events(store: ControlStore) -> None:
+def test_waiting_for_events(store: Store) -> None:
     assert store.wait(None, 0.02) == []
     first = store.append(event("a.a"))
     assert [found.kind for found in store.wait("0-0", 0)] == ["a.a"]
@@ -245,7 +269,7 @@ def test_waiting_for_events(store: ControlStore) -> None:
     timer.join()
 
 
-def test_every_change_is_told_after_it_can_be_read(store: ControlStore) -> None:
+def test_every_change_is_told_after_it_can_be_read(store: Store) -> None:
     changes = store.subscribe()
     try:
         while changes.wait(0.05):
@@ -261,7 +285,7 @@ def test_every_change_is_told_after_it_can_be_read(store: ControlStore) -> None:
         changes.close()
 
 
-def test_a_change_wakes_a_waiter(store: ControlStore) -> None:
+def test_a_change_wakes_a_waiter(store: Store) -> None:
     changes = store.subscribe()
     changes.wait(0.02)
     timer = threading.Timer(0.05, lambda: store.apply([Put(record())]))
@@ -280,7 +304,7 @@ def linked(name: str, bulk: str, collection: str = "sources") -> Put:
     return Put(record(name, collection, kind="blocks", count=1, bulk=bulk))
 
 
-def test_staged_rows_are_seen_when_they_are_linked(store: ControlStore) -> None:
+def test_staged_rows_are_seen_when_they_are_linked(store: Store) -> None:
     rows = {f"ip 203.0.113.{n}": "" for n in range(20)} | {"user é|b c": '{"reason":"x"}'}
     bulk = store.stage(rows.items())
     assert (store.version(), store.load().bulk, store.load().records["sources"]) == (0, {}, [])
@@ -308,7 +332,7 @@ def test_staged_rows_are_seen_when_they_are_linked(store: ControlStore) -> None:
         store.rows(other)
 
 
-def test_rows_end_with_their_record(store: ControlStore) -> None:
+def test_rows_end_with_their_record(store: Store) -> None:
     bulk = store.stage([("ip 203.0.113.1", "")])
     change = linked("feed", bulk)
     now = store.now()
@@ -322,7 +346,7 @@ def test_rows_end_with_their_record(store: ControlStore) -> None:
 
 
 @pytest.mark.parametrize("how", ["never staged", "of another record", "staging ended"])
-def test_rows_that_cannot_be_linked(store: ControlStore, how: str) -> None:
+def test_rows_that_cannot_be_linked(store: Store, how: str) -> None:
     bulk = "0" * 32 if how == "never staged" else store.stage([("a", "")], ttl=0.01 if "ended" in how else 60)
     if how == "of another record":
         store.apply([linked("first", bulk)])
@@ -357,6 +381,6 @@ def test_caps_of_rows(make: Make) -> None:
     ("rows", "says"),
     [([], "no rows"), ([("a\n", "")], "row 'a"), ([("a", ""), ("b", "x")], "no JSON object")],
 )
-def test_rows_that_can_never_be_stored(store: ControlStore, rows: list[tuple[str, str]], says: str) -> None:
+def test_rows_that_can_never_be_stored(store: Store, rows: list[tuple[str, str]], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         store.stage(rows)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from kong_plugins.state.base import Conflict, ControlStore, StoreError
+from kong_plugins.state.base import Conflict, Store, StoreError
 from kong_plugins.state.collections import COLLECTIONS, Collection
 from kong_plugins.state.memory import MemoryStore
 from kong_plugins.state.records import Change, Delete, Event, Put, Record
@@ -70,7 +70,7 @@ class Agreement(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stores: tuple[ControlStore, ControlStore] = (
+        self.stores: tuple[Store, Store] = (
             MemoryStore(collections=CAPS),
             RedisStore(self.url, f"h{uuid.uuid4().hex}", collections=CAPS),
         )

@@ -166,7 +166,7 @@ def test_placeholders_are_filled_in_at_once_and_by_the_adapter(lua: World) -> No
 
 def test_grpc_gets_its_status_from_both(lua: World) -> None:
     made = answer(grpc_status=8, body="x", on=["open", "502"])
-    verdict = give(made, "open", facts(content_type="application/grpc+proto"), 0.0)
+    verdict = give(made, "open", facts(content_type="Application/gRPC+proto"), 0.0)
     assert (verdict.status, verdict.body, dict(verdict.headers)["grpc-status"]) == (200, "", "8")
     answers = lua.module("kgate.prepared").store(b"g", lua.table(to_wire(plan((made,)))["r"]))
     lua.request(headers=[("Content-Type", "application/grpc")])
@@ -189,8 +189,8 @@ def test_retry_after_where_it_fits(more: dict[str, Any], left: float, expected: 
     assert dict(give(answer(**more), "open", facts(), 0.0, left).headers).get("Retry-After") == expected
 
 
-def test_head_has_no_body() -> None:
-    assert give(answer(body="x"), "open", facts("HEAD"), 0.0).body == ""
+def test_head_has_the_length_of_the_body_that_kong_leaves_out() -> None:
+    assert give(answer(body="x"), "open", facts("HEAD"), 0.0).body == "x"
 
 
 @pytest.mark.parametrize(

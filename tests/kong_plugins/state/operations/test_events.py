@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kong_plugins.state.base import ControlStore
+from kong_plugins.state.base import Store
 from kong_plugins.state.operations import allows, blocks, events
 from tests.kong_plugins.state.stores import make, store
 
@@ -27,7 +27,7 @@ __all__ = ["make", "store"]
         ({"subject": "0.3"}, ["ip 10.0.0.3"]),
     ],
 )
-def test_recent(store: ControlStore, filters: dict[str, Any], subjects: list[str]) -> None:
+def test_recent(store: Store, filters: dict[str, Any], subjects: list[str]) -> None:
     blocks.add(store, "10.0.0.1", actor="kim")
     blocks.add(store, "10.0.0.2", actor="lee")
     blocks.remove(store, "10.0.0.2", actor="lee")
@@ -40,12 +40,12 @@ def test_recent(store: ControlStore, filters: dict[str, Any], subjects: list[str
 
 
 @pytest.mark.parametrize("wrong", [{"count": 0}, {"count": 10_001}, {"after_id": "x"}, {"after_id": "1-2-3"}])
-def test_wrong_questions(store: ControlStore, wrong: dict[str, Any]) -> None:
+def test_wrong_questions(store: Store, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"count|id"):
         events.recent(store, **wrong)
 
 
-def test_follow(store: ControlStore) -> None:
+def test_follow(store: Store) -> None:
     blocks.add(store, "10.0.0.1", actor="kim")
     following = events.follow(store, seconds=2)
     timer = threading.Timer(0.05, lambda: blocks.add(store, "10.0.0.2", actor="kim"))

@@ -46,3 +46,56 @@ def test_what_csv_does_not_take_is_a_problem() -> None:
     list(read_rows(["target", "10.0.0.1", "x" * 200_000], 0.0, problems))
     with pytest.raises(BadRows, match="line 3: field larger"):
         problems.check()
+
+
+@pytest.mark.parametrize(
+    ("line", "targets"),
+    [
+        ("198.18.0.0/24 ; SBL1", ["198.18.0.0/24"]),
+        ("; a note", []),
+        ("192.0.2.1 # a note", ["192.0.2.1"]),
+        ("192.0.2.1 192.0.2.2\t2001:db8::1", ["192.0.2.1", "192.0.2.2", "2001:db8::1"]),
+        ("user:a b", ["user:a b"]),
+        ("user:a#b;c", ["user:a#b;c"]),
+    ],
+)
+def test_what_a_plain_line_says(line: str, targets: list[str]) -> None:
+    assert [row.text for row in read_rows(["# list", line], 0.0, Problems())] == targets
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (
+            ["10.0.0.1,bad guy", "10.0.0.0/24"],
+            [(1, "10.0.0.1", "bad guy", None), (2, "10.0.0.0/24", None, None)],
+        ),
+        (
+            ["10.0.0.1, a ,1h", "::1,,2030-01-01"],
+            [(1, "10.0.0.1", "a", 3600.0), (2, "::1", None, 1893456000.0)],
+        ),
+        (["# exported", "", '"target","reason"', '10.0.0.1,"a, b"'], [(4, "10.0.0.1", "a, b", None)]),
+        (["\ufeff# x", "ip", "10.0.0.1"], [(3, "10.0.0.1", None, None)]),
+        (["user:a,b"], [(1, "user:a,b", None, None)]),
+        (["x" * 200_000 + ","], [(1, "x" * 200_000 + ",", None, None)]),
+    ],
+)
+def test_csv_with_and_without_a_header(lines: list[str], told: list[tuple[object, ...]]) -> None:
+    problems = Problems()
+    assert [tuple(row) for row in read_rows(lines, 0.0, problems)] == told
+    problems.check()
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("10.0.0.1,x,1999-01-01", "expires: 1999-01-01 is over"),
+        ("10.0.0.1,x,soon", "neither"),
+        ("10.0.0.1,x,1h,y", "more than ADDRESS,REASON,END"),
+    ],
+)
+def test_bad_cells_without_a_header(line: str, says: str) -> None:
+    problems = Problems()
+    assert list(read_rows([line], 1e9, problems)) == []
+    with pytest.raises(BadRows, match=says):
+        problems.check()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kong_plugins.state.base import Block, Conflict, ControlStore
+from kong_plugins.state.base import Block, Conflict, Store
 from kong_plugins.state.collections import DAY, HOUR
 from kong_plugins.state.operations import allows, blocks, breakers, canaries, fallbacks, limits, revocations
 from kong_plugins.state.operations.common import NotFound, Refused
@@ -21,7 +21,7 @@ Call = Callable[..., Any]
 ISSUER = "https://auth.example/"
 
 
-def log(store: ControlStore) -> list[tuple[str, str, str, str]]:
+def log(store: Store) -> list[tuple[str, str, str, str]]:
     return [(event.kind, event.subject, event.actor, event.reason) for event in store.events(100)]
 
 
@@ -55,7 +55,7 @@ OPERATIONS: list[tuple[str, Call, tuple[Any, ...], str, str, float | None, Call,
 
 @pytest.mark.parametrize("ttl", [None, 60.0])
 @pytest.mark.parametrize("case", OPERATIONS, ids=lambda case: f"{case[4]}-{case[3]}")
-def test_set_renew_list_and_remove(store: ControlStore, case: Any, ttl: float | None) -> None:
+def test_set_renew_list_and_remove(store: Store, case: Any, ttl: float | None) -> None:
     collection, add, arguments, key, event, default, entries, remove, removed = case
     before = store.now()
     made = add(store, *arguments, actor="kim", reason="why", ttl=ttl)
@@ -99,7 +99,7 @@ def test_set_renew_list_and_remove(store: ControlStore, case: Any, ttl: float | 
         ({"actor": "\x1b[31m"}, "actor"),
     ],
 )
-def test_bad_input_writes_nothing(store: ControlStore, case: Any, wrong: dict[str, Any], says: str) -> None:
+def test_bad_input_writes_nothing(store: Store, case: Any, wrong: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         case[1](store, *case[2], **{"actor": "kim", **wrong})
     assert (store.version(), store.events(9)) == (0, [])
@@ -133,7 +133,7 @@ def test_bad_input_writes_nothing(store: ControlStore, case: Any, wrong: dict[st
     ],
 )
 def test_targets_that_cannot_be_right(
-    store: ControlStore, call: Call, arguments: tuple[Any, ...], says: str
+    store: Store, call: Call, arguments: tuple[Any, ...], says: str
 ) -> None:
     with pytest.raises(ValueError, match=says):
         call(store, *arguments, actor="kim")
@@ -157,9 +157,7 @@ def test_targets_that_cannot_be_right(
         ("user:kim", "token:kim", False),
     ],
 )
-def test_what_is_allowed_cannot_be_blocked(
-    store: ControlStore, allowed: str, target: str, touches: bool
-) -> None:
+def test_what_is_allowed_cannot_be_blocked(store: Store, allowed: str, target: str, touches: bool) -> None:
     allows.add(store, "198.51.100.0/24", actor="kim")
     allows.add(store, "198.51.100.128/25", actor="kim")
     allows.add(store, allowed, actor="kim")
@@ -175,13 +173,13 @@ def test_what_is_allowed_cannot_be_blocked(
     blocks.add(store, target, actor="kim")
 
 
-def test_a_dry_run_writes_nothing(store: ControlStore) -> None:
+def test_a_dry_run_writes_nothing(store: Store) -> None:
     made = blocks.add(store, "203.0.113.7", actor="kim", ttl=60, dry_run=True)
     assert made.expires == pytest.approx(made.created + 60, abs=0.1)
     assert (store.version(), store.events(9)) == (0, [])
 
 
-def test_a_block_of_the_gateway_does_not_replace_an_operators(store: ControlStore) -> None:
+def test_a_block_of_the_gateway_does_not_replace_an_operators(store: Store) -> None:
     own = blocks.add(store, "203.0.113.7", actor="kim", reason="scans")
     again = blocks.add(store, "203.0.113.7", actor="gw", ttl=60, if_absent=True, source="gateway:n1")
     assert again == own
@@ -190,7 +188,7 @@ def test_a_block_of_the_gateway_does_not_replace_an_operators(store: ControlStor
     assert len(store.events(9)) == 2
 
 
-def test_canary_fields_change_alone(store: ControlStore) -> None:
+def test_canary_fields_change_alone(store: Store) -> None:
     canaries.update(store, "c", {"percent": 5.0}, actor="kim")
     canaries.update(store, "c", {"paused": True}, actor="lee", reason="errors", kind="canary.pause")
     ramp = {"points": [[0, 5], [60, 100]], "start": 1}
@@ -211,7 +209,7 @@ def test_canary_fields_change_alone(store: ControlStore) -> None:
     assert canaries.get(store, "c") is None
 
 
-def test_the_loser_is_told_what_changed(store: ControlStore) -> None:
+def test_the_loser_is_told_what_changed(store: Store) -> None:
     canaries.update(store, "c", {"percent": 5.0}, actor="kim")
     seen = canaries.get(store, "c")
     assert seen is not None
@@ -228,7 +226,7 @@ def test_the_loser_is_told_what_changed(store: ControlStore) -> None:
     assert len(store.events(9)) == 2
 
 
-def test_changes_at_the_same_time_are_all_made(store: ControlStore) -> None:
+def test_changes_at_the_same_time_are_all_made(store: Store) -> None:
     """Without a version that was seen, each change is made over what is there then."""
 
     def add(number: int) -> None:
@@ -249,14 +247,14 @@ def test_changes_at_the_same_time_are_all_made(store: ControlStore) -> None:
     assert (found.users, found.version) == (frozenset("0123"), 4)
 
 
-def test_an_event_leaves_long_data_out(store: ControlStore) -> None:
+def test_an_event_leaves_long_data_out(store: Store) -> None:
     users = frozenset(f"user-{number:08}" for number in range(500))
     canaries.update(store, "c", {"users": users}, actor="kim")
     assert store.events(1)[0].data["after"]["data"] == {"omitted": True}
 
 
 @pytest.mark.parametrize(("state", "verb"), [("open", "open"), ("closed", "close"), ("reset", "reset")])
-def test_breakers(store: ControlStore, state: str, verb: str) -> None:
+def test_breakers(store: Store, state: str, verb: str) -> None:
     made = breakers.override(store, "*", state, actor="kim", reason="r")
     assert (made.scope, made.value, made.state) == ("*", "", state)
     assert (made.expires is not None) == (state == "reset")
@@ -269,13 +267,13 @@ def test_breakers(store: ControlStore, state: str, verb: str) -> None:
     assert [event.kind for event in store.events(9)] == [f"breaker.{verb}"] * 2 + ["breaker.clear"]
 
 
-def test_a_fallback_may_name_its_answer(store: ControlStore) -> None:
+def test_a_fallback_may_name_its_answer(store: Store) -> None:
     made = fallbacks.force(store, "route:a:b", actor="kim", name="busy")
     assert (made.scope, made.value, made.name) == ("route", "a:b", "busy")
     assert fallbacks.entries(store) == [made]
 
 
-def test_before_never_goes_back(store: ControlStore) -> None:
+def test_before_never_goes_back(store: Store) -> None:
     now = store.now()
     made = revocations.revoke(store, "before", ISSUER, actor="kim")
     assert made.issued_before == pytest.approx(now, abs=1)
@@ -288,7 +286,7 @@ def test_before_never_goes_back(store: ControlStore) -> None:
 # check
 
 
-def test_check_says_what_covers(store: ControlStore) -> None:
+def test_check_says_what_covers(store: Store) -> None:
     for target in ("203.0.113.7", "203.0.113.0/24", "203.0.112.0/20", "198.51.100.1", "user:kim", "token:i|t",
                    "agent:evilbot"):  # fmt: skip
         blocks.add(store, target, actor="kim")
@@ -317,7 +315,7 @@ def test_check_says_what_covers(store: ControlStore) -> None:
     assert isinstance(found.block, Block)
 
 
-def test_a_removal_tells_what_still_covers(store: ControlStore) -> None:
+def test_a_removal_tells_what_still_covers(store: Store) -> None:
     blocks.add(store, "203.0.113.7", actor="kim")
     blocks.add(store, "203.0.113.0/24", actor="kim")
     removal = blocks.remove(store, "203.0.113.7", actor="kim")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kong_plugins.state.base import Conflict, ControlStore
+from kong_plugins.state.base import Conflict, Store
 from kong_plugins.state.operations import allows, blocks, imports, lists
 from kong_plugins.state.operations.common import NotFound
 from kong_plugins.state.operations.import_rows import BadRows
@@ -16,7 +16,7 @@ from tests.kong_plugins.state.stores import make, store
 __all__ = ["make", "store"]
 
 
-def test_a_plain_import_is_one_step(store: ControlStore) -> None:
+def test_a_plain_import_is_one_step(store: Store) -> None:
     lines = [
         "# feed\n",
         "203.0.113.7\r\n",
@@ -55,7 +55,7 @@ def test_a_plain_import_is_one_step(store: ControlStore) -> None:
         imports.remove(store, "feed", actor="kim")
 
 
-def test_a_csv_import_has_reasons_and_ends(store: ControlStore) -> None:
+def test_a_csv_import_has_reasons_and_ends(store: Store) -> None:
     now = store.now()
     lines = [
         "\ufeffid,Target,reason,ttl,expires",
@@ -72,7 +72,7 @@ def test_a_csv_import_has_reasons_and_ends(store: ControlStore) -> None:
         assert made.expires == pytest.approx(now + ttl, abs=1)
 
 
-def test_an_export_is_an_import(store: ControlStore) -> None:
+def test_an_export_is_an_import(store: Store) -> None:
     blocks.add(store, "203.0.113.1", actor="kim", reason='a "b", c', ttl=600)
     blocks.add(store, "user:https://a|é,x", actor="kim")
     blocks.add(store, "agent:evil bot", actor="kim")
@@ -109,7 +109,7 @@ def test_an_export_is_an_import(store: ControlStore) -> None:
 )
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_one_bad_line_and_nothing_is_written(
-    store: ControlStore, lines: list[str], line: int, says: str, dry_run: bool
+    store: Store, lines: list[str], line: int, says: str, dry_run: bool
 ) -> None:
     allows.add(store, "203.0.113.99", actor="kim")
     version = store.version()
@@ -123,7 +123,7 @@ def test_one_bad_line_and_nothing_is_written(
     assert store.version() == version
 
 
-def test_many_problems_are_counted(store: ControlStore) -> None:
+def test_many_problems_are_counted(store: Store) -> None:
     with pytest.raises(BadRows, match=r"line 1: .* \(and 99 more\)") as caught:
         imports.import_blocks(store, "feed", ["x y"] * 100, actor="kim")
     assert (caught.value.count, len(caught.value.problems)) == (100, 20)
@@ -138,13 +138,13 @@ def test_many_problems_are_counted(store: ControlStore) -> None:
         ({"lines": ["# nothing"]}, "no rows"),
     ],
 )
-def test_bad_options(store: ControlStore, options: dict[str, Any], says: str) -> None:
+def test_bad_options(store: Store, options: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         imports.import_blocks(store, **{"name": "feed", "lines": ["10.0.0.1"], "actor": "kim", **options})
     assert (store.version(), store.events(9)) == (0, [])
 
 
-def test_a_dry_run_says_what_would_change(store: ControlStore) -> None:
+def test_a_dry_run_says_what_would_change(store: Store) -> None:
     imports.import_blocks(store, "feed", ["10.0.0.1", "10.0.0.2"], actor="kim")
     version = store.version()
     report = imports.import_blocks(store, "feed", ["10.0.0.2", "10.0.0.3"], actor="kim", dry_run=True)
@@ -152,7 +152,7 @@ def test_a_dry_run_says_what_would_change(store: ControlStore) -> None:
     assert (store.version(), len(store.events(9))) == (version, 1)
 
 
-def test_imports_at_the_same_time_leave_one_of_them_whole(store: ControlStore) -> None:
+def test_imports_at_the_same_time_leave_one_of_them_whole(store: Store) -> None:
     def run(net: int) -> None:
         imports.import_blocks(store, "feed", (f"10.{net}.0.{n}" for n in range(200)), actor="kim")
 
@@ -168,7 +168,7 @@ def test_imports_at_the_same_time_leave_one_of_them_whole(store: ControlStore) -
         imports.import_blocks(store, "feed", ["10.9.0.0"], actor="kim", if_version=1)
 
 
-def test_lists(store: ControlStore) -> None:
+def test_lists(store: Store) -> None:
     users = ["user", "kim", "https://a|lee é", "kim"]
     report = lists.import_list(store, "testers", "users", users, actor="kim", reason="beta")
     assert report == ("testers", "users", 2, 2, 0, 1, 1, False)

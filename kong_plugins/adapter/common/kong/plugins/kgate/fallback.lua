@@ -114,7 +114,8 @@ local function fits(answer)
       return false
     end
   end
-  return not answer.accept or accepts(kong.request.get_header("accept"), answer.accept)
+  -- the variable has all of several (RFC 9110 section 5.3), kong.request.get_header the first
+  return not answer.accept or accepts(ngx.var.http_accept, answer.accept)
 end
 
 --- The first prepared answer with a matching token that fits the request, and the token.
@@ -154,11 +155,26 @@ local function is_grpc()
   return content_type ~= nil and sub(lower(content_type), 1, 16) == "application/grpc"
 end
 
+-- What the service said of its answer in headers of its own; those of plugins, and what lets a browser's script see the
+-- answer at all, stay.
+local KEPT = { date = true, connection = true, vary = true, via = true, ["transfer-encoding"] = true }
+
+local function clear_services()
+  local var = ngx.var
+  for name in pairs(ngx.resp.get_headers(100)) do
+    local key = lower(name)
+    if not KEPT[key] and sub(key, 1, 15) ~= "access-control-" and var["upstream_http_" .. gsub(key, "%-", "_")] then
+      kong.response.clear_header(name)
+    end
+  end
+end
+
 --- Answer with a prepared one instead. Only in header_filter, where exit returns.
 function M.swap(answer, token, request_id)
   for i = 1, #CLEAR do
     kong.response.clear_header(CLEAR[i])
   end
+  clear_services()
   local mark = answer.name .. "; reason=" .. token
   if is_grpc() then
     return kong.response.exit(200, "", {

@@ -34,6 +34,11 @@ function Kgate:access(conf)
     status, body, headers = guard.broken()
   end
   if status then
+    if status == 200 then
+      -- nginx would judge these by the answer's ETag, and end the connection without an answer (Kong 3.9.3)
+      ngx.req.clear_header("If-Match")
+      ngx.req.clear_header("If-Unmodified-Since")
+    end
     return kong.response.exit(status, body, headers)
   end
 end

@@ -1,0 +1,1 @@
+"""One check a file: `check(world)` yields what it has to say, at least one result."""
