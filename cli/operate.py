@@ -192,13 +192,13 @@ def _notes(actor: str, reason: str, ttl: Ttl | None) -> Notes:
 
 def _reach(store: Store) -> None:
     """Ask for one answer, in time: no timeout of a connection counts for the system's resolver, and those of
-    connecting, of TLS and of an answer add up. Raises StoreError for a store that is away."""
-    failed: list[StoreError] = []
+    connecting, of TLS and of an answer add up. Raises StoreError when it is away, ValueError for a wrong name."""
+    failed: list[Exception] = []
 
     def ask() -> None:
         try:
             store.now()
-        except StoreError as error:
+        except (StoreError, ValueError) as error:  # ValueError: a host that is no name
             failed.append(error)
 
     asking = threading.Thread(target=ask, daemon=True)

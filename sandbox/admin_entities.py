@@ -7,9 +7,10 @@ from typing import Any
 
 from sandbox import admin_pages, admin_paths, db_errors
 from sandbox.admin_paths import Place
-from sandbox.database import Database, check_key, is_uuid
+from sandbox.database import Database, check_key
 from sandbox.declarative import Reply
 from sandbox.entities import KINDS
+from sandbox.ids import is_uuid
 from sandbox.store import Entity, Store
 
 _NOT_ALLOWED = {"message": "Method not allowed"}

@@ -14,6 +14,7 @@ from sandbox import db_errors, entity_checks, entity_values, fields, plugin_chec
 from sandbox.declarative import Reply
 from sandbox.entities import FIELDS, KINDS, foreign_fields
 from sandbox.field_checks import not_utf8
+from sandbox.ids import is_uuid
 from sandbox.plugin_checks import PluginSchemas
 from sandbox.store import Entity, Store
 
@@ -181,14 +182,6 @@ def check_key(kind: str, key: str) -> None:
     error = fields.one(dict(fields.each(FIELDS[kind]))[by], key)[1]
     if error is not None:
         raise db_errors.bad_key(by, str(error))
-
-
-def is_uuid(text: Any) -> bool:
-    """Whether a text is an id, not a name."""
-    try:
-        return isinstance(text, str) and str(uuid.UUID(text)) == text.lower()
-    except ValueError:
-        return False
 
 
 def _by_name(by: str, key: str) -> dict[str, Any]:

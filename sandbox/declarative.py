@@ -11,7 +11,9 @@ from typing import Any
 import yaml
 
 from sandbox import http_errors
+from sandbox.error_shape import lua_literal
 from sandbox.exchange import get_first
+from sandbox.flatten import flatten as flatten_errors
 from sandbox.request import Request
 from sandbox.store import EMPTY_HASH, Store
 from sandbox.validate import InvalidConfig, KongError, PluginSchemas, parse
@@ -81,17 +83,19 @@ def load_bytes(data: bytes, schemas: PluginSchemas) -> Store:
 
 def invalid(e: InvalidConfig, flatten: bool) -> dict[str, Any]:
     """The body of Kong's 400."""
-    shown = e.rest if flatten else e.errors
-    text = "{}" if flatten and not e.rest else str(e).partition(": ")[2]
-    reply: dict[str, Any] = {
+    if not flatten:
+        return _refused(str(e).partition(": ")[2], e.errors)
+    flat, rest = flatten_errors(e.config, e.errors)
+    return {**_refused(lua_literal(rest), rest), "flattened_errors": flat or {}}
+
+
+def _refused(text: str, fields: dict[str, Any]) -> dict[str, Any]:
+    return {
         "code": 14,
         "name": "invalid declarative configuration",
         "message": f"declarative config is invalid: {text}",
-        "fields": shown,
+        "fields": fields,
     }
-    if flatten:
-        reply["flattened_errors"] = e.flat or {}
-    return reply
 
 
 def html(status: int) -> Reply:
@@ -102,12 +106,7 @@ def html(status: int) -> Reply:
 
 def _parse_error(why: str) -> dict[str, Any]:
     error = f"failed parsing declarative configuration: {why}"
-    return {
-        "code": 14,
-        "name": "invalid declarative configuration",
-        "message": f'declarative config is invalid: {{error="{error}"}}',
-        "fields": {"error": error},
-    }
+    return _refused(f'{{error="{error}"}}', {"error": error})
 
 
 def _yaml(data: bytes) -> Any:

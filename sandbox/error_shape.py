@@ -25,15 +25,15 @@ def lua_literal(value: Any) -> str:
 
 
 def rows(path: str, error: Any) -> list[dict[str, Any]]:
-    """One row for each text in the errors of a field."""
+    """One row for each text in the errors of a field, the last field first."""
     if isinstance(error, Mapping):
-        return [
-            row
-            for key, value in error.items()
-            for row in rows(path if key == "@entity" else f"{path}.{key}", value)
-        ]
+        found = []
+        for key, value in sorted(error.items(), reverse=True):
+            if key == "@entity":
+                found += [{"type": "entity", "message": text} for text in value]
+            else:
+                found += rows(f"{path}.{key}" if path else key, value)
+        return found
     if isinstance(error, list):
-        return [
-            row for i, value in enumerate(error, 1) if value is not None for row in rows(f"{path}.{i}", value)
-        ]
+        return rows(path, {str(i): value for i, value in enumerate(error, 1) if value is not None})
     return [{"type": "field", "field": path, "message": error}]

@@ -57,3 +57,16 @@ def _parts(kind: str, item: Mapping[str, Any], parent: tuple[str, str] | None) -
         elif value is None:
             parts.append(parent[1] if parent and parent[0] == field else "")
     return parts
+
+
+def is_uuid(text: Any) -> bool:
+    """Whether a text is an id, not a name."""
+    try:
+        return isinstance(text, str) and str(uuid.UUID(text)) == text.lower()
+    except ValueError:
+        return False
+
+
+def is_random(kind: str, item: Mapping[str, Any]) -> bool:
+    """Whether `generated_id` has nothing to make an id of."""
+    return kind not in _CACHE_KEY and not item.get(NAME_FIELD.get(kind, ""))

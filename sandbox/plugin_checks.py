@@ -41,3 +41,10 @@ def check(
             _, error = fields.one(field, entity.get(key))
             if error is not None:
                 errors[key] = error
+
+
+def may_stand(entity: dict[str, Any], scope: str, schemas: PluginSchemas) -> bool:
+    """Whether a plugin's schema lets it belong to a route, service or consumer."""
+    name = entity.get("name")
+    schema = schemas.get(name, []) if isinstance(name, str) else []
+    return dict(fields.each(schema)).get(scope, {}).get("eq") is not fields.NULL_ONLY

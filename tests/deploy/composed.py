@@ -22,17 +22,13 @@ from typing import Any
 import requests
 import yaml
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 PYTHON = sys.executable
 PATIENCE = 45.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def settings(text: str) -> dict[str, str]:

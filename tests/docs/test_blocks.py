@@ -17,7 +17,7 @@ import pytest
 
 from cli.main import main
 from tests.docs.blocks import PAGES, ROOT, Block, blocks, kgate_commands
-from tests.e2e.gateway import free_port
+from tests.ports import free_port
 from tests.redis_server import RedisServer
 
 ALL = [block for page in PAGES for block in blocks(page)]

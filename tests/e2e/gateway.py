@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from cli.main import main
 from kong_plugins.server.run_dir import write_plugin_info
 from tests.e2e.upstream import Upstream
 from tests.pace import within
+from tests.ports import free_port
 from tests.redis_server import RedisServer, redis_executable
 
 KGATE = [sys.executable, "-m", "cli.main"]
@@ -96,12 +96,6 @@ BOTH_LIMITS: dict[str, Any] = {
     ]
 }
 """A strict limit of strangers beside a local-first one of users, on a route of its own."""
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def lane_of(admin: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from typing import Any
 
 import pytest
 
 from sandbox.health import Health
+from tests.ports import free_port
 
 A = ("a", 1)
 PASSIVE = {
@@ -77,12 +77,6 @@ def test_an_operator_says_so_and_a_configuration_keeps_the_state() -> None:
     h.configure({"u": passive()}, {})
     h.configure({"u": passive()}, {"u": [A]})
     assert h.state(upstream, target) == "HEALTHY"
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 def load(kong: Any, targets: list[int], checks: dict[str, Any], retries: int, **fields: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +31,7 @@ from kong_plugins.state.records import Event, Put, Record
 from kong_plugins.state.snapshot import empty_snapshot
 from tests.kong_plugins.server.running import Asker, Server, chain_of, facts_of, is_analysis, wait_until
 from tests.pace import within
+from tests.ports import free_port
 from tests.redis_server import RedisServer
 
 NOW = 1_800_000_000.0
@@ -282,9 +282,7 @@ def test_an_opening_on_one_node_is_known_to_the_other(
 
 
 def test_a_reload_forgets_no_open_breaker(serve: Callable[..., Server]) -> None:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = int(sock.getsockname()[1])
+    port = free_port()
     server = serve("--metrics-listen", f"127.0.0.1:{port}", workers=1)
     express = server.run_dir / "express.sock"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import stat
 import threading
 import time
@@ -23,6 +22,7 @@ from kong_plugins.state.operations import blocks, revocations
 from kong_plugins.state.redis import RedisStore
 from tests.kong_plugins.server.running import Asker, Server, chain_of, facts_of, wait_until
 from tests.pace import within
+from tests.ports import free_port
 from tests.redis_server import RedisServer
 
 Serve = Callable[..., Server]
@@ -56,12 +56,6 @@ def store(own_redis: RedisServer) -> Iterator[RedisStore]:
     made = RedisStore(own_redis.url)
     yield made
     made.close()
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def bearer(jti: str = "t-1", user: str = "alice") -> str:

@@ -15,14 +15,9 @@ import pytest
 import requests
 
 from tests.kong_plugins.server.running import Caller, Server, event, running, start_instance, wait_until
+from tests.ports import free_port
 
 Serve = Callable[..., Server]
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
