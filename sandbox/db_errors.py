@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sandbox.declarative import Reply
-from sandbox.error_shape import lua_literal
+from sandbox.error_shape import lua_literal, lua_pretty
 
 NOT_FOUND = {"message": "Not found"}
 
@@ -21,7 +21,7 @@ def schema_violation(errors: Mapping[str, Any]) -> Reply:
             found.append(f"{field}: {error}")
             continue
         found += [
-            f"{field}.{key}: {value if isinstance(value, str) else lua_literal(value)}"
+            f"{field}.{key}: {value if isinstance(value, str) else lua_pretty(value)}"
             for key, value in sorted(pairs, key=lambda pair: str(pair[0]))
             if value is not None
         ]

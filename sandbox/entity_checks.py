@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from sandbox import expressions
+
 Entity = dict[str, Any]
 Found = dict[str, Any]
 _STREAM = {"tcp", "tls", "udp", "tls_passthrough"}
@@ -28,6 +30,10 @@ def route_protocols(route: Entity) -> str | None:
     if "protocols" in route and route["protocols"] is None:
         return "required field missing"
     value = route.get("protocols")
+    if value == []:
+        return "unknown type: nil"
+    if isinstance(value, str) and value not in _TYPES:
+        return f"unknown type: {value}"
     unknown = [p for p in value if isinstance(p, str) and p not in _TYPES] if isinstance(value, list) else []
     return f"unknown type: {unknown[0]}" if unknown else None
 
@@ -97,6 +103,8 @@ def _route(entity: Entity, errors: Found) -> Found:
                 names = ", ".join(f"'{field}'" for field in wanted)
                 texts.append(text.format(names))
             break
+    if not errors and not found and not texts and not set(protocols) & _STREAM:
+        texts += [why for why in (expressions.refused(entity),) if why]
     return {**found, "@entity": texts} if texts else found
 
 

@@ -24,6 +24,20 @@ def lua_literal(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def lua_pretty(value: Any, indent: str = "") -> str:
+    """A value as Kong prints a table inside of another one's message: over several lines."""
+    if not isinstance(value, Mapping | list):
+        return lua_literal(value)
+    keyed = isinstance(value, Mapping)
+    pairs = sorted(value.items()) if isinstance(value, Mapping) else enumerate(value, 1)
+    lines = []
+    for key, item in pairs:
+        if item is not None:
+            name = (key if str(key).isidentifier() else f"[{json.dumps(key)}]") + " = " if keyed else ""
+            lines.append(f"{indent}  {name}{lua_pretty(item, indent + '  ')}")
+    return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
+
+
 def rows(path: str, error: Any) -> list[dict[str, Any]]:
     """One row for each text in the errors of a field, the last field first."""
     if isinstance(error, Mapping):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from decl.routing import path_pattern
+from decl.routing import compiled, path_pattern
 from sandbox import hosts
 
 
@@ -99,7 +99,7 @@ def route_path(value: str) -> str | None:
     """A fixed path (normalised) or a regular expression after `~`."""
     if value.startswith("~/"):
         try:
-            re.compile(path_pattern(value))
+            compiled(path_pattern(value))
         except re.error as e:
             failed = f'PCRE returned: pcre2_compile() failed: {e.msg} in "{value[1:]}"'
             return f"invalid regex: '{value[1:]}' ({failed})"

@@ -45,7 +45,7 @@ def generated_id(kind: str, item: Mapping[str, Any], parent: tuple[str, str] | N
     if kind in _CACHE_KEY:
         return entity_id(kind, ":".join([kind, "*", *_parts(kind, item, parent)]))
     name = item.get(NAME_FIELD.get(kind, ""))
-    return entity_id(kind, name) if name else str(uuid.uuid4())
+    return entity_id(kind, name) if name and isinstance(name, str) else str(uuid.uuid4())
 
 
 def _parts(kind: str, item: Mapping[str, Any], parent: tuple[str, str] | None) -> list[str]:

@@ -8,23 +8,18 @@ import time
 from typing import Any
 
 from sandbox import entity_checks, entity_values, fields, plugin_checks
-from sandbox.entities import CHILDREN, FIELDS, UNIQUE
+from sandbox.entities import CHILDREN, FIELDS, UNIQUE, foreign_fields
 from sandbox.error_shape import lua_literal
-from sandbox.ids import generated_id, is_random
+from sandbox.ids import generated_id, is_random, is_uuid
 from sandbox.store import Entity
 
 VERSIONS = ("1.1", "2.1", "3.0")
 PluginSchemas = plugin_checks.PluginSchemas
-_META = (
-    "_format_version",
-    "_transform",
-    "_comment",
-    "_ignore",
-    "_info",
-    "_workspace",
-    "_konnect",
-    "_plugin_configs",
-)
+_META = {
+    "_transform": (bool, "expected a boolean"),
+    "_comment": (str, "expected a string"),
+    "_ignore": (list, "expected an array"),
+}
 
 
 class InvalidConfig(Exception):
@@ -61,8 +56,12 @@ class _Parser:
         self._version()
         for key, value in self.config.items():
             if key in _META:
+                kind, message = _META[key]
+                if value is not None and not isinstance(value, kind):
+                    self.errors[key] = message
+            elif key == "_format_version":
                 continue
-            if key not in FIELDS:
+            elif key not in FIELDS:
                 self.errors[key] = "unknown field"
             elif value is None:
                 continue
@@ -125,6 +124,7 @@ class _Parser:
             entity_values.route_defaults(own)
         again = own.pop(parent[0], None) if parent is not None else None
         entity, errors = fields.record(self._fields_without_parent(kind, parent), own)
+        errors |= _bad_references(kind, entity, parent)
         if kind == "plugins":
             plugin_checks.check(entity, errors, self.schemas)
         protocols = entity_checks.route_protocols(entity) if kind == "routes" else None
@@ -159,6 +159,8 @@ class _Parser:
         entity["created_at"] = entity.get("created_at") or self.now
         if "updated_at" in entity:
             entity["updated_at"] = entity["updated_at"] or self.now
+        if entity.get("ttl", "") is None:
+            del entity["ttl"]  # no field of its own: it is there when it is set
         if not entity.get("id"):
             entity["id"] = generated_id(kind, own, (parent[0], parent[1]["id"]) if parent else None)
         return entity
@@ -183,9 +185,6 @@ class _Parser:
 
     def _reference(self, kind: str, entity: Entity, key: str, to: str, names: Any, ids: Any) -> None:
         value = entity[key]
-        if isinstance(value, dict) and "id" not in value:
-            self._fail([kind, 0], {key: {"id": "missing primary key"}})
-            return
         wanted = value["id"] if isinstance(value, dict) else value
         found = wanted if (to, wanted) in ids else names.get((to, wanted)) if isinstance(value, str) else None
         if found:
@@ -237,3 +236,21 @@ class _Parser:
                 if not isinstance(node.get(step), list):
                     node[step] = []
                 node = node[step]
+
+
+def _bad_references(
+    kind: str, entity: Entity, parent: tuple[str, Entity] | None
+) -> dict[str, dict[str, str]]:
+    """What is wrong with references that are records: they must have an id."""
+    found = {}
+    for field, schema in foreign_fields(kind).items():
+        value = entity.get(field)
+        if not isinstance(value, dict) or (parent is not None and parent[0] == field):
+            continue
+        if schema["reference"] == "routes" and not is_uuid(value.get("id")):
+            found[field] = {"protocols": fields.MISSING}  # Kong looks at it as if it were a route
+        elif "id" not in value:
+            found[field] = {"id": "missing primary key"}
+        elif not is_uuid(value["id"]):
+            found[field] = {"id": "expected a valid UUID"}
+    return found

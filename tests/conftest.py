@@ -42,6 +42,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--kong-mode", choices=["dbless", "db"], default="dbless")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Long texts are tokens made with fresh keys: no name that two processes, or two runs, agree on."""
+    return argname if isinstance(val, str | bytes) and len(val) > 60 else None
+
+
 @pytest.fixture(scope="session")
 def redis_program() -> str:
     """The path of redis-server; without one the tests are skipped, and fail in CI."""

@@ -45,7 +45,8 @@ def command(
     """Say what the gateway would do with a request: route, filters, and which rule decides.
 
     The route is found in the rendered files by Kong's order of precedence, the real filters run on the live state
-    in Redis, and a token is really verified. Nothing is sent to a service, and no limit counts it.
+    in Redis, and a token is really verified. Nothing is sent to a service, and no limit counts it; what limits
+    refuse is known for as long as `kgate limits list` shows it.
 
     \b
     Examples:
@@ -76,7 +77,7 @@ def command(
     asked = explaining.Asked(url, method.upper(), ip, sent)
     found = explaining.locate(gateway, name, asked)
     with opened(at) as store:
-        snapshot, now = live.snapshot(store, at.namespace), store.now()
+        snapshot, now, limited = live.snapshot(store, at.namespace), store.now(), store.limited()
     if found is None:
         if output == "json":
             click.echo(
@@ -88,7 +89,7 @@ def command(
     base = Path(project.sources.files[0].name).parent
     fetch = any(key.lower() == "authorization" for key, _ in sent) and "passport" in found.plugins
     trust, missing = explaining.trust_of(gateway, name, base, _jwks(jwks), fetch)
-    made = explaining.explain(found, snapshot, trust, now)
+    made = explaining.explain(found, snapshot, trust, now, limited)
     made = made._replace(notes=(*made.notes, *missing))
     if output == "json":
         click.echo(

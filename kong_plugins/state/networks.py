@@ -4,9 +4,9 @@ The address space is cut where any network begins or ends. A table of the cuts g
 narrowest network there; each entry names the next wider one that holds it (its parent). So a look-up is one
 search, and the entries that cover the address follow from the narrowest to the widest.
 
-Sections under a name N: N.4 (u32) and N.6h, N.6l (u64: upper and lower half, N.6g: where the rows of each
-upper half begin) are the cuts, N.4t and N.6t (i32) the narrowest entry from there on, -1 for none. Per entry:
-N.term (u32), N.parent (i32), N.bits (u8).
+Sections under a name N: N.4 (u32) and N.6h (with its `crowds.py`), N.6l (u64: upper and lower half, N.6g: where
+the rows of each upper half begin) are the cuts, N.4t and N.6t (i32) the narrowest entry from there on, -1 for none.
+Per entry: N.term (u32), N.parent (i32), N.bits (u8).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from socket import AF_INET, AF_INET6, inet_pton
 
 from kong_plugins.state.addresses import address_halves, from_bytes, halves
+from kong_plugins.state.crowds import Crowds, build_crowds
 from kong_plugins.state.tables import (
     I32,
     U8,
@@ -39,11 +40,12 @@ MAX_TERMS = 1 << _TERM_BITS
 class _Cuts:
     """The cuts of both address families: the rank of an address among them."""
 
-    __slots__ = ("_groups", "_lows", "_search4", "_search6", "fours", "sixes")
+    __slots__ = ("_crowds", "_groups", "_lows", "_search4", "_search6", "fours", "sixes")
 
     def __init__(self, sections: Sections, name: str) -> None:
         four, highs = Table(sections, f"{name}.4", U32), Table(sections, f"{name}.6h", U64)
         self._search4, self._search6 = four.search, highs.search
+        self._crowds = Crowds(sections, f"{name}.6h", len(highs))
         self._lows = column(sections, f"{name}.6l", U64)
         self._groups = column(sections, f"{name}.6g", U32)
         self.fours, self.sixes = len(four), len(self._lows)
@@ -75,6 +77,7 @@ class _Cuts:
         takes two thirds of the time. -1 before the first cut."""
         values4, directory4, base4, shift4, buckets4 = self._search4
         values6, directory6, base6, shift6, buckets6 = self._search6
+        begins, places, cut, fine, mask = self._crowds.search()
         lows, groups, rank = self._lows, self._groups, self.rank
         inet, inet6, count4, count6 = int(AF_INET), int(AF_INET6), len(values4), len(values6)
 
@@ -97,13 +100,18 @@ class _Cuts:
                 version, high, low = address_halves(text)
                 place = rank(version, high, low)
                 return (tops4 if version == 4 else tops6)[place - 1] if place else -1
-            bucket = high - base6 >> shift6
-            if bucket < 0:
-                return -1
-            if bucket < buckets6:
-                place = bisect_right(values6, high, directory6[bucket], directory6[bucket + 1])
+            begin = begins(high >> cut)
+            if begin is not None:
+                begin += high >> fine & mask
+                place = bisect_right(values6, high, places[begin], places[begin + 1])
             else:
-                place = count6
+                bucket = high - base6 >> shift6
+                if bucket < 0:
+                    return -1
+                if bucket < buckets6:
+                    place = bisect_right(values6, high, directory6[bucket], directory6[bucket + 1])
+                else:
+                    place = count6
             if place and values6[place - 1] == high:
                 place = bisect_right(lows, low, groups[place - 1], groups[place])
             else:
@@ -171,7 +179,8 @@ def _cut_sections(name: str, fours: Sequence[int], sixes: Sequence[int]) -> dict
     groups.append(len(lows))
     return {
         **build_table(f"{name}.4", U32, fours),
-        **build_table(f"{name}.6h", U64, highs, crowded=True),
+        **build_table(f"{name}.6h", U64, highs),
+        **build_crowds(f"{name}.6h", highs),
         f"{name}.6l": lows.tobytes(),
         f"{name}.6g": groups.tobytes(),
     }

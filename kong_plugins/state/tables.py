@@ -96,16 +96,14 @@ class Table:
         return len(self.values)
 
 
-def build_table(
-    name: str, kind: Literal["I", "Q"], numbers: Sequence[int], crowded: bool = False
-) -> dict[str, bytes]:
-    """The sections of a table. `numbers` are in rising order; crowded: they are known to stand in clusters."""
+def build_table(name: str, kind: Literal["I", "Q"], numbers: Sequence[int]) -> dict[str, bytes]:
+    """The sections of a table. `numbers` are in rising order."""
     values = array(kind, numbers)
     count = len(values)
     base = values[0] if count else 0
     span = values[-1] - base if count else 0
     # 8 rows a bucket if they were spread: more buckets cost more time to build than they save
-    bits = min(_MAX_DIRECTORY_BITS + crowded, max(0, count.bit_length() - (0 if crowded else 3)))
+    bits = min(_MAX_DIRECTORY_BITS, max(0, count.bit_length() - 3))
     shift = max(0, span.bit_length() - bits)
     starts = array(U32, [0])
     place = 0

@@ -19,6 +19,7 @@ from kong_plugins.state.base import Block
 from kong_plugins.state.operations import blocks
 from kong_plugins.state.records import Put
 from kong_plugins.state.targets import block_record
+from tests.pace import within
 
 
 def test_add_list_and_remove(kgate: Any) -> None:

@@ -9,11 +9,14 @@ from typing import Any
 
 import jwt
 import pytest
+import redis
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from kong_plugins.engine import chain
 from kong_plugins.engine.ask import Ask
 from kong_plugins.identity.keyring import Keyring
+from kong_plugins.state.connection import key_prefix
+from kong_plugins.state.limit_board import board_key
 
 ISS = "https://auth.example.com"
 KEY = Ed25519PrivateKey.generate()
@@ -174,3 +177,40 @@ def test_a_rule_that_asks_outside_is_told(
     assert found["steps"][-1] == {
         "plugin": "static-fallback", "outcome": "ask", "rule": "redis", "why": "asks redis for limit a",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("limits", "refused", "options", "status", "steps"),
+    [
+        ([("per-ip", "ip", "local-first")], [], [], None, ["effects"]),
+        ([("per-ip", "ip", "local-first")], [("per-ip ip=203.0.113.7", 9.0)], [], 429, ["exit"]),
+        ([("per-ip", "ip", "local-first")], [("per-ip ip=203.0.113.8", 9.0)], [], None, ["effects"]),
+        ([("per-ip", "ip", "local-first")], [("per-ip ip=203.0.113.7", 0.0)], [], None, ["effects"]),
+        ([("per-ip", "ip", "strict")], [("per-ip ip=203.0.113.7", 9.0)], [], 429, ["exit"]),
+        ([("per-ip", "ip", "strict")], [], [], None, ["effects"]),
+        ([("per-ip", "ip", "strict"), ("per-user", "user", "local-first")], [(f"per-user user={ISS}|kim", 9.0)],
+         KIM, 429, ["effects", "exit"]),
+    ],
+)  # fmt: skip
+def test_what_a_limit_refuses(
+    kgate: Any, explained: Any, limits: list[tuple[str, str, str]], refused: list[tuple[str, float]],
+    options: list[str], status: int | None, steps: list[str],
+) -> None:  # fmt: skip
+    """As a node tells it: with the seconds until the next request is admitted."""
+    held = [
+        {"name": name, "key": [key], "rate": 5, "per": 100, "policy": policy} for name, key, policy in limits
+    ]
+    text, plugin = Path("gateway.yaml").read_text(), {"name": "abuse-guard", "config": {"limits": held}}
+    Path("gateway.yaml").write_text(text.replace("{name: abuse-guard}", json.dumps(plugin)))
+    rows = [[key, 3, wait, 5, 20.0] for key, wait in refused]
+    with redis.Redis.from_url(kgate.url) as client:
+        client.hset(board_key(key_prefix(kgate.namespace)), "aa", json.dumps([int(time.time()), rows]))
+    found = explained("--ip", "203.0.113.7", *options)
+    assert found["status"] == status
+    assert [each["outcome"] for each in found["steps"] if each["plugin"] == "abuse-guard"][
+        : len(steps)
+    ] == steps
+    if status:
+        assert (found["plugin"], found["rule"]) == ("abuse-guard", "rate_limited")
+        assert found["steps"][-1]["why"] == found["why"]
+        assert "Try again in 9 s." in found["why"]

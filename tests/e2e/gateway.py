@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -134,7 +135,9 @@ class Gateway:
         self.redis: RedisServer | None = None
         self.processes: dict[str, subprocess.Popen[str]] = {}
         self.upstreams = {name: Upstream(name) for name in ("main", "canary", "test")}
-        self.refused_port, self.metrics_port = free_port(), free_port()
+        self._refusing = socket.socket()  # bound and not listening: nobody else gets the port
+        self._refusing.bind(("127.0.0.1", 0))
+        self.refused_port, self.metrics_port = self._refusing.getsockname()[1], free_port()
         self.env = dict(os.environ, PYTHONUNBUFFERED="1", KGATE_HISTORY=str(self.dir / "history"))
         self.env.pop("REDIS_URL", None)
 
@@ -367,6 +370,7 @@ class Gateway:
             self.redis.kill()
         for upstream in self.upstreams.values():
             upstream.close()
+        self._refusing.close()
         shutil.rmtree(self.dir, ignore_errors=True)
 
 

@@ -67,6 +67,9 @@ def test_four_plugins_at_any_scopes_are_asked_once(
         seen = gateway.upstreams["main"].seen[-1]
         assert len(seen.values("X-Passport")) == 1, places
     wait_until(lambda: decided() >= 3 * len(PLACES), 3, "the workers' reports")
+    wait_until(
+        lambda: gateway.metric("kgate_outcomes_total", route="scoped") >= 3 * len(PLACES), 3, "their outcomes"
+    )
     total = int(decided())
     before = gateway.metric("kgate_outcomes_total", route="scoped")
     for _ in range(4):

@@ -1,4 +1,4 @@
-"""Constraints that pin every dependency of pyproject.toml to its lowest version (`make test-lowest`)."""
+"""Constraints that pin what kgate needs to the lowest versions of pyproject.toml (`make test-lowest`)."""
 
 from __future__ import annotations
 
@@ -26,13 +26,12 @@ def bounds(requirement: str) -> tuple[str, str, str | None]:
 
 
 def constraints() -> str:
-    """What `pip install -c` takes. Tools of development are pinned as well: they are what proves it."""
+    """What `pip install -c` takes. The tools of development are the newest: they are not what is proven."""
     lines = set()
-    for listed in requirements().values():
-        for requirement in listed:
-            if not requirement.startswith("types-"):
-                name, low, _ = bounds(requirement)
-                lines.add(f"{name}=={low}")
+    for extra, listed in requirements().items():
+        for requirement in listed if extra != "dev" else ():
+            name, low, _ = bounds(requirement)
+            lines.add(f"{name}=={low}")
     return "\n".join(sorted(lines)) + "\n"
 
 

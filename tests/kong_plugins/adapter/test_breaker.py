@@ -32,13 +32,13 @@ TABLE = {
         (0.99, "allow", False),
         (1.0, "allow", True),
     ],
-    "counted from the probe's end": [
+    "counted from the probe's end, and later by what it took": [
         (0, "miss", None),
         (0, "miss", None),
         (0.5, "allow", True),
         (1.1, ("miss", 0.6), None),
-        (1.59, "allow", False),
-        (1.6, "allow", True),
+        (2.19, "allow", False),
+        (2.21, "allow", True),
     ],
     "a good answer closes": [
         (0, "miss", None),

@@ -97,17 +97,24 @@ def restart(server: Server, serve: Serve, **more: Any) -> Server:
     return Server(server.run_dir.parent, **more)
 
 
-def test_a_change_reaches_every_worker_within_200_ms(serve: Serve, own_redis: Any, store: RedisStore) -> None:
+@pytest.mark.parametrize(
+    ("workers", "changes", "late"), [(3, 30, 1), pytest.param(4, 200, 2, marks=pytest.mark.chaos)]
+)
+def test_a_change_reaches_every_worker_within_200_ms(
+    serve: Serve, own_redis: Any, store: RedisStore, workers: int, changes: int, late: int
+) -> None:
+    """Of 200 changes all but 1 in 100; of 30 one late one may be this machine's."""
     blocks.add(store, "192.0.2.1", actor="kim")
-    server = serve(workers=3, redis=own_redis.url)
+    server = serve(workers=workers, redis=own_redis.url)
     took = []
-    with Kong(server, 3, ["abuse-guard", GUARD]) as kong:
-        for number in range(30):
+    with Kong(server, workers, ["abuse-guard", GUARD]) as kong:
+        for number in range(changes):
             address = f"203.0.113.{number}"
             blocks.add(store, address, actor="kim")
             took.append(wait_until(all_say(kong, "ip_blocked", ip=address), 3))
-    # the second longest of 30: one late one may be this machine's
-    assert sorted(took)[-2] < within(0.2), sorted(took)[-5:]
+    took.sort()
+    print(f"{changes} changes, ms: {took[changes // 2] * 1e3:.0f} median, {took[-1 - late] * 1e3:.0f} p99")
+    assert took[-1 - late] < within(0.2), took[-5:]
 
 
 def test_without_messages_it_takes_the_poll_interval(serve: Serve, own_redis: Any, store: RedisStore) -> None:

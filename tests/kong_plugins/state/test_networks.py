@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kong_plugins.state.addresses import number_address
 from kong_plugins.state.networks import (
     NetworkSet,
     NetworkTable,
@@ -55,6 +56,7 @@ def test_every_covering_network_from_the_narrowest_out(
     assert len(table) == len(held)
     for version, number in asked:
         entry = table.narrowest(version, number >> 64, number & LOW)
+        assert table.find(number_address(version, number)) == entry
         found = []
         while entry >= 0:
             found.append((table.bits[entry], table.terms[entry]))

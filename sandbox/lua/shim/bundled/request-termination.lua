@@ -13,6 +13,24 @@ function H:access(conf)
   return kong.response.exit(conf.status_code, { message = conf.message or require("shim.state").py.reason(conf.status_code) })
 end
 
+local function given(v)
+  return type(v) == "string" and #v > 0
+end
+
+local function well(conf)
+  local raw = given(conf.content_type) or given(conf.body)
+  if given(conf.message) and raw then
+    return nil, "message cannot be used with content_type or body"
+  end
+  if given(conf.content_type) and not given(conf.body) then
+    return nil, "content_type requires a body"
+  end
+  if conf.echo and raw then
+    return nil, "echo cannot be used with content_type and body"
+  end
+  return true
+end
+
 local typedefs = require "kong.db.schema.typedefs"
 return {
   handler = H,
@@ -20,13 +38,13 @@ return {
     name = "request-termination",
     fields = {
       { protocols = typedefs.protocols_http },
-      { config = { type = "record", fields = {
+      { config = { type = "record", custom_validator = well, fields = {
         { status_code = { type = "integer", required = true, default = 503, between = { 100, 599 } } },
         { message = { type = "string" } },
         { content_type = { type = "string" } },
         { body = { type = "string" } },
         { echo = { type = "boolean", required = true, default = false } },
-        { trigger = { type = "string" } },
+        { trigger = typedefs.header_name },
       } } },
     },
   },

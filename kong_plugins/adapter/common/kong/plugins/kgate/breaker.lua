@@ -3,7 +3,8 @@
 -- Two missing answers within a second open it: requests are answered at once. Every half second one request is let
 -- through as a probe; a good answer closes it. Times are seconds, given by the caller. The time that was spent waiting
 -- does not count: four hung plugins of the pdk lane take 1.2 s together, and with probes counted from their start a
--- client that sends one request after the other would make nothing but probes.
+-- client that sends one request after the other would make nothing but probes. For the same reason the next probe is
+-- later by what the last one took: while one worker waits, the others' half seconds pass too.
 
 local M = {}
 M.__index = M
@@ -29,7 +30,7 @@ end
 --- An answer did not come to a question that was asked at the time asked.
 function M:miss(now, asked)
   if self.open then
-    self.probe = now
+    self.probe = now + (now - asked)
     return
   end
   if self.misses == 0 or asked - self.first > WINDOW then
