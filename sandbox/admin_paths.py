@@ -46,7 +46,14 @@ _READ, _POST, _PUT = "GET, HEAD, OPTIONS", "OPTIONS, POST", "OPTIONS, PUT"
 def only_method(parts: list[str]) -> str | None:
     """What may be done with a path that is no entity's; None when it is none of these."""
     match parts:
-        case ["endpoints"] | ["timers"] | ["plugins", "enabled"] | ["status"] | ["tags"] | ["schemas", _] | ["schemas", "plugins", _]:
+        case (
+            ["endpoints"]
+            | ["plugins", "enabled"]
+            | ["status"]
+            | ["tags"]
+            | ["schemas", _]
+            | ["schemas", "plugins", _]
+        ):
             return _POST if parts[-1] == "validate" else _READ
         case ["clustering", "data-planes" | "status"] | ["upstreams", _, "health"]:
             return _READ

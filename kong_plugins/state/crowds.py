@@ -12,16 +12,16 @@ within the prefix the bits from `fine` to `cut`.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 
 from kong_plugins.state.tables import U32, U64, FormatError, Sections, column
 
 MAX_PREFIXES = 4096
 """Every worker makes a dict of them when it takes an image."""
-_PLACE_BITS = 19
-_FINEST = 16
-"""No prefix is longer than 48 of an address's 128 bits, which is what one site gets."""
+_MAX_BITS = 18
+_FINEST = 32
+"""A prefix has at most 32 of an address's 128 bits, which is what one provider gets."""
 
 
 class Crowds:
@@ -57,19 +57,22 @@ class Crowds:
 def build_crowds(name: str, numbers: Sequence[int]) -> dict[str, bytes]:
     """The sections of numbers of 64 bits in rising order."""
     cut = _FINEST
-    prefixes = list(dict.fromkeys(number >> cut for number in numbers))
+    prefixes = list(dict.fromkeys([number >> cut for number in numbers]))
     while len(prefixes) > MAX_PREFIXES:
         cut += 2
-        prefixes = list(dict.fromkeys(prefix >> 2 for prefix in prefixes))
-    # as many places as rows, or a few more
-    many = max(1, len(prefixes))
-    bits = min(cut, max(0, _PLACE_BITS + 1 - many.bit_length()), (2 * len(numbers) // many).bit_length())
-    fine, mask = cut - bits, (1 << bits) - 1
-    starts = {prefix: row << bits for row, prefix in enumerate(prefixes)}
-    counts = [0] * ((len(prefixes) << bits) + 1)
-    for number in numbers:
-        counts[starts[number >> cut] + (number >> fine & mask) + 1] += 1
+        prefixes = list(dict.fromkeys([prefix >> 2 for prefix in prefixes]))
+    # some 8 rows a place: fewer make so many places that they are not at hand in the processor's cache
+    bits = min(_MAX_BITS, (len(numbers) // (8 * max(1, len(prefixes)))).bit_length())
+    fine, count = cut - bits, len(numbers)
+    starts, at = array(U32), 0
+    for prefix in prefixes:
+        end = bisect_left(numbers, prefix + 1 << cut, at)
+        for limit in range(prefix << cut, prefix + 1 << cut, 1 << fine):
+            at = bisect_left(numbers, limit, at, end)
+            starts.append(at)
+        at = end
+    starts.append(count)
     return {
         f"{name}.crowds": array(U64, [cut, fine, *prefixes]).tobytes(),
-        f"{name}.crowd": array(U32, accumulate(counts)).tobytes(),
+        f"{name}.crowd": starts.tobytes(),
     }

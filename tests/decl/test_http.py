@@ -25,6 +25,7 @@ def certificate(
 ) -> tuple[x509.Certificate, Key]:
     """NAME.pem and NAME.key in the folder; without an issuer a CA of its own."""
     key = ec.generate_private_key(ec.SECP256R1())
+    signer = issuer[1] if issuer else key
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
     builder = (
@@ -37,8 +38,24 @@ def certificate(
         .not_valid_after(now + timedelta(hours=1))
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        # Python 3.13 wants it (RFC 5280, section 4.2.1.1)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
+        )
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
-    made = builder.sign(issuer[1] if issuer else key, hashes.SHA256())
+    if issuer is None:
+        usage = dict.fromkeys(
+            ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False
+        )
+        builder = builder.add_extension(
+            x509.KeyUsage(
+                digital_signature=True, key_cert_sign=True, crl_sign=True, encipher_only=False,
+                decipher_only=False, **usage,
+            ),
+            critical=True,
+        )  # fmt: skip
+    made = builder.sign(signer, hashes.SHA256())
     (folder / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
     (folder / f"{name}.key").write_bytes(
         key.private_bytes(

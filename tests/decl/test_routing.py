@@ -111,3 +111,15 @@ def test_paths_methods_headers(path: str, method: str, headers: dict[str, str], 
 def test_equal_routes_largest_id_wins() -> None:
     names = ["q00", "q01", "q02", "q03", "q04"]
     assert winner({n: {"paths": ["/same"]} for n in names}, "h", "/same") == "q04"
+
+
+@pytest.mark.parametrize("paths", [["/same", "~/other"], ["~/same", "/zz"], ["~/same", "/other/longer"]])
+def test_parts_of_a_route_have_ids_of_their_own(paths: list[str]) -> None:
+    """Of prefixes of each length and of all regular expressions Kong makes a route of its own."""
+    routes = [
+        {"id": "f0000000-0000-4000-8000-000000000010", "name": "large", "paths": paths},
+        {"id": "f0000000-0000-4000-8000-00000000000b", "name": "small", "paths": paths[::-1]},
+    ]
+    match = Router(routes).match(Request("GET", "h", 80, "/same", {}))
+    assert match
+    assert match.route["name"] == "small"

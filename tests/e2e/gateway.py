@@ -329,6 +329,8 @@ class Gateway:
         """Lint and push with kgate; in DB mode the rendered entities are put one by one."""
         path = self.dir / "gateway.yaml"
         path.write_text(json.dumps(config))
+        if self.nodes > 1:  # of one plugin server, which counts for all
+            (self.dir / ".kgate.yaml").write_text("rules: {local-limit-on-many-nodes: off}\n")
         self.kgate("-f", str(path), "lint")
         if self.mode == "dbless":
             self.kgate("-f", str(path), "sync", "--yes", "--max-deletes", "100%")

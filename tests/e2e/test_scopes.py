@@ -1,6 +1,7 @@
 """Gate plugins at every scope, and the owner's own plugins beside them. Whole configurations: DB-less only."""
 
 import itertools
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -115,3 +116,34 @@ def test_global_plugins_of_the_gateways_owner_keep_working(
     told = client(path, token=token(), headers={"Origin": "https://shop.example"})
     assert told.status == 200
     assert told.headers["access-control-allow-origin" if name == "cors" else "x-owner"]
+
+
+def test_a_plugin_below_that_has_an_answer_does_not_give_it_without_the_server(
+    gateway: Gateway, client: Client, post: Callable[[dict[str, Any]], Any]
+) -> None:
+    """proxy-cache has a HIT for everybody: only a verdict lets a request come so far."""
+    made = document(gateway, dict.fromkeys(CONFIGS, "route"), "/cached")
+    cache = {"strategy": "memory", "content_type": ["application/json"], "cache_ttl": 300}
+    made["services"][0]["plugins"].append({"name": "proxy-cache", "config": cache})
+    answer = post(made)
+    if answer.status_code == 400 and not gateway.given:
+        pytest.skip("the sandbox has no proxy-cache: run with --kong-admin")
+    assert answer.status_code == 201, answer.text
+    wait_until(lambda: client("/cached/echo").status == 401, 5, "it is live")
+
+    def is_hit() -> bool:
+        told = client("/cached/echo", token=token())
+        assert told.status == 200
+        return told.headers.get("x-cache-status", "").lower() == "hit"
+
+    wait_until(is_hit, 5, "a hit")
+    assert client("/cached/echo").status == 401
+    gateway.signal_server(signal.SIGKILL)
+    try:
+        for _ in range(5):
+            for more in ({}, {"token": token()}):
+                told = client("/cached/echo", **more)
+                assert (told.status, told.headers.get("x-cache-status")) == (503, None)
+    finally:
+        gateway.start_server()
+    wait_until(lambda: client("/cached/echo", token=token()).status == 200, 8, "it is back")

@@ -445,7 +445,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(JSON)
 def test_json_through_lua(value: Any) -> None:
     text = json.dumps(value)

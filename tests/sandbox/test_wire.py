@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st, settings
 
 from sandbox import wire
 
@@ -107,6 +107,7 @@ def test_a_head_cannot_be_ended_early() -> None:
     assert data == b"HTTP/1.1 200 OKX: 1\r\nAB: cd\r\n\r\n"
 
 
+@settings(max_examples=40)
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=8), st.binary(max_size=20), st.data())
 def test_chunks_in_any_pieces(parts: list[bytes], rest: bytes, data: st.DataObject) -> None:
     whole = b"".join(b"%x;e=1\r\n%b\r\n" % (len(p), p) for p in parts) + b"0\r\nTrailer: x\r\n\r\n" + rest
@@ -126,6 +127,7 @@ def test_chunks_that_break_the_rules(data: bytes) -> None:
         wire.Chunked().feed(data)
 
 
+@settings(max_examples=60)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_request_or_refused(data: bytes) -> None:
     status = 0
