@@ -153,7 +153,7 @@ def compiled(text: str, flags: int = 0) -> re.Pattern[str]:
 
 def _header_test(wanted: str) -> Any:
     if wanted.startswith("~*"):
-        pattern = compiled(wanted[2:], re.IGNORECASE)
+        pattern = compiled(path_pattern(wanted[1:]), re.IGNORECASE)
         return lambda value: pattern.search(value) is not None
     lower = wanted.lower()
     return lambda value: value.lower() == lower

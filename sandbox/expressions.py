@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from decl.routing import compiled, path_pattern
+
 _LOOK = "look-around, including look-ahead and look-behind, is not supported"
 _GROUPS = {  # what stands behind "(?"
     "=": _LOOK,
@@ -72,7 +74,7 @@ def bad_regex(pattern: str) -> str | None:
                 return "repetition quantifier expects a valid decimal"
         i += 1
     try:
-        re.compile(re.sub(r"\\[pP](\{\w+\}|\w)|\[:\w+:\]", "a", pattern.replace("(?i)", "")))
+        compiled(path_pattern(f"~{pattern}"))
     except re.error as e:
         return e.msg
     return None

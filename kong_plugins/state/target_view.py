@@ -21,13 +21,15 @@ class TargetView:
     judged at the look-up: a target ends in time even when no new snapshot comes.
     """
 
-    __slots__ = ("_agents", "_overlay", "_pattern", "_table", "_texts")
+    __slots__ = ("_agents", "_find", "_first_end", "_overlay", "_pattern", "_table", "_texts")
 
     def __init__(self, table: TargetTable, overlay: TargetOverlay | None = None) -> None:
         if overlay is not None and overlay.is_empty:
             overlay = None  # only other collections have changed
         self._table = table
         self._overlay = overlay
+        # at hand for `holds`, which every request asks
+        self._find, self._first_end = table.networks.find, table.first_end
         agents = {part for part, _ in table.agents}
         self._agents = agents if overlay is None else agents | set(overlay.texts["agent"])
         self._pattern = agent_pattern(frozenset(agents))
@@ -38,20 +40,20 @@ class TargetView:
 
     def holds(self, ip: str, now: float) -> bool:
         """Whether a live target holds the address: `match`, without saying which."""
-        overlay, table = self._overlay, self._table
-        networks = table.networks
+        overlay = self._overlay
         try:
-            if overlay is None:
-                entry = networks.find(ip)
-            else:
+            entry = self._find(ip)
+            all_count = now < self._first_end and (overlay is None or not overlay.hides)
+            if all_count and (entry >= 0 or overlay is None):
+                return entry >= 0
+            if overlay is not None:
                 version, high, low = address_halves(ip)
                 if overlay.holds(version, high << 64 | low if high else low, now):
                     return True
-                entry = networks.narrowest(version, high, low)
         except ValueError:
             return False
-        if now < table.first_end and (overlay is None or not overlay.hides):
-            return entry >= 0
+        table = self._table
+        networks = table.networks
         while entry >= 0:
             if now < table.expires[networks.terms[entry]] and (overlay is None or overlay.shows_entry(entry)):
                 return True

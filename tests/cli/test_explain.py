@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -183,12 +184,12 @@ def test_a_rule_that_asks_outside_is_told(
     ("limits", "refused", "options", "status", "steps"),
     [
         ([("per-ip", "ip", "local-first")], [], [], None, ["effects"]),
-        ([("per-ip", "ip", "local-first")], [("per-ip ip=203.0.113.7", 9.0)], [], 429, ["exit"]),
-        ([("per-ip", "ip", "local-first")], [("per-ip ip=203.0.113.8", 9.0)], [], None, ["effects"]),
+        ([("per-ip", "ip", "local-first")], [("per-ip ip=203.0.113.7", 90.0)], [], 429, ["exit"]),
+        ([("per-ip", "ip", "local-first")], [("per-ip ip=203.0.113.8", 90.0)], [], None, ["effects"]),
         ([("per-ip", "ip", "local-first")], [("per-ip ip=203.0.113.7", 0.0)], [], None, ["effects"]),
-        ([("per-ip", "ip", "strict")], [("per-ip ip=203.0.113.7", 9.0)], [], 429, ["exit"]),
+        ([("per-ip", "ip", "strict")], [("per-ip ip=203.0.113.7", 90.0)], [], 429, ["exit"]),
         ([("per-ip", "ip", "strict")], [], [], None, ["effects"]),
-        ([("per-ip", "ip", "strict"), ("per-user", "user", "local-first")], [(f"per-user user={ISS}|kim", 9.0)],
+        ([("per-ip", "ip", "strict"), ("per-user", "user", "local-first")], [(f"per-user user={ISS}|kim", 90.0)],
          KIM, 429, ["effects", "exit"]),
     ],
 )  # fmt: skip
@@ -207,10 +208,10 @@ def test_what_a_limit_refuses(
         client.hset(board_key(key_prefix(kgate.namespace)), "aa", json.dumps([int(time.time()), rows]))
     found = explained("--ip", "203.0.113.7", *options)
     assert found["status"] == status
-    assert [each["outcome"] for each in found["steps"] if each["plugin"] == "abuse-guard"][
-        : len(steps)
-    ] == steps
+    said = [each["outcome"] for each in found["steps"] if each["plugin"] == "abuse-guard"]
+    assert said[: len(steps)] == steps
     if status:
         assert (found["plugin"], found["rule"]) == ("abuse-guard", "rate_limited")
         assert found["steps"][-1]["why"] == found["why"]
-        assert "Try again in 9 s." in found["why"]
+        # less what has passed since the node told it
+        assert re.search(r"Try again in (8\d|90) s\.", found["why"])

@@ -188,7 +188,7 @@ def test_metrics_of_keys_and_enrichment(kept: PassportGateway, ask: Client) -> N
     assert kept.metric("kgate_issuer_keys", issuer="main") == 1
     assert kept.metric("kgate_issuer_keys_age_seconds", issuer="main") < 10
     assert kept.metric("kgate_jwks_refreshes_total", issuer="main", result="good") >= 1
-    assert kept.metric("kgate_passports_issued_total", level="full") > 0
+    wait_until(lambda: kept.metric("kgate_passports_issued_total", level="full") > 0, 3, "and of passports")
     assert kept.metric("kgate_passport_keys", state="current") == 1
     assert kept.metric("kgate_passport_key_age_seconds") >= 0
 

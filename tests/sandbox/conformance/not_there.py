@@ -58,7 +58,10 @@ NOT_THERE = (
     Missing("admin-db", "500 for /upstreams/U/targets/all of an upstream that is not there, for names that are no "
             "UTF-8 below an entity; `bad base64 encoding` of some offsets; lists in form bodies without `[]`",
             "404; `bad json encoding`; the text is no list."),
-    Missing("admin-db", "POST /tags answers 400 with a schema violation", "405: nothing can be written there."),
+    Missing("admin-db", "Writes to /tags and /tags/TAG (400, 405 or 500), a list of records for a body",
+            "405 or 404: nothing can be written there; the list's items are passed over."),
+    Missing("admin-db", "Which of two errors comes first: a method that is not allowed, a body that cannot be read",
+            "The body, at entities that are there."),
     Missing("admin-dbless", "413 for a configuration that does not fit into LMDB, 429 while another one is loading",
             "Memory has no such limit, and loading is not interrupted."),
     Missing("admin-dbless", "/tags over all kinds in pages of one kind each",
