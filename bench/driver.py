@@ -7,6 +7,7 @@ messages come ready packed, sockets are raw, and an answer is only looked at for
 A request is a list of messages; the next one is sent when the answer to the one before is there. Kinds:
 
     express  answers are 8 hexadecimal digits of length and a body
+    mux      express messages, sent as the adapter does: numbered, all requests on 4 connections
     rpc      answers are [1, 1, nil, result] in MessagePack: all messages have the id 1
     stock    as rpc; the EventId of the first answer is appended, packed, to each message after it
     http     answers are HTTP/1.1 responses with a Content-Length and the status 200
@@ -178,18 +179,86 @@ def drive(
     return latencies, took
 
 
+def drive_shared(
+    sockets: list[socket.socket],
+    requests: Iterator[list[bytes]],
+    at_once: int,
+    seconds: float,
+    least: int,
+) -> tuple[list[float], float]:
+    """As `drive`, with `at_once` requests under way that share the connections (operation `m`)."""
+    clock = time.perf_counter
+    poll = select.epoll()
+    latencies: list[float] = []
+    waiting: dict[int, float] = {}
+    numbers = itertools.count(65_536)  # five bytes each, last in question and answer
+
+    def questions(count: int) -> bytes:
+        parts = []
+        for request in itertools.islice(requests, count):
+            number = next(numbers)
+            waiting[number] = clock()
+            parts += b"\x94\xa1m", request[0][3:], b"\xce", number.to_bytes(4, "big")
+        return b"".join(parts)
+
+    begin = clock()
+    until = begin + seconds
+    state: dict[int, list[Any]] = {}
+    for place, sock in enumerate(sockets):
+        poll.register(sock.fileno(), select.EPOLLIN)
+        state[sock.fileno()] = [sock, b""]
+        sock.sendall(questions(len(range(place, at_once, len(sockets)))))
+    while waiting:
+        ready = poll.poll(SILENCE)
+        if not ready:
+            raise BadAnswer(f"{len(waiting)} requests had no answer for {SILENCE:g} s")
+        for fd, _ in ready:
+            sock, rest = state[fd]
+            data = sock.recv(262_144)
+            if not data:
+                raise BadAnswer("the server closed the connection")
+            data = rest + data
+            now, at, count = clock(), 0, 0
+            while len(data) - at >= 4:
+                end = at + 4 + int.from_bytes(data[at : at + 4], "big")
+                if end > len(data):
+                    break
+                if end - at < least or data[end - 7 : end - 4] != b"\xa1q\xce":
+                    raise BadAnswer(
+                        f"{end - at} bytes, expected {least} and a number: {data[at:end][:300]!r}"
+                    )
+                latencies.append(now - waiting.pop(int.from_bytes(data[end - 4 : end], "big")))
+                at, count = end, count + 1
+            state[fd][1] = data[at:]
+            if count and now < until:
+                sock.sendall(questions(count))
+    took = clock() - begin
+    poll.close()
+    return latencies, took
+
+
+SHARED = 4
+"""Connections of the adapter's worker (mux.lua)."""
+
+
 def run(job: dict[str, Any]) -> dict[str, Any]:
     """One measurement; `job` is what `measure` in rounds.py sends."""
-    sockets = connect(job["address"], job["connections"])
+    shared = job["kind"] == "mux"
+    sockets = connect(job["address"], SHARED if shared else job["connections"])
     try:
         if job["warm_up"]:
-            drive(job["kind"], sockets, iter(job["warm_up"]), 60.0, 0)
+            drive("express" if shared else job["kind"], sockets, iter(job["warm_up"]), 60.0, 0)
         requests = itertools.cycle(job["requests"]) if job["cycle"] else iter(job["requests"])
         gc.collect()
         gc.freeze()
         gc.disable()
         before, own = cpu_seconds(job["pids"]), time.process_time()
-        latencies, took = drive(job["kind"], sockets, requests, job["seconds"], job["least"])
+        if shared:
+            latencies, took = drive_shared(
+                sockets, requests, job["connections"], job["seconds"], job["least"]
+            )
+        else:
+            latencies, took = drive(job["kind"], sockets, requests, job["seconds"], job["least"])
         own = time.process_time() - own
         after = cpu_seconds(job["pids"])
     finally:

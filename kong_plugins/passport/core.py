@@ -104,13 +104,14 @@ def _who(facts: Facts, config: PassportConfig, state: State, now: float) -> Verd
         return _refuse(facts, error.reason, error.detail)
     revocations = state.snapshot.revocations
     standing = trust.standing(revocations)
-    if identity.token not in standing:
+    if not identity.token or identity.token not in standing:
         revoked = revocations.reason(
             identity.issuer, identity.subject, identity.token_id, identity.issued_at, now
         )
         if revoked:
             return _refuse(facts, revoked, _REVOKED[revoked])
-        standing.add(identity.token)
+        if identity.token:  # without a digest nobody could tell it from another one
+            standing.add(identity.token)
     if identity.level == "token_only" and ASK_KIND not in state.answers:
         wait = trust.wait_for(identity, now)
         if wait > 0:
