@@ -17,6 +17,7 @@ import pytest
 from kong_plugins.state import locks
 from kong_plugins.state.cells import Cells, Charge
 from kong_plugins.state.locks import MutexLocks, state_of
+from tests.pace import TIGHT
 
 SECOND = 10**9
 HOUR = 3600 * SECOND
@@ -84,7 +85,8 @@ def test_a_stopped_holder_costs_the_others_less_than_a_millisecond(
         started = time.perf_counter()
         cells.gcra(f"k{number}", HOUR, HOUR, cells.now())
         waits.append(time.perf_counter() - started)
-    assert statistics.median(waits) < 0.001
+    # 1 ms on an idle machine; a holder that is waited for would take forever
+    assert statistics.median(waits) < (0.001 if TIGHT else 0.1)
     # and those that are known to be stuck are not waited for at all
     for stripe in range(cells.memory.stripes):
         cells.acquire(stripe)
