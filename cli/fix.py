@@ -12,6 +12,7 @@ from cli.errors import FailedError
 from decl.construct import PLAIN_TAG
 from decl.lint.hit import Fix
 from decl.project import Project
+from decl.raw_text import text_of
 
 
 def apply_fixes(project: Project) -> Iterator[str]:
@@ -46,6 +47,8 @@ def _write(name: str, content: bytes, changes: dict[tuple[int, int], str]) -> No
     if name == "<stdin>":
         raise FailedError("stdin cannot be fixed; name a file with -f")
     text = content.decode("utf-8-sig")
+    if len(text_of(content)) != len(text):  # places are those of the text that was read
+        raise FailedError(f"{name} has \\ud83d\\ude00 escapes; write the characters themselves, then fix it")
     start = "\ufeff" if content.startswith(b"\xef\xbb\xbf") else ""
     for (first, last), new in sorted(changes.items(), reverse=True):
         text = text[:first] + new + text[last:]

@@ -15,6 +15,7 @@ import yaml
 from decl.findings import Finding, finding
 from decl.late import KINDS as LATE_KINDS
 from decl.late import Late
+from decl.raw_text import shown
 from decl.scalars import plain
 from decl.source import mark
 
@@ -30,6 +31,12 @@ MAX_NODES = 3_000_000
 """More values than that can only come from aliases of aliases: ten lines of YAML can hold billions."""
 
 
+class Unquoted(str):
+    """Text without quotes, which may be an expression: what that gives may be a number."""
+
+    __slots__ = ()
+
+
 class TooLargeError(ValueError):
     """The document expands to more than MAX_NODES values."""
 
@@ -41,6 +48,8 @@ class Constructor:
         self.file = file
         self.findings: list[Finding] = []
         self.late = False
+        self.expressions = False
+        """Whether the text has `${{ }}`, hidden from YAML."""
         self._left = MAX_NODES
         self._open: set[int] = set()
         self._cache: dict[str, Any] = {}
@@ -72,12 +81,15 @@ class Constructor:
                 return self._late(node)
             if node.tag != _TEXT_TAG:
                 self._unknown_tag(node)
-            return node.value
+            return shown(node.value) if self.expressions else node.value
         text = node.value
         try:
             return self._cache[text]
         except KeyError:
-            value = self._cache[text] = plain(text)
+            value = plain(text)
+            if self.expressions and value.__class__ is str:
+                value = Unquoted(shown(text))
+            self._cache[text] = value
             return value
 
     def _late(self, node: yaml.Node) -> Any:
@@ -96,7 +108,7 @@ class Constructor:
                 place = mark(self.file, key_node)
                 self.findings.append(finding(place, "yaml-syntax", "a field's name must be text"))
                 continue
-            key = key_node.value
+            key = shown(key_node.value) if self.expressions else key_node.value
             if key in seen:
                 self._duplicate(key, seen[key], key_node)
                 continue

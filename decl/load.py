@@ -15,6 +15,7 @@ import yaml
 from decl.construct import PLAIN_TAG, Constructor, TooLargeError
 from decl.findings import Finding, Place, finding
 from decl.overlay import overlay
+from decl.raw_text import NotTextError, place_of, text_of
 from decl.source import SourceFile, Sources, mark
 
 try:
@@ -87,7 +88,9 @@ def _read(
     """Root node and values of one file; None when it is not YAML or not a map."""
     place, message = Place(text.name, 1, 1), ""
     try:
-        root = _compose(text.content)
+        content = text_of(text.content)
+        constructor.expressions = b"${{" in text.content
+        root = _compose(content)
         if isinstance(root, yaml.MappingNode):
             values = constructor.build(root, keep_null=text.overlay)
             findings.extend(constructor.findings)
@@ -98,16 +101,20 @@ def _read(
         place, message = _syntax(text.name, error)
     except RecursionError:
         message = "nested too deeply"
-    except UnicodeDecodeError as error:
-        message = f"not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}"
+    except NotTextError as error:
+        place, message = Place(text.name, error.line, error.col), str(error)
+    except yaml.reader.ReaderError as error:
+        # libyaml counts bytes, PyYAML characters
+        place = Place(text.name, *place_of(content, content.find(chr(error.character))))
+        message = f"character U+{error.character:04X} is not allowed in YAML"
     except (yaml.YAMLError, TooLargeError) as error:
         message = " ".join(str(error).split())
     findings.append(finding(place, "yaml-syntax", message))
     return None
 
 
-def _compose(content: bytes) -> yaml.Node | None:
-    loader = _Loader(content.decode("utf-8-sig"))
+def _compose(content: str) -> yaml.Node | None:
+    loader = _Loader(content)
     try:
         node: yaml.Node | None = loader.get_single_node()
         return node

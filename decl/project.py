@@ -27,7 +27,7 @@ from decl.plugin_configs import shared_configs
 from decl.secret_fields import literal_secrets
 from decl.settings import Settings
 from decl.source import Sources
-from decl.substitute import substitute
+from decl.substitute import Substituted, substitute
 from decl.tenants import expand
 from decl.validate import validate
 from decl.validate.late_values import check_late_values
@@ -69,16 +69,23 @@ def open_project(texts: Iterable[Text], env: Mapping[str, str], options: Options
         if any(b"file:" in text.content or b'"file"' in text.content for text in texts):
             late = refer(document, loaded.sources) or late
         problems: list[Problem] = []
-        replaced: set[Path] = set()
+        substituted: Substituted | None = None
         if "_plugin_configs" in document:
             document, problems = shared_configs(document)
         if any(b"${{" in text.content for text in texts):
-            document, unset, replaced = substitute(document, env, settings.allows_variable)
-            problems += unset
+            substituted = substitute(document, env, settings.allows_variable)
+            document = substituted.document
+            problems += substituted.problems
         if late:
             problems += check_late_values(document, settings.allows_variable)
         unknown = {problem.path for problem in problems}
-        for problem in validate(document, loaded.complete, options.pack.checker):
+        invalid = validate(document, loaded.complete, options.pack.checker)
+        replaced: set[Path] = set()
+        if substituted is not None:
+            replaced = substituted.replaced
+            if substituted.as_text(p.path for p in invalid if p.rule in ("wrong-type", "plugin-config")):
+                invalid = validate(document, loaded.complete, options.pack.checker)
+        for problem in invalid:
             if problem.path not in unknown:
                 problems.append(_masked(problem) if problem.path in replaced else problem)
         sound = loaded.complete and not has_errors(loaded.findings)

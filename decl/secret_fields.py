@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, Final
 
 import schemas
-from decl.late import MASK, Late
+from decl.late import MASK, Late, Secret
 
 FIELDS: Final[dict[str, frozenset[str]]] = {
     "keyauth_credentials": frozenset(("key",)),
@@ -41,7 +41,10 @@ def is_secret(kind: str, field: str) -> bool:
 
 
 def masked(value: Any, kind: str = "") -> Any:
-    """A copy of a document with the secrets hidden; references (`!env NAME`, `{vault://...}`) stay."""
+    """A copy of a document with the secrets hidden, and what came from the environment; references (`!env NAME`,
+    `{vault://...}`) stay."""
+    if value.__class__ is Secret:
+        return MASK
     if isinstance(value, Mapping):
         return {
             name: MASK

@@ -2,19 +2,25 @@ r"""Environment variables in the file: `${{ env "NAME" }}`, as decK writes them.
 
 They are replaced in parsed values, not in the text, so a value can never change the document's structure.
 The result is text; `${{ env "PORT" | toInt }}`, `| toFloat` and `| toBool` give a value of another type where
-the expression is all of the value. A variable that is not set is a finding.
+the expression is all of the value, and so does one without quotes and pipe whose variable holds a number, true or
+false: decK replaces before it parses. Whoever knows that the field takes text puts the text back (`as_text`).
+`| indent N` is for decK's way of replacing and does nothing. A variable that is not set is a finding.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from decl.construct import Unquoted
 from decl.findings import Path, Problem
 from decl.late import Secret
+from decl.scalars import plain
 
-_EXPRESSION = re.compile(r'\$\{\{\s*(?:env\s+"([A-Za-z_][A-Za-z0-9_]*)"\s*(?:\|\s*(\w+)\s*)?|(.*?))\}\}')
+_EXPRESSION = re.compile(
+    r'\$\{\{\s*(?:env\s+"([A-Za-z_][A-Za-z0-9_]*)"\s*(?:\|\s*indent\s+\d+\s*)?(?:\|\s*(\w+)\s*)?|(.*?))\}\}'
+)
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _PIPES: dict[str, Callable[[str], Any]] = {
@@ -33,11 +39,22 @@ class _Allowed(NamedTuple):
 
 class Substituted(NamedTuple):
     """The document with its expressions replaced, what could not be, and the places of replaced values:
-    they may be secret, so messages must not show them."""
+    they may be secret, so messages must not show them. guessed: the texts of those that look like numbers."""
 
     document: dict[str, Any]
     problems: list[Problem]
     replaced: set[Path]
+    guessed: dict[Path, Secret]
+
+    def as_text(self, paths: Iterable[Path]) -> bool:
+        """Take guessed values at these places for text after all; whether there was one."""
+        found = [path for path in paths if path in self.guessed]
+        for path in found:
+            holder: Any = self.document
+            for step in path[:-1]:
+                holder = holder[step]
+            holder[path[-1]] = self.guessed.pop(path)
+        return bool(found)
 
 
 def substitute(
@@ -47,7 +64,7 @@ def substitute(
 
     allows: whether a file may read a variable.
     """
-    result = Substituted({}, [], set())
+    result = Substituted({}, [], set(), {})
     visible = _Allowed(env, allows)
     return result._replace(document=_substituted(document, (), visible, result))
 
@@ -57,7 +74,13 @@ def _substituted(value: Any, path: Path, env: _Allowed, result: Substituted) -> 
         if "${{" not in value:
             return value
         result.replaced.add(path)
-        return _text(value, path, env, result.problems)
+        found = _text(value, path, env, result.problems)
+        if value.__class__ is Unquoted and found.__class__ is Secret and _EXPRESSION.fullmatch(value):
+            typed = plain(str.__str__(found))
+            if isinstance(typed, bool | int | float):
+                result.guessed[path] = found
+                return typed
+        return found
     if isinstance(value, dict):
         return {key: _substituted(item, (*path, key), env, result) for key, item in value.items()}
     if isinstance(value, list):

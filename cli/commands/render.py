@@ -92,8 +92,8 @@ def _write(
     target = out.resolve()  # a link stays a link
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        if target.exists() and not target.is_file():
-            target.write_bytes(content)  # a device or a pipe: it must not be replaced
+        if out.exists() and not out.is_file():
+            out.write_bytes(content)  # a device or a pipe: it must not be replaced
             return
         # a reader sees the old file or the new one; server.yaml may name secrets
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if private else 0o644)

@@ -101,6 +101,14 @@ def test_a_device_or_a_pipe_is_written_to_and_not_replaced(project_dir: Path) ->
     assert json.loads(read[0])["_format_version"] == "3.0"
 
 
+def test_a_pipe_that_has_no_name_in_a_folder(project_dir: Path) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as reader:
+        assert RUN.invoke(main, ["render", "-o", f"/dev/fd/{writing}"]).exit_code == 0
+        os.close(writing)
+        assert json.loads(reader.read())["_format_version"] == "3.0"
+
+
 def test_a_link_stays_a_link(project_dir: Path) -> None:
     Path("real.json").write_text("old")
     Path("link.json").symlink_to("real.json")

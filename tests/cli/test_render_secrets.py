@@ -39,6 +39,21 @@ def test_on_a_terminal(render: Callable[..., Result]) -> None:
         assert secret not in result.stderr
 
 
+def test_what_came_from_the_environment_is_hidden_in_any_field(
+    render: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "token-secret")
+    headers = '["Authorization:Bearer ${{ env "TOKEN" }}"]'
+    plugin = f"- {{name: request-transformer, config: {{add: {{headers: {headers}}}}}}}\n"
+    Path("gateway.yaml").write_text(SOURCE + plugin)
+    result = render()
+    assert result.exit_code == 0
+    assert '"[masked]"' in result.stdout
+    assert "token-secret" not in result.output
+    assert render("-o", "kong.json").exit_code == 0
+    assert "Bearer token-secret" in Path("kong.json").read_text()
+
+
 def test_the_exact_bytes_are_not_printed(render: Callable[..., Result]) -> None:
     result = render("--output", "json")
     assert result.exit_code == exit_codes.USAGE

@@ -22,15 +22,18 @@ def one(content: str | bytes) -> tuple[dict[str, object], list[str]]:
         ("a: 1\n---\nb: 2\n", "f.yaml:2:1: error[yaml-syntax]: but found another document"),
         ("a:\n\t- b\n", "f.yaml:2:1: error[yaml-syntax]: found character that cannot start any token"),
         ("a: *nobody\n", "f.yaml:1:4: error[yaml-syntax]: found undefined alias"),
-        (b"a: \xff\n", "f.yaml:1:1: error[yaml-syntax]: not UTF-8 text: byte 3 is 0xff"),
-        ("a: \x07\n", "f.yaml:1:1: error[yaml-syntax]: "),
+        (b"a: 1\nb: \xff\n", "f.yaml:2:4: error[yaml-syntax]: not UTF-8 text: byte 8 is 0xff"),
+        (
+            "a: \U0001f600\nb: \x07\n",
+            "f.yaml:2:4: error[yaml-syntax]: character U+0007 is not allowed in YAML",
+        ),
         ("a: !secret x\n", "f.yaml:1:4: error[yaml-syntax]: tag '!secret' is not known"),
         ("a: !x [1]\n", "f.yaml:1:4: error[yaml-syntax]: tag '!x' is not known"),
         ("? [a]\n: b\n", "f.yaml:1:3: error[yaml-syntax]: a field's name must be text"),
         ("a: &a [*a]\n", "f.yaml:1:4: error[yaml-syntax]: an alias contains itself"),
         ("<<: 5\n", "f.yaml:1:5: error[yaml-syntax]: << needs a map to merge"),
         ("[" * 20_000, "f.yaml:"),
-        ("a: " + "[" * 3_000 + "]" * 3_000, "f.yaml:1:1: error[yaml-syntax]: nested too deeply"),
+        ("a: " + "[" * 3_000 + "]" * 3_000, "f.yaml:1:"),
     ],
 )
 def test_wrong_yaml_is_one_finding(content: str | bytes, finding: str) -> None:
@@ -56,6 +59,15 @@ def test_nulls_are_absent_but_in_configs() -> None:
 
 def test_byte_order_mark_and_json() -> None:
     assert one(b'\xef\xbb\xbf{"a": [1, "x", true]}') == ({"a": [1, "x", True]}, [])
+
+
+def test_json_escapes_beyond_the_basic_plane() -> None:
+    assert one(r'{"a": ["\ud83d\ude00", "\u00e9", "\\ud83d\\ude00", "\\\ud83d\ude00"]}') == (
+        {"a": ["\U0001f600", "\u00e9", r"\ud83d\ude00", "\\\U0001f600"]},
+        [],
+    )
+    _, findings = one(r'{"a": "\ud83d"}')
+    assert "invalid Unicode character escape" in findings[0]
 
 
 def test_own_fields_win_over_merged_ones() -> None:

@@ -67,3 +67,13 @@ plugins:
     project = open_project([Text("f", text.encode())], {"S": "hunter2,"})
     assert len(project.findings) == 3
     assert not any("hunter2" in finding.message for finding in project.findings)
+
+
+def test_a_value_that_is_no_number_after_all() -> None:
+    from decl.load import Text
+    from decl.project import open_project
+
+    text = '_format_version: "3.0"\nservices:\n- {name: a, host: h, port: ${{ env "P" }}}\n'
+    project = open_project([Text("f", text.encode())], {"P": "80a"})
+    (found,) = (found for found in project.findings if found.level == "error")
+    assert str(found) == "f:3:28: error[wrong-type]: port: expected a whole number"
