@@ -133,7 +133,7 @@ def _version(how: Steering, seen: CanaryOverride | None) -> int:
 
 def _must_be_planned(name: str, plans: Plans | None) -> None:
     if plans is None or name not in plans.by_name:
-        raise unknown(name, plans)
+        raise unknown(name, plans, ", or give --new")
 
 
 def _must_be_users(store: Store, name: str) -> None:

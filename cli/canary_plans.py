@@ -56,12 +56,12 @@ def read_plans(ctx: click.Context, files: tuple[Path, ...], must: bool = False) 
     return Plans(project, {name: tuple(plugins.values()) for name, plugins in found.items()})
 
 
-def unknown(name: str, plans: Plans | None) -> FindingsError:
-    """The error for a name that nobody knows."""
+def unknown(name: str, plans: Plans | None, more: str = "") -> FindingsError:
+    """The error for a name that nobody knows. more: what else can be done without a file."""
     if plans is None:
         return FindingsError(
             f"canary {name!r} is not known: it has no override, and there is no file to look it up in; "
-            "name the file with -f, or give --new"
+            f"name the file with -f{more}"
         )
     known = ", ".join(sorted(plans.by_name)) or "none"
     return FindingsError(f"canary {name!r} is not known: the files have {known}")

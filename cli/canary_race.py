@@ -12,15 +12,13 @@ from kong_plugins.state.operations import history
 def lost(store: Store, name: str, version: int, conflict: Conflict) -> str:
     """One line: who changed which fields from what to what since `version`, and when."""
     told = [_line(change) for change in history.since(store, "canary", name, version)]
-    if not told:  # the audit log has gone on
-        current = conflict.current
-        told = [
-            "it was removed" if current is None else f"{printable(current.actor)} at {utc(current.changed)}"
-        ]
-    now = 0 if conflict.current is None else conflict.current.version
+    current = conflict.current
+    if not told and current is not None:  # the audit log has gone on
+        told = [f"{printable(current.actor)} at {utc(current.changed)}"]
+    now = 0 if current is None else current.version
+    changed = f"changed by {'; then by '.join(told)}" if told else "there is no override"
     return (
-        f"canary {name} is at version {now}, not {version}, nothing was written; changed by "
-        f"{'; then by '.join(told)}; "
+        f"canary {name} is at version {now}, not {version}, nothing was written; {changed}; "
         f"see kgate canary show {name} and try again"
     )
 

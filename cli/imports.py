@@ -117,7 +117,8 @@ def _tell_problems(error: BadRows, file: str, output: str) -> None:
     for one in error.problems:
         click.echo(f"{file}:{one.line}: {report.printable(one.message)}", err=True)
     more = f" ({error.count - len(error.problems):,} more)" if error.count > len(error.problems) else ""
-    click.echo(f"kgate: {error.count:,} rows cannot be taken{more}; nothing was written", err=True)
+    rows_ = "1 row" if error.count == 1 else f"{error.count:,} rows"
+    click.echo(f"kgate: {rows_} cannot be taken{more}; nothing was written", err=True)
 
 
 def _read(file: str) -> str:

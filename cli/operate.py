@@ -210,6 +210,15 @@ def _reach(store: Store) -> None:
         raise failed[0]
 
 
+def _next(error: str) -> str:
+    """What to do about a store's error."""
+    if "maxmemory" in error:
+        return "its memory is full: make room there"
+    if "read only replica" in error:
+        return "give the Redis that it copies by --redis or REDIS_URL"
+    return "give the right Redis by --redis or REDIS_URL"
+
+
 @contextmanager
 def opened(at: StoreAt) -> Iterator[Store]:
     """The store for one command. Bad input and a wrong URL end it with exit 2, what a rule forbids with 4, what is
@@ -232,6 +241,6 @@ def opened(at: StoreAt) -> Iterator[Store]:
     except (Conflict, RowsGone) as error:
         raise FailedError(f"{error}; somebody else was faster: try again") from error
     except StoreError as error:
-        raise FailedError(f"{error}; give the right Redis by --redis or REDIS_URL") from error
+        raise FailedError(f"{error}; {_next(str(error))}") from error
     finally:
         store.close()

@@ -10,6 +10,7 @@ from cli.errors import FailedError, UsageError
 from cli.imports import import_options, run_import, set_name
 from cli.operate import Notes, StoreAt, change_options, end_options, opened, store_options
 from cli.report import state as report
+from kong_plugins.state.base import Block
 from kong_plugins.state.lists import RowSet
 from kong_plugins.state.operations import blocks, imports
 
@@ -204,7 +205,7 @@ def export(file: Path, own: bool, at: StoreAt, output: str) -> None:
     if output == "json":
         text = report.dump([report.record(block) for block in found]) + "\n"
     else:
-        text = "".join(f"{line}\n" for line in imports.export_lines(found))
+        text = "".join(f"{line}\n" for line in imports.export_lines(map(_printable, found)))
     if str(file) == "-":
         click.echo(text, nl=False)
         return
@@ -213,3 +214,10 @@ def export(file: Path, own: bool, at: StoreAt, output: str) -> None:
     except OSError as error:
         raise FailedError(f"cannot write {file}: {error.strerror}") from error
     click.echo(f"wrote {len(found):,} blocks to {file}", err=True)
+
+
+def _printable(block: Block) -> Block:
+    # as an import takes it, and as a terminal may show it
+    texts = (report.printable(text) for text in (block.reason, block.actor, block.source))
+    reason, actor, source = texts
+    return block._replace(reason=reason, actor=actor, source=source)

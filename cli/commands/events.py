@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import click
 
 from cli.operate import StoreAt, opened, store_options
 from cli.report import state as report
+from kong_plugins.state.base import Store, StoreAway
 from kong_plugins.state.operations import events
 from kong_plugins.state.records import Event
 
@@ -74,7 +75,7 @@ def tail(
     at: StoreAt,
     output: str,
 ) -> None:
-    """Follow the events until Ctrl-C; with --output json one event a line.
+    """Follow the events until Ctrl-C, also when Redis goes away meanwhile; with --output json one event a line.
 
     \b
     Examples:
@@ -102,6 +103,26 @@ def tail(
         if not tell(first):
             return
         told = {event.id for event in first}  # one may have come between the two look-ups
-        for found in events.follow(store, newest[0].id if newest else "0-0", _WAIT):
+        for found in _followed(store, newest[0].id if newest else "0-0"):
             if not tell(event for event in found if event.id not in told):
                 return
+
+
+def _followed(store: Store, after_id: str) -> Iterator[list[Event]]:
+    """`events.follow`, also over times in which the store is away: it is told once, and nothing is lost that the
+    log then still has."""
+    away = False
+    while True:
+        try:
+            for found in events.follow(store, after_id, _WAIT):
+                if away:
+                    click.echo(f"kgate: {store.address}: is back", err=True)
+                away = False
+                after_id = found[-1].id if found else after_id
+                yield found
+        except StoreAway as error:
+            if not away:
+                click.echo(f"kgate: {error}; trying again until Ctrl-C", err=True)
+            away = True
+            time.sleep(_WAIT)
+            yield []

@@ -19,8 +19,11 @@ def printable(text: str) -> str:
 
 
 def utc(seconds: float) -> str:
-    """Unix seconds as a time that people read."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    """Unix seconds as a time that people read; as a number where no calendar has it."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, OSError, ValueError):
+        return f"second {seconds:g}"
 
 
 def until(expires: float | None) -> str:
@@ -100,5 +103,10 @@ def event(found: Event) -> str:
 
 
 def dump(value: Any) -> str:
-    """One document on one line."""
-    return json.dumps(value, ensure_ascii=False)
+    """One document on one line. What is not printable is escaped: it may be shown on a terminal."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else json.dumps(character)[1:-1]

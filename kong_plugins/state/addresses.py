@@ -54,8 +54,8 @@ def address_halves(text: str) -> tuple[int, int, int]:
             return 4, 0, from_bytes(inet_pton(_INET, text))
         high, low = halves(inet_pton(_INET6, text))
     except (OSError, ValueError) as error:
-        host, zone, _ = text.partition("%")
-        if zone:
+        host, _, zone = text.partition("%")
+        if zone and ":" in host:
             return address_halves(host)
         raise ValueError(f"{text!r} does not appear to be an IPv4 or IPv6 address") from error
     if not high and low >> 32 == _V4_MAPPED:
@@ -100,7 +100,9 @@ def parse_network(text: str) -> Network:
     error more often than not), names.
     """
     host, slash, bits = text.partition("/")
-    address = ip_address(host.partition("%")[0])
+    address = ip_address(host)
+    if "%" in host:
+        address = ip_address(host.partition("%")[0])
     if not slash:
         return ip_network(parse_address(host))
     if not (bits.isascii() and bits.isdigit()) or int(bits) > address.max_prefixlen:

@@ -187,6 +187,10 @@ class Conflict(StoreError):
         self.current = current
 
 
+class StoreAway(StoreError):
+    """It does not answer; it may come back."""
+
+
 class StoreFull(StoreError):
     """The store holds as many records as it may; nothing was written."""
 

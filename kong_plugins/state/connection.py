@@ -16,6 +16,25 @@ ANSWER_SECONDS = 1.0
 SCHEMA = "v2"
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MAX_ERROR = 300
+_SCRIPT = re.compile(r"^.*@user_script: ?\d+: -?| script: [0-9a-f]{40}, on @user_script:\d+\.?$")
+_PIPELINE = re.compile(r"^Command # \d+ \(.*\) of pipeline caused error: ", re.DOTALL)
+_OPTIONS = frozenset(
+    (
+        *("db", "username", "password", "client_name", "health_check_interval", "max_connections"),
+        *("socket_timeout", "socket_connect_timeout", "socket_keepalive", "ssl_ca_certs", "ssl_ca_path"),
+        *(
+            "ssl_ca_data",
+            "ssl_certfile",
+            "ssl_keyfile",
+            "ssl_password",
+            "ssl_cert_reqs",
+            "ssl_check_hostname",
+        ),
+        *("ssl_min_version", "ssl_ciphers"),
+    )
+)
+"""Of a URL's query. Others of redis-py would change what its answers are."""
 _UNVERIFIED = {"ssl_cert_reqs": ("none", "optional"), "ssl_check_hostname": ("false", "no", "0", "")}
 
 
@@ -45,6 +64,20 @@ def display_address(url: str) -> str:
     return f"{scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+def error_text(error: Exception) -> str:
+    """Redis's words, without the place in a script and without the values that an error of a pipeline quotes."""
+    return _SCRIPT.sub("", _PIPELINE.sub("", str(error)))[:_MAX_ERROR]
+
+
+def _check_parts(scheme: str, path: str, query: str) -> None:
+    """Raises ValueError for what redis-py passes over, or stumbles over when it connects."""
+    for option in parse_qs(query, keep_blank_values=True):
+        if option not in _OPTIONS:
+            raise ValueError(f"there is no option {option!r}")
+    if scheme in ("redis", "rediss") and not re.fullmatch(r"(/[0-9]{0,9})?", path, re.ASCII):
+        raise ValueError(f"{path.strip('/')!r} is no number of a database")
+
+
 def connect(url: str, ca_file: str | None = None, client: Any = redis.Redis, **options: Any) -> Any:
     """A Redis client for redis://, rediss:// (TLS) or unix://; user and password (ACL) stand in the URL.
 
@@ -67,6 +100,7 @@ def connect(url: str, ca_file: str | None = None, client: Any = redis.Redis, **o
     }
     try:
         parts = urlsplit(url)
+        _check_parts(parts.scheme, parts.path, parts.query)
         if parts.scheme == "rediss":
             for option, values in parse_qs(parts.query, keep_blank_values=True).items():
                 if values[-1].lower() in _UNVERIFIED.get(option, ()):

@@ -8,14 +8,13 @@ from contextlib import contextmanager
 import redis
 
 from kong_plugins.state import batch, scripts
-from kong_plugins.state.base import StoreError
+from kong_plugins.state.base import StoreAway, StoreError
 from kong_plugins.state.collections import COLLECTIONS, MAX_EVENTS, MAX_LOG, Collection
-from kong_plugins.state.connection import connect, display_address, key_prefix
+from kong_plugins.state.connection import connect, display_address, error_text, key_prefix
 from kong_plugins.state.records import Record, load_record
 
 PAGE = 2_000
 """Entries of one HSCAN or HSET: a few milliseconds of Redis's time."""
-_MAX_ERROR = 300
 
 
 class RedisPart:
@@ -57,8 +56,9 @@ class RedisPart:
         try:
             yield
         except (redis.RedisError, OSError) as error:
-            # an error of a pipeline quotes its command
-            raise StoreError(f"{self.address}: {str(error)[:_MAX_ERROR]}") from error
+            away = isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError))
+            away = away and not isinstance(error, redis.AuthenticationError)
+            raise (StoreAway if away else StoreError)(f"{self.address}: {error_text(error)}") from error
 
     def _parsed(self, collection: str, key: str, text: str) -> Record:
         try:

@@ -130,6 +130,8 @@ def test_a_dry_run_writes_nothing(kgate: Any) -> None:
         ["--redis", "127.0.0.1:6379"],
         ["--redis-ca", "ca.pem"],
         ["--redis", "memory://"],
+        ["--redis", "redis://127.0.0.1:1/0?bogus=1"],
+        ["--redis", "redis://127.0.0.1:1/zero"],
     ],
 )
 def test_wrong_url_or_namespace_is_wrong_usage(kgate: Any, options: list[str]) -> None:
@@ -165,6 +167,26 @@ def test_check(kgate: Any) -> None:
 def test_a_list_cannot_steer_the_terminal(kgate: Any) -> None:
     kgate.store.apply([Put(block_record(Block("user", "a", "b\x1b[31m\r", "c\n", 0.0)))])
     assert kgate.ok("block", "list") == "user:a  without end  by c?  b?[31m?\n"
+
+
+UNPRINTABLE = "\x1b[31m\x9b2J\u202e\r\n\ud83d"
+
+
+def test_json_and_export_cannot_steer_the_terminal(kgate: Any) -> None:
+    kgate.store.apply([Put(block_record(Block("user", "a", f"é{UNPRINTABLE}", UNPRINTABLE, 0.0)))])
+    for arguments in (["list", "--output", "json"], ["export"], ["export", "--output", "json"]):
+        said = kgate.ok("block", *arguments)
+        assert said.replace("\n", "").isprintable(), said
+    (found,) = kgate.json("block", "list")
+    assert (found["reason"], found["actor"]) == (f"é{UNPRINTABLE}", UNPRINTABLE)
+    exported = kgate.ok("block", "export")
+    assert "é?[31m?2J????" in exported
+    kgate.ok("block", "import", "-", "--name", "again", stdin=exported)
+
+
+def test_an_end_that_no_calendar_has_is_shown_as_a_number(kgate: Any) -> None:
+    kgate.store.apply([Put(block_record(Block("user", "a", "", "kim", 0.0, 1.9e12)))])
+    assert kgate.ok("block", "list") == "user:a  until second 1.9e+12  by kim\n"
 
 
 def test_a_block_is_told_to_followers_at_once(kgate: Any) -> None:
@@ -220,7 +242,8 @@ def test_one_bad_row_and_nothing_is_imported(kgate: Any, text: str, problems: di
     lines = result.stderr.splitlines()
     for said, (number, message) in zip(lines, problems.items(), strict=False):
         assert said.startswith(f"-:{number}: {message}")
-    assert lines[-1] == f"kgate: {len(problems):,} rows cannot be taken; nothing was written"
+    rows = "1 row" if len(problems) == 1 else f"{len(problems)} rows"
+    assert lines[-1] == f"kgate: {rows} cannot be taken; nothing was written"
     found = kgate.json("block", "import", "-", "--name", "feed", stdin=text, code=4)
     assert (found["count"], [one["line"] for one in found["problems"]]) == (len(problems), list(problems))
     assert kgate.store.version() == before

@@ -93,6 +93,10 @@ def test_without_files_an_override_makes_it_known(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert "name the file with -f, or give --new" in kgate.refused(4, "canary", "pause", "v2")
+    assert kgate.refused(4, "canary", "show", "v2").endswith("name the file with -f")
+    assert "not 9, nothing was written; there is no override; see" in kgate.refused(
+        1, "canary", "set", "v2", "--pause", "--new", "--if-version", "9"
+    )
     kgate.ok("canary", "set", "v2", "--percent", "1", "--new")
     kgate.ok("canary", "pause", "v2")
     (tmp_path / "gateway.yaml").write_text("services: [")

@@ -68,6 +68,16 @@ def test_a_moment_is_measured_by_the_stores_clock(now: float, left: float | None
         (Conflict("late"), 1, "late; somebody else was faster: try again"),
         (RowsGone("gone"), 1, "gone; somebody else was faster: try again"),
         (StoreError("away"), 1, "away; give the right Redis by --redis or REDIS_URL"),
+        (
+            StoreError("used memory > 'maxmemory'."),
+            1,
+            "used memory > 'maxmemory'.; its memory is full: make room",
+        ),
+        (
+            StoreError("a read only replica"),
+            1,
+            "a read only replica; give the Redis that it copies by --redis",
+        ),
     ],
 )
 def test_how_an_error_ends_a_command(
@@ -76,7 +86,8 @@ def test_how_an_error_ends_a_command(
     monkeypatch.setattr("cli.operate.open_store", lambda *_: MemoryStore())
     with pytest.raises(click.ClickException) as caught, opened(StoreAt("redis://127.0.0.1:9/0", "default")):
         raise error
-    assert (caught.value.exit_code, caught.value.message) == (code, says)
+    assert caught.value.exit_code == code
+    assert caught.value.message.startswith(says)
 
 
 def test_a_resolver_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

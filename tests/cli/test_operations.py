@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from kong_plugins.state.operations import live
+from tests.cli.conftest import Operator
 
 
 @pytest.mark.parametrize(
@@ -176,3 +179,23 @@ def test_tail_follows(kgate: Any) -> None:
     other.join()
     assert [json.loads(line)["kind"] for line in lines] == ["block.add", "blocks.test", "allows.test"]
     assert kgate.ok("events", "tail", "--count", "0", "--seconds", "0") == ""
+
+
+def test_tail_follows_on_when_redis_comes_back(own_redis: Any, namespace: str) -> None:
+    """Tells once that it is away; what comes then is told, also by a Redis that has lost everything."""
+    operator = Operator(own_redis.url, namespace)
+    operator.ok("block", "add", "203.0.113.1")
+    command = [sys.executable, "-m", "cli.main", "events", "tail", "--limit", "2", "--output", "json"]
+    command += ["--redis", own_redis.url, "--namespace", namespace]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as tail:
+        assert tail.stdout is not None
+        assert tail.stderr is not None
+        assert json.loads(tail.stdout.readline())["subject"] == "ip 203.0.113.1"
+        own_redis.kill()
+        assert tail.stderr.readline().endswith("; trying again until Ctrl-C\n")
+        own_redis.start()
+        assert tail.stderr.readline() == f"kgate: {own_redis.url}: is back\n"
+        operator.ok("block", "add", "203.0.113.2")
+        assert json.loads(tail.stdout.readline())["subject"] == "ip 203.0.113.2"
+        assert (tail.wait(10), tail.stdout.read(), tail.stderr.read()) == (0, "", "")
+    operator.store.close()

@@ -25,6 +25,8 @@ _TARGET_COLUMNS = ("target", "ip", "cidr", "address", "user")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _TTL = re.compile(r"([0-9]{1,10})([smhd]?)")
 _MAX_REASON = 200
+_LAST_MOMENT = 253_402_300_799
+"""The end of the year 9999: feeds write it for "never", and no later time can be shown."""
 _NOTE = re.compile(r"(?:^|\s)\s*[#;]")
 _CELLS = re.compile(r"[0-9A-Fa-f.:/]+\s*,")
 _ADDRESSES = re.compile(r"[0-9A-Fa-f.:/]+(?:\s+[0-9A-Fa-f.:/]+)+")
@@ -88,7 +90,8 @@ def read_rows(lines: Iterable[str], now: float, problems: Problems) -> Iterator[
     if target is None:
         yield from _plain(chain(before, left), now, problems)
         return
-    reader = csv.reader(left)
+    # strict, and with the ends of lines: a quote that nobody closes must not swallow the rows after it
+    reader = csv.reader((line.rstrip("\r\n") + "\n" for line in left), strict=True)
     find: Callable[[list[str], str], str] = lambda cells, name: (  # noqa: E731 - a short look-up, used here alone
         cells[columns.index(name)].strip() if name in columns and columns.index(name) < len(cells) else ""
     )
@@ -103,8 +106,9 @@ def read_rows(lines: Iterable[str], now: float, problems: Problems) -> Iterator[
             return
         number = reader.line_num + len(before)
         text = find(cells, target)
-        if not text:
-            if any(cells):
+        if not text or (text[0] in "#;" and columns[0] == target):
+            note = text or (len(cells) == 1 and cells[0].lstrip()[:1] in ("#", ";"))
+            if any(cells) and not note:
                 problems.add(number, f"nothing in column {target}")
             continue
         try:
@@ -125,7 +129,7 @@ def _plain(lines: Iterable[str], now: float, problems: Problems) -> Iterator[Row
         text = _NOTE.split(line, 1)[0].strip()
         if _CELLS.match(text):
             try:
-                cells = [cell.strip() for cell in next(csv.reader([text]))]
+                cells = [cell.strip() for cell in next(csv.reader([text], strict=True))]
                 reason, end, *more = (*cells[1:], "", "")
                 if any(more):
                     raise ValueError("more than ADDRESS,REASON,END: begin with a line that names the columns")
@@ -161,6 +165,8 @@ def _end(ttl: str, expires: str, now: float) -> float | None:
         except ValueError:
             raise ValueError(f"expires: {expires!r} is neither Unix seconds nor ISO 8601") from None
         end = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    if not math.isfinite(end) or end <= now:
+    if not end > now or math.isinf(end):
         raise ValueError(f"expires: {expires} is over")
+    if end > _LAST_MOMENT:
+        raise ValueError(f"expires: {expires} is after the year 9999: Unix seconds, not milliseconds")
     return end

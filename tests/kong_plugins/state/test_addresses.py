@@ -94,6 +94,9 @@ def test_canonical_addresses(text: str, address: str) -> None:
         "localhost",
         "\udcff",
         "%1",
+        "1.2.3.4%eth0",
+        "1.2.3.4%",
+        "fe80::1%",
     ],
 )
 def test_no_addresses(text: str) -> None:
@@ -130,6 +133,8 @@ def test_canonical_networks(text: str, network: str) -> None:
         ("10.0.0.0/²", "0 to 32 bits"),
         ("10.0.0.0/8/8", "0 to 32 bits"),
         ("/8", "IPv4 or IPv6"),
+        ("1.2.3.4%eth0/24", "IPv4 or IPv6"),
+        ("fe80::%/64", "IPv4 or IPv6"),
     ],
 )
 def test_no_networks(text: str, says: str) -> None:

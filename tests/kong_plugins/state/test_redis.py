@@ -18,7 +18,7 @@ from redis.crc import key_slot
 from kong_plugins.state.base import Store, StoreError
 from kong_plugins.state.cells import Cells
 from kong_plugins.state.collections import COLLECTIONS
-from kong_plugins.state.connection import connect, display_address, key_prefix
+from kong_plugins.state.connection import connect, display_address, error_text, key_prefix
 from kong_plugins.state.exchange import Exchange
 from kong_plugins.state.open import open_store
 from kong_plugins.state.operations import limits
@@ -291,7 +291,7 @@ def test_a_redis_without_memory_takes_a_batch_whole_or_not_at_all(own_redis: Any
     store.apply([Put(record("a", "canaries")), Put(record("b", "canaries"))])
     before = store.load()
     store._client.config_set("maxmemory", 1)
-    with pytest.raises(StoreError, match="OOM"):
+    with pytest.raises(StoreError, match="maxmemory"):
         store.apply([Put(record("c", "canaries")), Delete("canaries", "a")], EVENT)
     with pytest.raises(StoreError, match="maxmemory"):
         store.stage([("ip 203.0.113.1", "")])
@@ -300,6 +300,50 @@ def test_a_redis_without_memory_takes_a_batch_whole_or_not_at_all(own_redis: Any
     store.apply([Delete("canaries", "a")], EVENT)
     assert [found.key for found in store.records("canaries")] == ["b"]
     assert len(store.events(9)) == 1
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            f"Error running script (call to f_{'a' * 40}): @user_script:172: @user_script: 172: -OOM command not "
+            "allowed when used memory > 'maxmemory'.",
+            "OOM command not allowed when used memory > 'maxmemory'.",
+        ),
+        (
+            f"OOM command not allowed when used memory > 'maxmemory'. script: {'a' * 40}, on @user_script:40.",
+            "OOM command not allowed when used memory > 'maxmemory'.",
+        ),
+        (
+            "Command # 1 (HSET k user:a) b of pipeline caused error: You can't write) of pipeline caused error: "
+            "You can't write against a read only replica.",
+            "You can't write against a read only replica.",
+        ),
+        ("x" * 301, "x" * 300),
+    ],
+)
+def test_an_error_is_told_without_script_and_values(error: str, told: str) -> None:
+    assert error_text(redis.ResponseError(error)) == told
+
+
+def test_why_a_redis_takes_no_change(own_redis: Any) -> None:
+    store = RedisStore(own_redis.url)
+    for setting, says in (
+        ("CONFIG SET maxmemory 1", "OOM command not allowed when used memory > 'maxmemory'."),
+        ("REPLICAOF 127.0.0.1 1", "READONLY You can't write against a read only replica."),
+    ):
+        store._client.execute_command(*setting.split())
+        with pytest.raises(StoreError) as changed:
+            store.apply([Put(record())])
+        with pytest.raises(StoreError) as staged:
+            store.stage([("ip 203.0.113.1", "")])
+        for error in changed, staged:
+            assert str(error.value) in (
+                f"{own_redis.url}: {says}",
+                f"{own_redis.url}: {says.partition(' ')[2]}",
+            )
+        store._client.execute_command("CONFIG", "SET", "maxmemory", "0")
     store.close()
 
 
@@ -418,7 +462,19 @@ def test_messages_show_the_address_without_the_password(url: str, shown: str) ->
 
 
 @pytest.mark.parametrize(
-    "url", ["", "localhost:6379", "http://localhost", "redis://host:port/0", "redis://[x"]
+    "url",
+    [
+        "",
+        "localhost:6379",
+        "http://localhost",
+        "redis://host:port/0",
+        "redis://[x",
+        "redis://host/zero",
+        "redis://host/0/1",
+        "redis://host/0?bogus=1",
+        "redis://host/0?decode_responses=false",
+        "unix:///run/redis.sock?protocol=3",
+    ],
 )
 def test_wrong_urls(url: str) -> None:
     with pytest.raises(ValueError, match="redis URL"):
