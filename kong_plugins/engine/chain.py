@@ -90,12 +90,12 @@ def run(
     """
     effects: list[Verdict] = []
     asks: list[Ask] = []
-    step = -1
+    step, known = -1, before.step
     for decide, config, plugin in chain:
         step += 1
         if asks and decide is static_fallback.decide:
             break  # it may take a breaker's trial, and that only once: the chain runs again with the answers
-        found = before.exit if step == before.step else decide(facts, config, state, now)
+        found = decide(facts, config, state, now) if step != known else before.exit
         if found is None:
             continue
         if isinstance(found, Ask):

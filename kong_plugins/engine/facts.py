@@ -45,6 +45,9 @@ class Identity(NamedTuple):
         return f"{self.issuer}|{self.subject}"
 
 
+_new = tuple.__new__
+
+
 class Facts(NamedTuple):
     """One request, as the adapter saw it after Kong's realip and routing.
 
@@ -72,11 +75,11 @@ class Facts(NamedTuple):
 
     def of(self, identity: Identity) -> Facts:
         """The same request, once it is known who makes it."""
-        return Facts._make((*self[:-2], identity, self.arm))
+        return _new(Facts, (*self[:-2], identity, self.arm))
 
     def on(self, arm: str) -> Facts:
         """The same request, once its canary arm is known."""
-        return Facts._make((*self[:-1], arm))
+        return _new(Facts, (*self[:-1], arm))
 
     @property
     def is_preflight(self) -> bool:
@@ -109,4 +112,4 @@ def parse_facts(record: Sequence[Any]) -> Facts:
         raise FactsError(f"facts: a field is {kind}, expected text") from None
     truncated = frozenset(record[12].split(",")) if record[12] else _NOTHING
     headers = dict(zip(record[13::2], record[14::2]))  # noqa: B905 - of one length, see above
-    return Facts._make((*record[1:12], truncated, headers, None, ""))
+    return _new(Facts, (*record[1:12], truncated, headers, None, ""))

@@ -65,6 +65,7 @@ class Verdict(NamedTuple):
 
 
 PASS = Verdict()
+_new = tuple.__new__
 
 
 def merge(effects: Sequence[Verdict]) -> Verdict:
@@ -80,22 +81,23 @@ def merge(effects: Sequence[Verdict]) -> Verdict:
     memos: list[str] = []
     identity: Identity | None = None
     retries: int | None = None
-    for one in effects:
-        headers += one.headers
-        service_headers += one.service_headers
-        upstream = one.upstream or upstream
-        prepared = one.prepared or prepared
-        if one.memo:
-            memos.append(one.memo)
-        reason = one.reason or reason
-        arm = one.arm or arm
-        identity = one.identity or identity
-        retries = retries if one.retries is None else one.retries
+    # taken apart at once: a third of the time that its fields by name take, and every request comes here
+    for _, _, own, to_service, host, plan, memo, rule, place, who, _, tries in effects:
+        headers += own
+        service_headers += to_service
+        upstream = host or upstream
+        prepared = plan or prepared
+        if memo:
+            memos.append(memo)
+        reason = rule or reason
+        arm = place or arm
+        identity = who or identity
+        retries = retries if tries is None else tries
     merged = (
-        None, "", headers, service_headers, upstream, prepared, join_memos(memos), reason, arm, identity, "",
-        retries,
+        None, "", headers, service_headers, upstream, prepared, join_memos(memos) if memos else "", reason, arm,
+        identity, "", retries,
     )  # fmt: skip
-    return Verdict._make(merged)
+    return _new(Verdict, merged)
 
 
 def _flat(pairs: Pairs) -> list[str]:
@@ -107,25 +109,27 @@ def to_wire(verdict: Verdict, request_id: str, tenant: str, protocol: int = PROT
 
     Lists of headers are flat [name, value, ...]: an empty Lua table has no type of its own.
     """
+    status, body, headers, service_headers, upstream, prepared, memo, reason, arm, _, _, retries = verdict
     wire: dict[str, Any] = {"v": protocol, "n": request_id}
     if tenant:
         wire["tn"] = tenant
-    if verdict.status is not None:
-        wire["st"] = verdict.status
-        wire["b"] = verdict.body
-    if verdict.headers:
-        wire["h"] = _flat(verdict.headers)
-    if verdict.service_headers:
-        wire["s"] = _flat(verdict.service_headers)
-    if verdict.retries is not None:
-        wire["rt"] = verdict.retries
-    for key, value in (
-        ("u", verdict.upstream),
-        ("p", verdict.prepared),
-        ("m", verdict.memo),
-        ("rs", verdict.reason),
-        ("a", verdict.arm),
-    ):
-        if value:
-            wire[key] = value
+    if status is not None:
+        wire["st"] = status
+        wire["b"] = body
+    if headers:
+        wire["h"] = _flat(headers)
+    if service_headers:
+        wire["s"] = _flat(service_headers)
+    if retries is not None:
+        wire["rt"] = retries
+    if upstream:
+        wire["u"] = upstream
+    if prepared:
+        wire["p"] = prepared
+    if memo:
+        wire["m"] = memo
+    if reason:
+        wire["rs"] = reason
+    if arm:
+        wire["a"] = arm
     return wire
