@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from cli.report import state as report
-from kong_plugins.abuse_guard import limits
+from kong_plugins.abuse_guard import limit_keys, limits
 from kong_plugins.canary_router.bucket import BUCKETS, bucket
 from kong_plugins.canary_router.core import limit_at
 from kong_plugins.canary_router.rules import Rule
@@ -120,7 +120,7 @@ def limit_notes(config: Any, facts: Facts) -> tuple[str, ...]:
     """Which limits of abuse-guard count this request. What they have counted only the nodes know."""
     if config is None:
         return ()
-    address = limits.counted(facts.ip)
+    address = limit_keys.counted(facts.ip)
     keys = [
         key for one in (config.stranger, config.identified) for key in limits.keys_of(one, facts, address)
     ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from kong_plugins.abuse_guard import limits, score, trace
 from kong_plugins.abuse_guard.config import Config
+from kong_plugins.abuse_guard.limit_keys import counted as counted_address
 from kong_plugins.engine.ask import Ask
 from kong_plugins.engine.facts import Facts, Identity
 from kong_plugins.engine.problem import problem
@@ -30,7 +31,7 @@ def decide_stranger(facts: Facts, config: Config, state: State, now: float) -> V
     against it. 429 `rate_limited` for a limit, `scenario_limited` for one that a scenario set.
     """
     try:
-        counted = limits.counted(facts.ip)
+        counted = counted_address(facts.ip)
     except ValueError:
         return problem(403, "ip_unreadable", "The client's address cannot be read.", facts.request_id)
     snapshot = state.snapshot
@@ -83,7 +84,7 @@ def decide_identified(facts: Facts, config: Config, state: State, now: float) ->
     if identity is None:
         return None
     snapshot = state.snapshot
-    if _user_in(config.allow_lists, identity, snapshot, now):
+    if config.allow_lists and _user_in(config.allow_lists, identity, snapshot, now):
         return None
     is_allowed: bool | None = None
     if config.blocks:
@@ -93,7 +94,7 @@ def decide_identified(facts: Facts, config: Config, state: State, now: float) ->
             if not is_allowed:
                 detail = "This user is blocked." if refused == "user_blocked" else "This token is blocked."
                 return problem(403, refused, detail, facts.request_id)
-    if _user_in(config.deny_lists, identity, snapshot, now):
+    if config.deny_lists and _user_in(config.deny_lists, identity, snapshot, now):
         return problem(403, "user_denied", "This user may not use this service.", facts.request_id)
     if config.is_plain and not snapshot.marks:
         return None
@@ -109,7 +110,7 @@ def _watched_user(facts: Facts, config: Config, state: State, now: float) -> Ver
     found: Verdict | None = None
     if config.has_identified_limits:
         try:
-            counted = limits.counted(facts.ip)
+            counted = counted_address(facts.ip)
         except ValueError:  # decide_stranger refuses it
             counted = ""
         checked = limits.check(config.identified, IDENTIFIED_ASK, facts, counted, state, now, config.headers)
@@ -132,9 +133,7 @@ def _traced(found: Verdict | None, word: str) -> Verdict | None:
     if found.status is None:
         # written out: every request comes here, and _replace takes three times as long
         memo = f"{word} {found.memo}" if found.memo else word
-        return Verdict(
-            headers=found.headers, service_headers=found.service_headers, memo=memo, reason=found.reason
-        )
+        return Verdict(None, "", found.headers, found.service_headers, "", "", memo, found.reason)
     return found._replace(memo=f"{word} {found.memo}" if found.memo else word)
 
 
@@ -164,13 +163,9 @@ def _identity_blocked(identity: Identity, snapshot: Snapshot, now: float) -> str
 
 def _address_in(names: tuple[str, ...], ip: str, snapshot: Snapshot, now: float) -> bool:
     found = (snapshot.lists.get(name) for name in names)
-    return any(each is not None and each.has_address(ip, now) for each in found) if names else False
+    return any(each is not None and each.has_address(ip, now) for each in found)
 
 
 def _user_in(names: tuple[str, ...], identity: Identity, snapshot: Snapshot, now: float) -> bool:
     found = (snapshot.lists.get(name) for name in names)
-    return (
-        any(each is not None and each.has_user(identity.issuer, identity.subject, now) for each in found)
-        if names
-        else False
-    )
+    return any(each is not None and each.has_user(identity.issuer, identity.subject, now) for each in found)

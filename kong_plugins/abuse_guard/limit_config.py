@@ -77,8 +77,8 @@ class Limit:
     """One limit. emission and burst_ns are nanoseconds (state/gcra.py), burst is requests.
 
     policy is its member of RateLimit-Policy: the burst, and the seconds in which it comes back; label begins its
-    member of RateLimit. by_address, by_route: what its key begins with when that alone follows. is_plain: every
-    request counts, and the same.
+    member of RateLimit. only: the part of its key when there is one alone, and one of ip, user and route; begin is
+    then what the key begins with. is_plain: every request counts, and the same.
     """
 
     name: str
@@ -94,8 +94,8 @@ class Limit:
     dry_run: bool = False
     policy: str = ""
     label: str = ""
-    by_address: str = ""
-    by_route: str = ""
+    only: str = ""
+    begin: str = ""
     is_plain: bool = False
 
     @property
@@ -212,8 +212,8 @@ def _limit(raw: Mapping[str, Any], place: str) -> Limit:
             is_strict=fields.choice(raw, "policy", ("local-first", "strict"), "local-first") == "strict",
             dry_run=fields.flag(raw, "dry_run", False),
             label=f'"{name}";r=',
-            by_address=f"{name} ip=" if parts == ("ip",) else "",
-            by_route=f"{name} route=" if parts == ("route",) else "",
+            only=parts[0] if parts in (("ip",), ("user",), ("route",)) else "",
+            begin=f"{name} {parts[0]}=",
             is_plain=cost > 0 and not (costs or raw.get("paths") or raw.get("methods")),
             policy=f'"{name}";q={burst};w={max(1, ceil(burst * emission / 1e9))}',
         )

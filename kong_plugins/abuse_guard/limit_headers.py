@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kong_plugins.abuse_guard.limit_config import Limit
-from kong_plugins.engine.verdict import Pairs
+from kong_plugins.engine.facts import Facts
+from kong_plugins.engine.problem import problem
+from kong_plugins.engine.verdict import Pairs, Verdict
 from kong_plugins.state.cells import Charged
 from kong_plugins.state.gcra import retry_after
 
@@ -46,3 +48,15 @@ def wait_seconds(charges: Sequence[Charged], tats: Sequence[int], now_ns: int) -
     ]
     worst = max(range(len(waits)), key=waits.__getitem__)
     return max(1, -(-waits[worst] // _SECOND)), worst
+
+
+def refused(
+    limits: Sequence[Limit], charges: Sequence[Charged], tats: Sequence[int], now_ns: int, facts: Facts
+) -> Verdict:
+    """The 429 of limits that do not admit a request, with what they say and when to come again."""
+    wait, worst = wait_seconds(charges, tats, now_ns)
+    told: Pairs = (("Retry-After", str(wait)), *marks(limits, tats, now_ns))
+    detail = f"The limit {limits[worst].name} is reached. Try again in {wait} s."
+    return problem(429, "rate_limited", detail, facts.request_id, told)._replace(
+        memo=f"limit={limits[worst].name}"
+    )

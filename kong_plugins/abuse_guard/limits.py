@@ -1,8 +1,7 @@
-"""Limits: which of them a request has to keep, under which key it counts, and what follows.
+"""Limits: which of them a request has to keep, and what follows.
 
-Source of the algorithm: state/gcra.py. Of one pass all limits count a request, or none does. A key is readable
-text ("per-user user=https://auth.example|alice"), the same that `kgate limits reset` takes; the counters keep its
-keyed hash alone.
+Source of the algorithm: state/gcra.py. Of one pass all limits count a request, or none does. Their keys:
+limit_keys.py.
 
 The chain may run twice for a request: with answers when there were asks. So that nothing counts twice, the limits
 of a pass that asks are counted in the second run, those of a pass that does not in the first.
@@ -11,96 +10,42 @@ of a pass that asks are counted in the second run, those of a pass that does not
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from hashlib import blake2b
 from typing import NamedTuple
 
 from kong_plugins.abuse_guard import limit_headers
 from kong_plugins.abuse_guard.limit_config import Limit
+from kong_plugins.abuse_guard.limit_headers import refused
+from kong_plugins.abuse_guard.limit_keys import key_of
+from kong_plugins.abuse_guard.limit_quick import Quick, quick_of
 from kong_plugins.engine.ask import Ask
 from kong_plugins.engine.facts import Facts
-from kong_plugins.engine.problem import problem
-from kong_plugins.engine.verdict import Pairs, Verdict, merge
-from kong_plugins.state.addresses import address_halves, number_address
+from kong_plugins.engine.verdict import Verdict, merge
 from kong_plugins.state.base import State
 from kong_plugins.state.cells import Cells, Charge, Charged
 
 ASK_KIND = "limits"
-_LONGEST = 200
 _charge = Charge._make
 
 
 class LimitPass(NamedTuple):
-    """The limits of one pass of the chain. local and strict count, dry only tells.
-
-    is_simple: all are local-first, by address alone or by route alone, and count every request; policy is then
-    the value of RateLimit-Policy.
-    """
+    """The limits of one pass of the chain. local and strict count, dry only tells; quick: the short way, where there
+    is one."""
 
     local: tuple[Limit, ...] = ()
     strict: tuple[Limit, ...] = ()
     dry: tuple[Limit, ...] = ()
-    is_simple: bool = False
-    policy: str = ""
+    quick: Quick | None = None
 
 
 def pass_of(limits: Sequence[Limit], identified: bool) -> LimitPass:
     """The limits that are decided before (False) or after (True) it is known who it is."""
     mine = [limit for limit in limits if limit.is_identified == identified]
-    simple = [
-        limit
-        for limit in mine
-        if limit.is_plain and (limit.by_address or limit.by_route) and not (limit.is_strict or limit.dry_run)
-    ]
     return LimitPass(
         tuple(limit for limit in mine if not limit.dry_run and not limit.is_strict),
         tuple(limit for limit in mine if not limit.dry_run and limit.is_strict),
         tuple(limit for limit in mine if limit.dry_run),
-        bool(mine) and len(simple) == len(mine),
-        ", ".join(limit.policy for limit in mine),
+        quick_of(mine),
     )
-
-
-@lru_cache(maxsize=8192)
-def counted(ip: str) -> str:
-    """What is counted as one address: IPv4 as it is, IPv6 by /64, which is what one customer gets at least.
-
-    Raises ValueError for what is no address.
-    """
-    version, high, low = address_halves(ip)
-    return number_address(4, low) if version == 4 else number_address(6, high << 64) + "/64"
-
-
-def short(text: str) -> str:
-    """A client's text within a key: as it is where it is short and printable, else its hash."""
-    if len(text) <= _LONGEST and text.isprintable() and " " not in text:
-        return text
-    return "#" + blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
-
-
-def key_of(limit: Limit, facts: Facts, address: str) -> str:
-    """Under which name a request counts."""
-    if limit.by_address:  # the most common ones, without the walk
-        return limit.by_address + address
-    if limit.by_route:
-        return limit.by_route + facts.route
-    key = limit.name
-    for part in limit.parts:
-        if part == "ip":
-            key += f" ip={address}"
-        elif part == "route":
-            key += f" route={facts.route}"
-        elif part == "tenant":
-            key += f" tenant={facts.tenant}"
-        elif part == "user":
-            key += f" user={short(facts.identity.key) if facts.identity else ''}"
-        elif part == "token":
-            key += f" token={_token(facts)}"
-        else:
-            value = facts.headers.get(part[7:])
-            # who leaves the header out must not share a count with everybody who does
-            key += f" {part}={short(value)}" if value else f" {part} ip={address}"
-    return key
 
 
 def keys_of(limits: LimitPass, facts: Facts, address: str) -> list[str]:
@@ -111,13 +56,6 @@ def keys_of(limits: LimitPass, facts: Facts, address: str) -> list[str]:
 
 def _needs_user(limits: LimitPass) -> bool:
     return any(limit.is_identified for limit in limits.local + limits.strict + limits.dry)
-
-
-def _token(facts: Facts) -> str:
-    who = facts.identity
-    if who is None:
-        return ""
-    return short(f"{who.issuer}|{who.token_id}") if who.token_id else "#" + who.token.hex()[:24]
 
 
 def _charges(limits: tuple[Limit, ...], facts: Facts, address: str) -> tuple[list[Charge], list[Limit]]:
@@ -152,8 +90,8 @@ def check(
     """
     cells = state.cells
     now_ns = cells.at(now) if cells is not None else int(now * 1e9)
-    if limits.is_simple and cells is not None and not state.answers:
-        return _simple(limits, facts, address, cells, now_ns, headers)
+    if limits.quick is not None and cells is not None and not state.answers:
+        return limits.quick(facts, address, cells, now_ns, headers)
     local, counted = _charges(limits.local, facts, address) if limits.local else ([], [])
     asked, strict = _charges(limits.strict, facts, address) if limits.strict else ([], [])
     effects: list[Verdict] = []
@@ -185,29 +123,6 @@ def check(
     return merge(effects) if effects else None
 
 
-def _simple(
-    limits: LimitPass, facts: Facts, address: str, cells: Cells, now_ns: int, headers: bool
-) -> Verdict | None:
-    """`check` of the usual limits: half the time, with the same outcome."""
-    local = limits.local
-    charges = [
-        (
-            limit.by_address + address if limit.by_address else limit.by_route + facts.route,
-            limit.emission,
-            limit.burst_ns,
-            limit.cost,
-        )
-        for limit in local
-    ]
-    admitted, tats = _count(cells, charges, now_ns)
-    if not admitted:
-        return refused(local, charges, tats, now_ns, facts)
-    if not headers:
-        return None
-    told = limit_headers.state(local, tats, now_ns)
-    return Verdict(headers=(("RateLimit-Policy", limits.policy), ("RateLimit", told)))
-
-
 def _count(cells: Cells, charges: Sequence[Charged], now_ns: int) -> tuple[bool, list[int]]:
     if len(charges) == 1:
         key, emission, burst, cost = charges[0]
@@ -229,15 +144,3 @@ def _dry(limits: tuple[Limit, ...], facts: Facts, address: str, cells: Cells, no
         if not cells.gcra(key, emission, burst, now_ns, cost)[0]
     ]
     return Verdict(reason="rate_limit_dry_run", memo=f"dry={','.join(over)[:60]}") if over else None
-
-
-def refused(
-    limits: Sequence[Limit], charges: Sequence[Charged], tats: Sequence[int], now_ns: int, facts: Facts
-) -> Verdict:
-    """The 429 of limits that do not admit a request, with what they say and when to come again."""
-    wait, worst = limit_headers.wait_seconds(charges, tats, now_ns)
-    told: Pairs = (("Retry-After", str(wait)), *limit_headers.marks(limits, tats, now_ns))
-    detail = f"The limit {limits[worst].name} is reached. Try again in {wait} s."
-    return problem(429, "rate_limited", detail, facts.request_id, told)._replace(
-        memo=f"limit={limits[worst].name}"
-    )

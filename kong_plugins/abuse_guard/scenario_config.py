@@ -132,13 +132,14 @@ class Scenario:
 @dataclass(frozen=True, slots=True)
 class Scenarios:
     """All scenarios of a config. tag is their common hash; `word(path, method, agent)` is what of a request they
-    need to know, as a word of the memo (trace.py), "" for nothing."""
+    need to know, as a word of the memo (trace.py), "" for nothing. sees_all: that is never nothing."""
 
     items: tuple[Scenario, ...]
     tag: str
     word: Callable[[str, str, str], str]
     wants_user: bool = False
     wants_token: bool = False
+    sees_all: bool = False
 
 
 def parse(raw: Mapping[str, Any]) -> Scenarios | None:
@@ -153,7 +154,11 @@ def parse(raw: Mapping[str, Any]) -> Scenarios | None:
             raise ValueError(f"scenarios[{number}].name: {name!r} is there twice")
     tag = _hash(" ".join(item.id for item in items), 4)
     named = {part for item in items for part in (*item.group_by, item.distinct)}
-    return Scenarios(items, tag, _word_maker(items, tag), "user" in named, "token" in named)
+    sees_all = any(
+        not (item.paths or item.path_parts or item.methods or item.agents or item.without_agent)
+        for item in items
+    )
+    return Scenarios(items, tag, _word_maker(items, tag), "user" in named, "token" in named, sees_all)
 
 
 def _word_maker(items: tuple[Scenario, ...], tag: str) -> Callable[[str, str, str], str]:

@@ -10,6 +10,7 @@ What clients send travels as hashes only; of a user the name, because a block ne
 
 from __future__ import annotations
 
+import re
 from hashlib import blake2b
 from typing import NamedTuple
 from urllib.parse import quote, unquote
@@ -17,6 +18,8 @@ from urllib.parse import quote, unquote
 from kong_plugins.abuse_guard.scenario_config import Scenarios
 from kong_plugins.engine.facts import Facts, Identity
 
+_PLAIN = re.compile(r"[A-Za-z0-9._~/:|@-]*").fullmatch
+"""Text that `quote` leaves as it is."""
 _LONGEST_USER, _LONGEST_TOKEN = 72, 40
 """Characters of a memo of 200, which other filters write into too."""
 
@@ -40,14 +43,15 @@ def of_stranger(scenarios: Scenarios, facts: Facts) -> str:
 def of_identified(scenarios: Scenarios, facts: Facts) -> str:
     """The words about who makes it, "" when nobody needs them."""
     who = facts.identity
-    if who is None or not scenarios.word(facts.path, facts.method, facts.headers.get("user-agent", "")):
+    if who is None or not (scenarios.wants_user or scenarios.wants_token):
         return ""
+    if not scenarios.sees_all and not of_stranger(scenarios, facts):
+        return ""
+    user = _named(who.key, _LONGEST_USER)
     if not scenarios.wants_token:
-        return f"gu={_named(who.key, _LONGEST_USER)}" if scenarios.wants_user else ""
+        return f"gu={user}"
     token = _named(who.token_id, _LONGEST_TOKEN) if who.token_id else "#"
-    if token[0] == "#":
-        token = hash_of_token(who)
-    return f"gu={_named(who.key, _LONGEST_USER)} gt={token}"
+    return f"gu={user} gt={hash_of_token(who) if token[0] == '#' else token}"
 
 
 def hash_of_token(who: Identity) -> str:
@@ -76,6 +80,8 @@ def read(memo: str) -> Trace | None:
 
 
 def _named(key: str, longest: int) -> str:
+    if len(key) <= longest and _PLAIN(key):
+        return key
     text = quote(key, safe="/:|@~", errors="surrogatepass") if key.isprintable() else ""
     if text and len(text) <= longest:
         return text

@@ -95,7 +95,7 @@ class CellMemory:
             if kind == "mutex":
                 memory = CellMemory(fd)
                 assert isinstance(memory.locks, MutexLocks)
-                memory.locks.initialise(stripes + 1)
+                memory.locks.initialise()
                 memory.close()
         except BaseException:
             os.close(fd)
@@ -126,7 +126,7 @@ class CellMemory:
         self.shift = 64 - (self.buckets.bit_length() - 1)
         self.locks: Locks
         if kind == _KINDS["mutex"]:
-            self.locks = MutexLocks(self.map, self.words, locks_at)
+            self.locks = MutexLocks(self.map, self.words, locks_at, self.stripes + 1)
         else:
             self.locks = RangeLocks(fd, self.words, locks_at, self.stripes + 1)
 

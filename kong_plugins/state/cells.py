@@ -18,38 +18,25 @@ Times are nanoseconds; `now` should be `Cells.now()`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
-from hashlib import blake2b
 from typing import NamedTuple
 
+from kong_plugins.state.cell_limits import Charge, Charged, LimitTable
 from kong_plugins.state.cell_memory import BUCKET_WORDS, DEFAULT_SLOTS, SLOTS, CellMemory
 from kong_plugins.state.cell_table import (
     COUNTER,
-    DIGEST,
     IDS,
     KIND_BITS,
     KIND_MASK,
     LIMIT,
-    MASK,
     META,
     PERMIT,
     REGISTER,
     UNSENT,
     UNTIL,
     VALUE,
-    Table,
 )
-from kong_plugins.state.gcra import decide
 
-
-class Charge(NamedTuple):
-    """One limit that a request has to keep: times in nanoseconds, see `gcra.decide`."""
-
-    key: str
-    emission: int
-    burst: int
-    cost: int = 1
+__all__ = ["Cells", "Charge", "Charged", "Permit"]
 
 
 class Permit(NamedTuple):
@@ -59,22 +46,7 @@ class Permit(NamedTuple):
     lease_end: int
 
 
-Charged = tuple[str, int, int, int]
-"""A `Charge`, or a plain tuple of the same: making one costs a third."""
-
-
-@lru_cache(maxsize=4096)
-def _limit_id(key: str) -> tuple[int, int]:
-    """`Table.identify` of a limit. Remembered: a route's key, and those of who comes again."""
-    low, high = DIGEST(blake2b(key.encode(), digest_size=16).digest())
-    return low ^ LIMIT, high
-
-
-_Place = tuple[int, int, int, int, int, int, int]
-"""Stripe, bucket, id low and high, emission, burst, cost."""
-
-
-class Cells(Table):
+class Cells(LimitTable):
     """The shared table, as one process sees it. Safe for threads."""
 
     @staticmethod
@@ -96,154 +68,6 @@ class Cells(Table):
     def at(self, now: float) -> int:
         """The time of limits at a decision made at `now` (Unix seconds); without `use_own_clock` that one."""
         return self.now() if self.has_own_clock else int(now * 1e9)
-
-    # limits
-
-    def gcra(self, key: str, emission: int, burst: int, now: int, cost: int = 1) -> tuple[bool, int]:
-        """Admit a request? Returns (admitted, TAT): for `gcra.remaining` and `gcra.retry_after`."""
-        low, high = _limit_id(key)
-        bucket = (low * self.secret & MASK) >> self.shift
-        stripe = bucket & self.stripe_mask
-        words = self.words
-        if not self.acquire(stripe):
-            return self._gcra_alone(low, high, emission, burst, now, cost)
-        try:
-            base = self.first + bucket * BUCKET_WORDS
-            slot = self.find(base, low, high)
-            stored = words[slot + UNTIL] if slot >= 0 else 0
-            if self.alone:
-                stored, slot = self.catch_up(base, bucket, slot, low, high, stored, now)
-            admitted, tat = decide(stored, now, emission, burst, cost)
-            if admitted:
-                if slot < 0:
-                    slot = self.claim(base, low, high, LIMIT, now)
-                words[slot + UNSENT] += cost * emission
-                words[slot + UNTIL] = tat
-                self.dirty[bucket] = 1
-            elif tat < stored:
-                words[slot + UNTIL] = tat  # a clock went back
-        finally:
-            self.release(stripe)
-        if not admitted:
-            self.refusals.note(key, emission, burst, now)
-        return admitted, tat
-
-    def gcra_all(self, charges: Sequence[Charged], now: int) -> tuple[bool, list[int]]:
-        """Admit a request that has to keep several limits: all of them count it, or none.
-
-        Returns (admitted, TATs in the order given); when refused, the TATs as they are. Each limit's key is
-        given once.
-        """
-        if len(charges) == 2 and not self.alone:
-            found = self._gcra_both(charges, now)
-        else:
-            found = self._gcra_many(charges, now)
-        if not found[0]:
-            for (key, emission, burst, cost), tat in zip(charges, found[1], strict=True):
-                if not decide(tat, now, emission, burst, cost)[0]:
-                    self.refusals.note(key, emission, burst, now)
-        return found
-
-    def _gcra_both(self, charges: Sequence[Charged], now: int) -> tuple[bool, list[int]]:
-        """`_gcra_many` of two, written out: it takes two thirds of the time, and two limits are the usual case."""
-        (key, emission, burst, cost), (key2, emission2, burst2, cost2) = charges
-        low, high = _limit_id(key)
-        low2, high2 = _limit_id(key2)
-        secret, shift, mask = self.secret, self.shift, self.stripe_mask
-        bucket, bucket2 = (low * secret & MASK) >> shift, (low2 * secret & MASK) >> shift
-        one, two = bucket & mask, bucket2 & mask
-        if one == two:  # perhaps one bucket: making room for the first may take the second's slot
-            return self._gcra_many(charges, now)
-        if one > two:
-            one, two = two, one
-        acquire, release = self.acquire, self.release
-        if not acquire(one):
-            return self._gcra_many(charges, now)
-        if not acquire(two):
-            release(one)
-            return self._gcra_many(charges, now)
-        try:
-            words, find = self.words, self.find
-            base, base2 = self.first + bucket * BUCKET_WORDS, self.first + bucket2 * BUCKET_WORDS
-            slot, slot2 = find(base, low, high), find(base2, low2, high2)
-            stored = words[slot + UNTIL] if slot >= 0 else 0
-            stored2 = words[slot2 + UNTIL] if slot2 >= 0 else 0
-            admits, tat = decide(stored, now, emission, burst, cost)
-            admits2, tat2 = decide(stored2, now, emission2, burst2, cost2)
-            if not (admits and admits2):
-                if not admits and tat < stored:
-                    words[slot + UNTIL] = tat  # a clock went back
-                if not admits2 and tat2 < stored2:
-                    words[slot2 + UNTIL] = tat2
-                return False, [stored if stored > now else now, stored2 if stored2 > now else now]
-            if slot < 0:
-                slot = self.claim(base, low, high, LIMIT, now)
-            words[slot + UNSENT] += cost * emission
-            words[slot + UNTIL] = tat
-            self.dirty[bucket] = 1
-            if slot2 < 0:
-                slot2 = self.claim(base2, low2, high2, LIMIT, now)
-            words[slot2 + UNSENT] += cost2 * emission2
-            words[slot2 + UNTIL] = tat2
-            self.dirty[bucket2] = 1
-            return True, [tat, tat2]
-        finally:
-            release(two)
-            release(one)
-
-    def _gcra_many(self, charges: Sequence[Charged], now: int) -> tuple[bool, list[int]]:
-        places = []
-        for key, emission, burst, cost in charges:
-            low, high = _limit_id(key)
-            bucket = (low * self.secret & MASK) >> self.shift
-            places.append((bucket & self.stripe_mask, bucket, low, high, emission, burst, cost))
-        # in rising order, so that two processes never wait for each other
-        held = []
-        try:
-            for stripe in sorted({place[0] for place in places}):
-                if not self.acquire(stripe):
-                    return self._gcra_all_alone(places, now)
-                held.append(stripe)
-            words = self.words
-            before, after, slots = [], [], []
-            for _, bucket, low, high, emission, burst, cost in places:
-                base = self.first + bucket * BUCKET_WORDS
-                slot = self.find(base, low, high)
-                stored = words[slot + UNTIL] if slot >= 0 else 0
-                if self.alone:
-                    stored, slot = self.catch_up(base, bucket, slot, low, high, stored, now)
-                admitted, tat = decide(stored, now, emission, burst, cost)
-                before.append(stored)
-                if admitted:
-                    slots.append(slot)
-                    after.append(tat)
-                elif tat < stored:
-                    words[slot + UNTIL] = tat  # a clock went back
-            if len(after) < len(before):
-                return False, [max(stored, now) for stored in before]
-            whole = all(slot >= 0 for slot in slots) and not self.alone
-            for (_, bucket, low, high, emission, _, cost), tat, slot in zip(
-                places, after, slots, strict=True
-            ):
-                if not whole:
-                    # looked up again: making room for the one before may have taken this one's
-                    base = self.first + bucket * BUCKET_WORDS
-                    slot = self.find(base, low, high)
-                    if slot < 0:
-                        slot = self.claim(base, low, high, LIMIT, now)
-                words[slot + UNSENT] += cost * emission
-                words[slot + UNTIL] = tat
-                self.dirty[bucket] = 1
-            return True, after
-        finally:
-            for stripe in held:
-                self.release(stripe)
-
-    def tat(self, key: str, now: int) -> int:
-        """The TAT of a limit without counting anything, `now` or later. Takes no lock."""
-        low, high = self.identify(key, LIMIT)
-        slot = self.find(self.first + self.bucket_of(low) * BUCKET_WORDS, low, high)
-        return max(self.words[slot + UNTIL], now) if slot >= 0 else now
 
     # counters
 
@@ -350,28 +174,3 @@ class Cells(Table):
                 finally:
                     self.release(stripe)
         return not self.alone
-
-    # without the lock
-
-    def _gcra_alone(
-        self, low: int, high: int, emission: int, burst: int, now: int, cost: int
-    ) -> tuple[bool, int]:
-        stored = self.stored_alone(low, high, now)
-        admitted, tat = decide(stored, now, emission, burst, cost)
-        if admitted:
-            self.note(low, high, cost * emission, LIMIT)
-        return admitted, tat
-
-    def _gcra_all_alone(self, places: list[_Place], now: int) -> tuple[bool, list[int]]:
-        before, after = [], []
-        for _, _, low, high, emission, burst, cost in places:
-            stored = self.stored_alone(low, high, now)
-            admitted, tat = decide(stored, now, emission, burst, cost)
-            before.append(max(stored, now))
-            if admitted:
-                after.append(tat)
-        if len(after) < len(before):
-            return False, before
-        for _, _, low, high, emission, _, cost in places:
-            self.note(low, high, cost * emission, LIMIT)
-        return True, after

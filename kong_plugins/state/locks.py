@@ -146,12 +146,12 @@ def _until(now_ns: int, seconds: float) -> Any:
 
 
 class MutexLocks(_Waiting):
-    """Robust mutexes in the memory map, the first at the byte `first`.
+    """So many robust mutexes in the memory map, the first at the byte `first`.
 
     They also exclude threads of one process. The map must stay as long as this object.
     """
 
-    def __init__(self, memory: mmap.mmap, words: memoryview, first: int) -> None:
+    def __init__(self, memory: mmap.mmap, words: memoryview, first: int, count: int) -> None:
         super().__init__(words, first)
         # calls that never wait keep the interpreter's lock (PyDLL): letting go of it costs more than the call
         fast, slow = ctypes.PyDLL(None), ctypes.CDLL(None)
@@ -161,10 +161,12 @@ class MutexLocks(_Waiting):
         self._consistent = call(("pthread_mutex_consistent", fast))
         self._timed = _timed_lock(slow)
         self._pin = (ctypes.c_char * len(memory)).from_buffer(memory)
-        self._base = ctypes.addressof(self._pin) + first
-        self._first_holder = (first + _HOLDER_AT) // 8
+        base = ctypes.addressof(self._pin) + first
+        # looked up, not worked out: every limit of a request takes one
+        self._addresses = [base + number * LOCK_BYTES for number in range(count)]
+        self._holders = [(first + number * LOCK_BYTES + _HOLDER_AT) // 8 for number in range(count)]
 
-    def initialise(self, count: int) -> None:
+    def initialise(self) -> None:
         """Make the mutexes, once, before any other process sees the memory. Raises OSError."""
         library = ctypes.PyDLL(None)
         attributes = ctypes.create_string_buffer(64)
@@ -174,16 +176,15 @@ class MutexLocks(_Waiting):
             library.pthread_mutexattr_setpshared(attributes, 1),
             library.pthread_mutexattr_setrobust(attributes, 1),
         ]
-        for number in range(count):
-            address = ctypes.c_void_p(self._base + number * LOCK_BYTES)
-            codes.append(library.pthread_mutex_init(address, attributes))
+        for address in self._addresses:
+            codes.append(library.pthread_mutex_init(ctypes.c_void_p(address), attributes))
         if any(codes):
             raise OSError(max(codes), f"robust mutexes: {os.strerror(max(codes))}")
 
     def acquire(self, number: int) -> bool:
-        code = self._try(self._base + number * LOCK_BYTES)
+        code = self._try(self._addresses[number])
         if code == 0:
-            self._memory[self._first_holder + number * 8] = _pid
+            self._memory[self._holders[number]] = _pid
             return True
         if code == errno.EOWNERDEAD:
             return self._recover(number)
@@ -195,17 +196,17 @@ class MutexLocks(_Waiting):
         del self._pin, self._try, self._timed, self._unlock
 
     def release(self, number: int) -> None:
-        self._unlock(self._base + number * LOCK_BYTES)
+        self._unlock(self._addresses[number])
 
     def _recover(self, number: int) -> bool:
         # every change to the table is whole at each step, so there is nothing to repair but the mutex
-        self._consistent(self._base + number * LOCK_BYTES)
-        self._memory[self._first_holder + number * 8] = _pid
+        self._consistent(self._addresses[number])
+        self._memory[self._holders[number]] = _pid
         self.recovered += 1
         return True
 
     def _attempt(self, number: int, seconds: float) -> bool:
-        address = self._base + number * LOCK_BYTES
+        address = self._addresses[number]
         code = self._timed(address, seconds) if seconds else self._try(address)
         if code == errno.EOWNERDEAD:
             return self._recover(number)

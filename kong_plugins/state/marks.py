@@ -46,13 +46,14 @@ def mark_of(record: Record) -> Mark:
 class MarkView:
     """Live marks by key; `records` holds all of them."""
 
-    __slots__ = ("records",)
+    __slots__ = ("_any", "records")
 
     def __init__(self, records: Mapping[str, Mark]) -> None:
         self.records = records
+        self._any = bool(records)  # every request asks
 
     def __bool__(self) -> bool:
-        return bool(self.records)
+        return self._any
 
     def live(self, key: str, now: float) -> Mark | None:
         """The mark of a key, unless it has ended."""

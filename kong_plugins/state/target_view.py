@@ -21,7 +21,16 @@ class TargetView:
     judged at the look-up: a target ends in time even when no new snapshot comes.
     """
 
-    __slots__ = ("_agents", "_find", "_first_end", "_overlay", "_pattern", "_table", "_texts")
+    __slots__ = (
+        "_agents",
+        "_find",
+        "_first_end",
+        "_has_networks",
+        "_overlay",
+        "_pattern",
+        "_table",
+        "_texts",
+    )
 
     def __init__(self, table: TargetTable, overlay: TargetOverlay | None = None) -> None:
         if overlay is not None and overlay.is_empty:
@@ -30,6 +39,9 @@ class TargetView:
         self._overlay = overlay
         # at hand for `holds`, which every request asks
         self._find, self._first_end = table.networks.find, table.first_end
+        self._has_networks = bool(len(table.networks)) or (
+            overlay is not None and any(overlay.networks.values())
+        )
         agents = {part for part, _ in table.agents}
         self._agents = agents if overlay is None else agents | set(overlay.texts["agent"])
         self._pattern = agent_pattern(frozenset(agents))
@@ -40,6 +52,8 @@ class TargetView:
 
     def holds(self, ip: str, now: float) -> bool:
         """Whether a live target holds the address: `match`, without saying which."""
+        if not self._has_networks:
+            return False
         overlay = self._overlay
         try:
             entry = self._find(ip)

@@ -373,24 +373,31 @@ def test_a_bad_limit_is_named(raw: dict[str, Any], complaint: str) -> None:
 
 
 IPS = st.sampled_from(["203.0.113.7", "::ffff:203.0.113.7", "203.0.113.8", "2001:db8::1", "2001:db8::2:1"])
+STRANGERS = [["ip"]], [["ip"], ["route"]], [["ip", "route"], ["header:X-Device"], ["tenant"]]
+USERS = [["user"]], [["user"], ["token"]], [["user", "ip"], ["user", "route"], ["token"]]
 
 
-@settings(max_examples=20, deadline=None)
+@pytest.mark.parametrize(("keys", "known"), [*((k, False) for k in STRANGERS), *((k, True) for k in USERS)])
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.tuples(IPS, st.sampled_from("ab"), st.integers(0, 2)), max_size=20), st.booleans())
 def test_the_short_way_says_what_the_long_one_does(
-    requests: list[tuple[str, str, int]], headers: bool
+    keys: list[list[str]], known: bool, requests: list[tuple[str, str, int]], headers: bool
 ) -> None:
-    both = [limit("one", ["ip"], 3), limit("two", ["route"], 7)]
-    short = parse({"limits": both, "headers": headers})
-    long = parse({"limits": [{**one, "paths": ["/"]} for one in both], "headers": headers})
-    assert short.stranger.is_simple
-    assert not long.stranger.is_simple
+    all_ = [limit(f"l{number}", key, 3 + 2 * number) for number, key in enumerate(keys)]
+    short = parse({"limits": all_, "headers": headers})
+    long = parse({"limits": [{**one, "paths": ["/"]} for one in all_], "headers": headers})
+    decide = decide_identified if known else decide_stranger
+    for config in (short, long):
+        mine = config.identified if known else config.stranger
+        assert (mine.quick is not None) == (config is short)
     table = Cells.attach(Cells.create(64)), Cells.attach(Cells.create(64))
     now = NOW
     for ip, route, passed in requests:
         now += passed * HOUR / 4
+        who = ALICE._replace(subject=route, token_id=ip) if known else None
+        request = facts(ip, who, route=route, headers={"x-device": route} if passed else {})
         one, other = (
-            decide_stranger(facts(ip, route=route), config, State(empty_snapshot(), None, {}, cells), now)  # type: ignore[arg-type]
+            decide(request, config, State(empty_snapshot(), None, {}, cells), now)  # type: ignore[arg-type]
             for config, cells in zip((short, long), table, strict=True)
         )
         assert one == other

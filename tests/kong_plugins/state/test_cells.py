@@ -125,6 +125,35 @@ def test_a_cell_decides_as_the_pure_function(requests: list[tuple[str, int, int]
     os.close(fd)
 
 
+_KEYS = st.sampled_from([f"k{number}" for number in range(24)])
+
+
+@given(
+    requests=st.lists(
+        st.tuples(st.sampled_from([0, 1]), st.sets(_KEYS, min_size=1, max_size=3), st.integers(-9, SECOND)),
+        max_size=80,
+    )
+)
+@settings(max_examples=100, deadline=None)
+def test_a_remembered_slot_that_became_another_s_is_not_believed(
+    requests: list[tuple[int, set[str], int]],
+) -> None:
+    """Two processes on a table far too small do what one does that looks every key up."""
+    fds = [Cells.create(16), Cells.create(16)]
+    os.pwrite(fds[1], os.pread(fds[0], os.fstat(fds[0]).st_size, 0), 0)  # of one secret
+    both, looked_up, now = [Cells.attach(fds[0]), Cells.attach(fds[0])], Cells.attach(fds[1]), NOW
+    for who, keys, wait in requests:
+        now += wait
+        charges = [Charge(key, SECOND, 2 * SECOND) for key in sorted(keys)]
+        admitted, tat = both[who].gcra(*charges[0][:3], now)
+        assert (admitted, [tat]) == looked_up._gcra_many(charges[:1], now)
+        assert both[who].gcra_all(charges, now) == looked_up._gcra_many(charges, now)
+    for each in (*both, looked_up):
+        each.close()
+    for fd in fds:
+        os.close(fd)
+
+
 def test_several_limits_count_all_or_nothing(cells: Cells) -> None:
     wide, narrow = Charge("wide", SECOND, 5 * SECOND), Charge("narrow", SECOND, 2 * SECOND)
     assert [cells.gcra_all([wide, narrow], NOW)[0] for _ in range(4)] == [True, True, False, False]
@@ -154,6 +183,7 @@ def test_a_clock_that_went_back_is_forgotten_by_one_and_by_all(cells: Cells) -> 
     for key, ask in [
         ("one", lambda now: cells.gcra("one", SECOND, 5 * SECOND, now)),
         ("all", lambda now: cells.gcra_all([Charge("all", SECOND, 5 * SECOND)], now)),
+        ("two", lambda now: cells.gcra_all([Charge(key, SECOND, 5 * SECOND) for key in ("two", "2")], now)),
     ]:
         assert ask(NOW)[0]
         assert not ask(NOW - hour)[0]
