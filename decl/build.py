@@ -191,7 +191,7 @@ class _Builder:
     def _route(self, path: Path, values: Document, service: str | None) -> Route:
         values = {**self._defaults.get("route", {}), **values}
         if self._old and values.get("paths"):
-            values = {**values, "paths": [_with_tilde(path) for path in values["paths"]]}
+            values = {**values, "paths": [with_tilde(path) for path in values["paths"]]}
         key = values.get("name") or values.get("id")
         return Route(
             name=values.get("name") or made_name(values, service),
@@ -291,7 +291,7 @@ def made_name(values: Document, service: str | None) -> str:
     return f"{service or 'route'}-{digest[:10]}"
 
 
-def _with_tilde(path: str) -> str:
+def with_tilde(path: str) -> str:
     """A path of the formats before 3.0, where a regular expression was told by its characters.
 
     Kong does the same to such files (kong/db/migrations/migrate_path_280_300.lua); render writes 3.0.

@@ -129,7 +129,7 @@ def _wanted(
 
 def _masked(problem: Problem) -> Problem:
     """A value from the environment may be a secret: the message must not quote it."""
-    if problem.rule == "plugin-config":
+    if problem.rule in ("plugin-config", "kong-check"):
         return problem._replace(message="the value of the environment variable is not valid here")
     return problem._replace(message=problem.message.partition(", found ")[0])
 

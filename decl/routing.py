@@ -8,6 +8,7 @@ number of matched attributes, and four attributes count for more than all: the s
 from __future__ import annotations
 
 import re
+import sys
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,8 @@ from typing import Any, NamedTuple
 
 Entity = Mapping[str, Any]
 _PARTS = uuid.UUID("7f145bf9-0dce-4f91-98eb-debbce4b9f6b")  # Kong's namespace for the parts of a route
+
+_ESCAPE = re.compile(r"\\(?:x\{([0-9A-Fa-f]{1,8})\}|[pP](?:\{[^}]*\}|[A-Z])|.)", re.DOTALL)
 
 
 class Match(NamedTuple):
@@ -138,10 +141,21 @@ class _Entry:
 
 
 def path_pattern(path: str) -> str:
-    """A route's `~...` path as a Python pattern (named groups are written differently)."""
+    """A route's `~...` path as a Python pattern.
+
+    Named groups and the end are written differently; classes of Unicode (`\\p{L}`) become `\\w`, Python has none.
+    """
     pattern = re.sub(r"\(\?<(?![=!])", "(?P<", path[1:])
+    if "\\" in pattern:
+        pattern = _ESCAPE.sub(_for_python, pattern)
     flags = "".join(re.findall(r"\(\?([ims]+)\)", pattern))  # Python wants them at the start
     return f"(?{flags})" + re.sub(r"\(\?[ims]+\)", "", pattern) if flags else pattern
+
+
+def _for_python(match: re.Match[str]) -> str:
+    if match[1]:
+        return re.escape(chr(int(match[1], 16))) if int(match[1], 16) <= sys.maxunicode else match[0]
+    return {"z": r"\Z", "p": r"\w", "P": r"\W"}.get(match[0][1], match[0])
 
 
 def compiled(text: str, flags: int = 0) -> re.Pattern[str]:

@@ -10,10 +10,11 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from sandbox import db_errors, entity_checks, entity_values, fields, plugin_checks
+from decl.kong import entities as entity_checks
+from decl.kong.values import not_utf8
+from sandbox import db_errors, entity_values, fields, plugin_checks
 from sandbox.declarative import Reply
 from sandbox.entities import FIELDS, KINDS, foreign_fields
-from sandbox.field_checks import not_utf8
 from sandbox.ids import is_uuid
 from sandbox.plugin_checks import PluginSchemas
 from sandbox.store import Entity, Store

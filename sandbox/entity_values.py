@@ -8,7 +8,7 @@ import string
 import urllib.parse
 from typing import Any
 
-from sandbox import field_checks
+from decl.kong import values as field_checks
 
 Entity = dict[str, Any]
 _ALPHABET = string.ascii_letters + string.digits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandbox import field_checks
+from decl.kong import values as field_checks
 from sandbox.healthcheck_fields import HEALTHCHECKS
 
 Schema = dict[str, Any]

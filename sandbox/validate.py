@@ -7,7 +7,8 @@ import json
 import time
 from typing import Any
 
-from sandbox import entity_checks, entity_values, fields, plugin_checks
+from decl.kong import entities as entity_checks
+from sandbox import entity_values, fields, plugin_checks
 from sandbox.entities import CHILDREN, FIELDS, UNIQUE, foreign_fields
 from sandbox.error_shape import lua_literal
 from sandbox.ids import generated_id, is_random, is_uuid

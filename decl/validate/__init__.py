@@ -1,6 +1,7 @@
 """Validate: what Kong or the plugin server would refuse, found before anything is sent.
 
-schema (JSON Schema) > plugin configs (JSON Schema, then the plugin's own parser) > names and references.
+schema (JSON Schema) > plugin configs (JSON Schema, then the plugin's own parser) > Kong's own checks > names and
+references.
 Each stage looks at plain values and survives what an earlier one found wrong, so all problems come in one
 run.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from decl.findings import Problem
+from decl.validate.kong_entities import check_kong_entities
 from decl.validate.plugin_configs import Checkers, check_plugin_configs
 from decl.validate.references import check_references
 from decl.validate.routes import check_routes
@@ -30,6 +32,8 @@ def validate(
     problems += check_plugin_configs(entities, checkers)
     problems += check_services(entities)
     problems += check_uniqueness(entities)
+    told = {problem.path for problem in problems}
+    problems += (found for found in check_kong_entities(document, entities) if found.path not in told)
     if complete:
         problems += check_references(document, entities)
         problems += check_routes(document, entities)

@@ -6,16 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from decl.findings import Problem
+from decl.kong.entities import one_of
 from decl.walk import Entity, reference
 
-_HTTP = ("methods", "hosts", "headers", "paths", "snis")
-_STREAM = ("sources", "destinations", "snis")
-_STREAM_PROTOCOLS = frozenset(("tcp", "tls", "udp", "tls_passthrough"))
+_DEFAULT = ["http", "https"]
 
 
 def check_routes(document: Mapping[str, Any], entities: Iterable[Entity]) -> Iterator[Problem]:
     """Routes without any matching field; the hosts of a tenant count for the routes of its services."""
     entities = tuple(entities)
+    info = document.get("_info")
+    given = info.get("defaults") if isinstance(info, dict) else None
+    defaults = given.get("route") if isinstance(given, dict) else None
     with_hosts = {
         entity.text("name")
         for entity in entities
@@ -27,13 +29,13 @@ def check_routes(document: Mapping[str, Any], entities: Iterable[Entity]) -> Ite
     for entity in entities:
         if entity.kind != "routes":
             continue
-        protocols = entity.values.get("protocols")
-        stream = isinstance(protocols, list) and any(
-            p in _STREAM_PROTOCOLS for p in protocols if isinstance(p, str)
-        )
-        fields = _STREAM if stream else _HTTP
-        if any(entity.values.get(field) for field in fields):
+        held = {**defaults, **entity.values} if isinstance(defaults, dict) else entity.values
+        protocols = held.get("protocols", _DEFAULT)
+        if not isinstance(protocols, list) or not all(isinstance(name, str) for name in protocols):
+            continue
+        fields = one_of(set(protocols))
+        if not fields or any(held.get(field) for field in fields):
             continue
         service = entity.parent.text("name") if entity.parent else reference(entity.values.get("service"))
-        if stream or tenant_of.get(service) not in with_hosts:
+        if "hosts" not in fields or tenant_of.get(service) not in with_hosts:
             yield Problem(entity.path, "missing-field", f"one of {', '.join(fields)} is needed")

@@ -69,8 +69,9 @@ def plugin_checker(name: str) -> Checker | None:
 
 
 @cache
-def _gateway_checkers() -> tuple[Checker, dict[str, Checker]]:
-    """The checker of the document without its entities, and one for the entities of each list."""
+def _gateway_checkers() -> tuple[Checker, dict[str, Checker], dict[str, Checker]]:
+    """The checker of the document without its entities, one for the entities of each list, and one for each map in
+    `_info.defaults`."""
     root = schemas.gateway()
     outline = dict(root["properties"])
     entities = {}
@@ -78,13 +79,22 @@ def _gateway_checkers() -> tuple[Checker, dict[str, Checker]]:
         if "$ref" in schema.get("items", {}):
             outline[name] = {"type": "array"}
             entities[name] = checker(schema["items"], root)
-    return checker({**root, "properties": outline}, root), entities
+    defaults = {}
+    for name in root["properties"]["_info"]["properties"]["defaults"]["properties"]:
+        fields = {key: root["$defs"][name][key] for key in ("type", "additionalProperties", "properties")}
+        defaults[name] = checker(fields, root)
+    return checker({**root, "properties": outline}, root), entities, defaults
 
 
 def check_schema(document: dict[str, Any]) -> Iterator[Problem]:
     """Check the document, entity by entity."""
-    outline, entities = _gateway_checkers()
+    outline, entities, defaults = _gateway_checkers()
     yield from outline.problems(document, ())
+    info = document.get("_info")
+    given = info.get("defaults") if isinstance(info, dict) else None
+    for name, values in given.items() if isinstance(given, dict) else ():
+        if name in defaults and isinstance(values, dict):
+            yield from defaults[name].problems(values, ("_info", "defaults", name))
     for name, entity_checker in entities.items():
         items = document.get(name)
         if isinstance(items, list):

@@ -45,8 +45,9 @@ ALLOWED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("schemas", ("schemas",)),
     ("cli", ("cli", "decl", "schemas", "kong_plugins", "sandbox")),
-    # how Kong matches routes and rewrites paths: pure, and shared with what explains and checks a description
-    ("sandbox", ("sandbox", "kong_plugins.kong_env", "decl.routing", "decl.paths")),
+    # how Kong matches routes, rewrites paths and checks entities: pure, and shared with what explains and checks a
+    # description
+    ("sandbox", ("sandbox", "kong_plugins.kong_env", "decl.routing", "decl.paths", "decl.kong")),
 )
 OURS = ("kong_plugins", "decl", "cli", "schemas", "sandbox", "bench", "examples", "tests")
 

@@ -23,7 +23,7 @@ services:
   - name: cart
     paths:
     - /cart
-    - ~/ca(rt
+    - ~/ca.rt$
   plugins:
   - {name: my-plugin, config: {where: nowhere}}
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sandbox import expressions
+from decl.kong import expressions
 
 Entity = dict[str, Any]
 Found = dict[str, Any]
@@ -36,6 +36,11 @@ def route_protocols(route: Entity) -> str | None:
         return f"unknown type: {value}"
     unknown = [p for p in value if isinstance(p, str) and p not in _TYPES] if isinstance(value, list) else []
     return f"unknown type: {unknown[0]}" if unknown else None
+
+
+def one_of(protocols: set[str]) -> tuple[str, ...]:
+    """The fields of which a route with these protocols must have one."""
+    return next((fields for those, fields, _ in _ONE_OF if protocols & those), ())
 
 
 def shorthands(kind: str, body: Entity) -> Found:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from decl.kong import hosts
 from decl.routing import compiled, path_pattern
-from sandbox import hosts
 
 
 def not_utf8(value: str) -> str | None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from decl.kong import expressions
 from decl.routing import Router
-from sandbox import expressions
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,8 @@ from sandbox import expressions
         ("/(?>a)", "unrecognized flag"),
         ("/(?#a)", "unrecognized flag"),
         (r"/a\K", "unrecognized escape"),
+        ("/(?P<a>x)(?P=a)", "backreferences"),
+        (r"/\p{L}{x}", "repetition"),
         ("/a{", "repetition"),
         ("/a{,3}", "repetition"),
         ("/(", ""),
@@ -43,6 +45,9 @@ def test_refused(pattern: str, why: str) -> None:
         "/(?:x|y)$",
         "/(?P<a>x)",
         "/x(?i)a",
+        r"/\p{L}+\z",
+        r"/\x{41}[\pN[:alpha:]]",
+        r"/\P{Lu}{2}",
         "",
     ],
 )

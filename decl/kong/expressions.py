@@ -22,10 +22,13 @@ _GROUPS = {  # what stands behind "(?"
     "(": "unrecognized flag",
     "P<=": "invalid capture group character",
     "P<!": "invalid capture group character",
+    "P=": "backreferences are not supported",
+    "P>": "unrecognized flag",
     "<=": _LOOK,
     "<!": _LOOK,
 }
 _REPETITION = re.compile(r"\{\d+(,\d*)?\}")
+_BRACED = re.compile(r"\\(?:[pPxuU]\{[^}]*\}|.|$)", re.DOTALL)
 _ESCAPES = frozenset("aftnrvAzbBdDsSwWpPxuU")
 """Letters that mean something behind a backslash."""
 
@@ -58,7 +61,7 @@ def bad_regex(pattern: str) -> str | None:
                 return "backreferences are not supported"
             if after.isalpha() and after.isascii() and after not in _ESCAPES:
                 return "unrecognized escape sequence"
-            i += 1
+            i += len(_BRACED.match(pattern, i)[0]) - 1  # type: ignore[index] # it matches any escape
         elif inside:
             inside = char != "]"
         elif char == "[":
