@@ -15,7 +15,6 @@ from kong_plugins.engine.facts import Facts
 from kong_plugins.engine.verdict import Verdict
 from kong_plugins.state.cells import Cells
 
-_SECOND = 1_000_000_000
 _TOLD = 1024
 """Different headers of a limit that are remembered."""
 
@@ -42,11 +41,12 @@ def _one(limit: Limit) -> Quick:
         key = key_of(limit, facts, address)
         admitted, tat = cells.gcra(key, emission, burst, now_ns, cost)
         if not admitted:
-            return limit_headers.refused((limit,), ((key, emission, burst, cost),), (tat,), now_ns, facts)
+            return limit_headers.refused(
+                (limit,), ((key, emission, burst, cost),), (tat,), now_ns, facts, headers
+            )
         if not headers:
             return None
-        ahead = tat - now_ns  # of who was admitted: 0 to burst
-        return told((burst - ahead) // emission, -(-ahead // _SECOND))
+        return told(*limit_headers.left_of(limit, tat - now_ns))
 
     return count
 
@@ -60,7 +60,7 @@ def _several(limits: tuple[Limit, ...]) -> Quick:
         ]
         admitted, tats = cells.gcra_all(charges, now_ns)
         if not admitted:
-            return limit_headers.refused(limits, charges, tats, now_ns, facts)
+            return limit_headers.refused(limits, charges, tats, now_ns, facts, headers)
         if not headers:
             return None
         return Verdict(headers=(policy, ("RateLimit", limit_headers.state(limits, tats, now_ns))))

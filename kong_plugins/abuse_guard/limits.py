@@ -104,7 +104,7 @@ def check(
         else:
             admitted, tats = answer
             if not admitted:
-                return refused(strict, asked, tats, now_ns, facts)
+                return refused(strict, asked, tats, now_ns, facts, headers)
             if headers:
                 effects.append(Verdict(headers=limit_headers.marks(strict, tats, now_ns)))
     elif state.answers:  # another pass asked: here all was counted in the first run
@@ -113,7 +113,7 @@ def check(
         # strict ones too: when Redis does not answer, the node knows what it has let pass
         admitted, found = _count(cells, local + asked, now_ns)
         if not admitted:
-            return refused(counted + strict, local + asked, found, now_ns, facts)
+            return refused(counted + strict, local + asked, found, now_ns, facts, headers)
         if headers and local:
             effects.append(Verdict(headers=limit_headers.marks(counted, found[: len(local)], now_ns)))
     if cells is not None and limits.dry:

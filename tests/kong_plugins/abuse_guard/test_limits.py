@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from kong_plugins.engine.facts import Facts, Identity
 from kong_plugins.engine.verdict import Verdict
 from kong_plugins.state.base import State
 from kong_plugins.state.cells import Cells
+from kong_plugins.state.gcra import remaining
 from kong_plugins.state.marks import Mark, mark_data
 from kong_plugins.state.records import Record, StateDump
 from kong_plugins.state.snapshot import empty_snapshot, snapshot_of_dump
@@ -132,7 +134,7 @@ def test_what_a_request_costs(state: State, more: dict[str, Any], request_: Fact
         assert verdict is None
     else:
         assert isinstance(verdict, Verdict)
-        assert dict(verdict.headers)["RateLimit"] == f'"l";r={5 - counts};t={counts * 720}'
+        assert dict(verdict.headers)["RateLimit"] == f'"l";r={5 - counts};t=720'
 
 
 def test_a_refusal_says_why_and_when_to_come_again(state: State) -> None:
@@ -145,7 +147,7 @@ def test_a_refusal_says_why_and_when_to_come_again(state: State) -> None:
     headers = dict(verdict.headers)
     assert headers["Retry-After"] == "10"
     assert headers["RateLimit-Policy"] == '"per-ip";q=2;w=20'
-    assert headers["RateLimit"] == '"per-ip";r=0;t=20'
+    assert headers["RateLimit"] == '"per-ip";r=0;t=10'
     body = json.loads(verdict.body)
     assert (body["reason"], body["status"]) == ("rate_limited", 429)
     assert "per-ip" in body["detail"]
@@ -155,8 +157,46 @@ def test_a_refusal_says_why_and_when_to_come_again(state: State) -> None:
 
 
 def test_headers_can_be_left_out(state: State) -> None:
-    config = parse({"headers": False, "limits": [limit()]})
+    config = parse({"headers": False, "limits": [limit(rate=1)]})
     assert decide_stranger(facts(), config, state, NOW) is None
+    refused = decide_stranger(facts(), config, state, NOW)
+    assert isinstance(refused, Verdict)
+    assert [name for name, _ in refused.headers if "limit" in name.lower() or name == "Retry-After"] == [
+        "Retry-After"
+    ]
+    told = decide_stranger(facts(), parse({"limits": [limit(rate=1)]}), state, NOW)
+    assert isinstance(told, Verdict)
+    assert {"RateLimit", "RateLimit-Policy", "Retry-After"} <= {name for name, _ in told.headers}
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 20), st.lists(st.tuples(st.integers(0, 9_000), st.integers(1, 3))))
+def test_what_is_left_grows_by_one_after_t_and_not_before(
+    rate: int, burst: int, steps: list[tuple[int, int]]
+) -> None:
+    """By the draft: within `t` seconds a client can use no more than `r`, and Retry-After is not before it."""
+    burst = max(burst, 3)
+    raw = {"name": "l", "key": ["ip"], "rate": rate, "per": 7, "burst": burst}
+    configs = {cost: parse({"limits": [{**raw, "cost": cost}]}) for cost in (1, 2, 3)}
+    at = State(empty_snapshot(), None, {}, Cells.attach(Cells.create(64)))  # type: ignore[arg-type]
+    now = 1000.0
+    for milliseconds, cost in steps:
+        now += milliseconds / 1000
+        verdict = decide_stranger(facts(), configs[cost], at, now)
+        assert isinstance(verdict, Verdict)
+        headers = dict(verdict.headers)
+        left, seconds = map(int, re.findall(r"=(\d+)", headers["RateLimit"]))
+        tat = at.cells.tat("l ip=203.0.113.7", 0) if at.cells else 0
+        emission = round(7e9 / rate)
+
+        def left_at(when: float, tat: int = tat, emission: int = emission) -> int:
+            return remaining(tat, int(when * 1e9), emission, burst * emission)
+
+        assert left == left_at(now)
+        assert left_at(now + seconds) >= left + 1
+        assert left_at(now + seconds - 1.001) <= left
+        if verdict.status is not None:
+            assert int(headers["Retry-After"]) >= seconds
 
 
 def test_a_dry_run_tells_and_refuses_nothing(state: State) -> None:
@@ -206,7 +246,7 @@ def test_a_strict_limit_asks_once_and_its_answer_decides(state: State) -> None:
     assert (refused.status, dict(refused.headers)["Retry-After"]) == (429, "1800")
     again = decide_stranger(facts(), config, yes, NOW)
     assert isinstance(again, Verdict)
-    assert again.headers[-1] == ("RateLimit", '"l";r=7;t=800'), "the refused one cost nothing of the other"
+    assert again.headers[-1] == ("RateLimit", '"l";r=7;t=400'), "the refused one cost nothing of the other"
 
 
 def test_without_an_answer_a_strict_limit_counts_on_the_node(state: State) -> None:
