@@ -2,8 +2,8 @@
 
 Source: draft-ietf-httpapi-ratelimit-headers-11 (structured fields, RFC 9651): RateLimit-Policy names each policy with
 its quota `q` and window `w` in seconds, RateLimit says for each the quota that is left (`r`) and for how many seconds
-it will not be more than that (`t`). Retry-After: RFC 9110, section 10.2.3, in seconds, by the draft not before the `t` of
-what refuses.
+it will not be more than that (`t`). Retry-After: RFC 9110, section 10.2.3, in seconds, and not before
+the `t` of what refuses.
 """
 
 from __future__ import annotations
