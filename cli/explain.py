@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
+from cli import abuse_rules
 from cli.errors import FailedError, UsageError
 from cli.report import state as report
 from cli.rules import canary_rule, detail_of, held_breaker, limit_notes, state_rule
@@ -249,9 +250,12 @@ def _step(one: _Heard, snapshot: Snapshot, now: float) -> Step:
     if isinstance(said, Ask):
         return Step(plugin, "ask", said.kind, f"asks {said.kind} for {report.printable(said.key)}")
     if said.is_exit:
-        why = state_rule(said.reason, facts, snapshot, now)
+        if plugin == "abuse-guard":
+            why = abuse_rules.exit_rule(said.reason, facts, config, snapshot, now)
+        else:
+            why = state_rule(said.reason, facts, snapshot, now)
         return Step(plugin, "exit", said.reason, f"{said.status}: " + (why or detail_of(said) or said.reason))
-    words = []
+    words = abuse_rules.effects(said, facts, snapshot, now) if plugin == "abuse-guard" else []
     if said.identity is not None:
         words.append(f"user {said.identity.key} is verified")
     if any(name == PASSPORT_HEADER for name, _ in said.service_headers):

@@ -12,7 +12,6 @@ from kong_plugins.canary_router.core import limit_at
 from kong_plugins.canary_router.rules import Rule
 from kong_plugins.engine.facts import Facts
 from kong_plugins.engine.verdict import Verdict
-from kong_plugins.state.base import Block
 from kong_plugins.state.breakers import BreakerOverride
 from kong_plugins.state.scopes import scope_text
 from kong_plugins.state.snapshot import Snapshot
@@ -78,8 +77,7 @@ def state_rule(reason: str, facts: Facts, snapshot: Snapshot, now: float) -> str
             return f"fallback forced for {forced.scope}:{report.printable(forced.value)}  {about}"
     if reason == "fallback_open":
         return held_breaker(facts, snapshot, now)
-    found = _block(reason, facts, snapshot, now)
-    return "" if found is None else f"block {report.block(found)}"
+    return ""
 
 
 def held_breaker(facts: Facts, snapshot: Snapshot, now: float) -> str:
@@ -92,19 +90,6 @@ def held_breaker(facts: Facts, snapshot: Snapshot, now: float) -> str:
             about = f"{report.until(one.expires)}  {report.by(one.actor, one.reason)}"
             return f"breaker of {report.printable(scope_text(key))} held {one.state}  {about}"
     return ""
-
-
-def _block(reason: str, facts: Facts, snapshot: Snapshot, now: float) -> Block | None:
-    who, blocks = facts.identity, snapshot.blocks
-    if reason == "ip_blocked":
-        return blocks.match(facts.ip, now)
-    if reason == "agent_blocked":
-        return blocks.match_agent(facts.headers.get("user-agent", ""), now)
-    if who is not None and reason == "user_blocked":
-        return blocks.match_user(who.issuer, who.subject, now)
-    if who is not None and reason == "token_blocked":
-        return blocks.match_token(who.issuer, who.token_id, now)
-    return None
 
 
 def detail_of(verdict: Verdict) -> str:

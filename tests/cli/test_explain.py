@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from kong_plugins.engine.ask import Ask
 from kong_plugins.identity.keyring import Keyring
 from kong_plugins.state.connection import key_prefix
 from kong_plugins.state.limit_board import board_key
+from kong_plugins.state.marks import Mark, mark_data
+from kong_plugins.state.records import Put, Record
 
 ISS = "https://auth.example.com"
 KEY = Ed25519PrivateKey.generate()
@@ -51,6 +54,9 @@ def explained(kgate: Any, shop_dir: Path) -> Any:
 
 
 KIM = ["--token", token()]
+NO_ID = ["--token", token(jti="x" * 41)]
+HASH = "#" + blake2b(NO_ID[1].encode(), digest_size=32).hexdigest()[:16]
+"""What a token with an id too long to send along is known by."""
 
 
 @pytest.mark.parametrize(
@@ -215,3 +221,47 @@ def test_what_a_limit_refuses(
         assert found["steps"][-1]["why"] == found["why"]
         # less what has passed since the node told it
         assert re.search(r"Try again in (8\d|90) s\.", found["why"])
+
+
+@pytest.mark.parametrize(
+    ("config", "before", "options", "rule", "why"),
+    [
+        ({"deny": ["203.0.113.0/24"]}, [], [], "ip_denied", "address 203.0.113.7 is in the config's deny"),
+        ({"deny_lists": ["none", "bad"]}, ["list import bad.txt --name bad --kind addresses"], [], "ip_denied",
+         "in the list bad of the config's deny_lists"),
+        ({"deny_lists": ["bad"]}, ["list import users.txt --name bad --kind users"], KIM, "user_denied",
+         "in the list bad of the config's deny_lists"),
+        ({}, [f"block add token:{HASH}"], NO_ID, "token_blocked", f"block token:{HASH}"),
+        ({}, ["mark user 45 0"], KIM, "", "goes on"),
+        ({}, ["mark ip 45 0.5", "refused"], [], "scenario_limited",
+         "ip 203.0.113.7 is marked by orders, coupons: score 45, 0.5 requests a second, without end"),
+    ],
+)  # fmt: skip
+def test_what_stands_behind_a_refusal(
+    kgate: Any, explained: Any, config: dict[str, Any], before: list[str], options: list[str], rule: str, why: str
+) -> None:  # fmt: skip
+    plugin = {"name": "abuse-guard", "config": config}
+    text = Path("gateway.yaml").read_text()
+    Path("gateway.yaml").write_text(text.replace("{name: abuse-guard}", json.dumps(plugin)))
+    Path("bad.txt").write_text("203.0.113.7\n")
+    Path("users.txt").write_text(f"{ISS}|kim\n")
+    for command in before:
+        if command == "refused":
+            rows = [["mark ip 203.0.113.7", 3, 9.0, 5, 2.0]]
+            with redis.Redis.from_url(kgate.url) as client:
+                client.hset(
+                    board_key(key_prefix(kgate.namespace)), "aa", json.dumps([int(time.time()), rows])
+                )
+        elif command.startswith("mark "):
+            _, kind, score, limit = command.split()
+            key = "ip 203.0.113.7" if kind == "ip" else f"user {ISS}|kim"
+            mark = Mark(key, int(score), ("orders", "coupons"), float(limit))
+            kgate.store.apply([Put(Record("marks", key, mark_data(mark)))])
+        else:
+            kgate.ok(*command.split())
+    found = explained("--ip", "203.0.113.7", *options)
+    assert (found["rule"] if found["status"] else "") == rule
+    assert why in found["why"]
+    if "mark user 45 0" in before:
+        words = [each["why"] for each in found["steps"] if each["plugin"] == "abuse-guard"]
+        assert words[-1] == f"user {ISS}|kim is marked by orders, coupons: score 45, without end"
