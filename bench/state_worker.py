@@ -19,14 +19,15 @@ from typing import Any
 from bench import messages, state_load
 from bench.tokens import Issuer
 from kong_plugins.identity.trust import build_trust
+from kong_plugins.server.building import lower
 from kong_plugins.server.decider import Decider
-from kong_plugins.state.base import State
+from kong_plugins.server.mirror import Mirror
 from kong_plugins.state.build_image import build_image
+from kong_plugins.state.cells import Cells
 from kong_plugins.state.image import Image
 from kong_plugins.state.snapshot import snapshot_of
 
-NICE = 10
-_SWAP_SECONDS = 0.25
+_SWAP_SECONDS = 1.0
 
 
 def percentiles(nanoseconds: list[int]) -> dict[str, float]:
@@ -67,7 +68,7 @@ def hold(fd: int) -> Callable[[list[str]], dict[str, Any]]:
 
 def build(rows: int) -> Callable[[list[str]], dict[str, Any]]:
     """The keeper's part: an image of so many rows."""
-    os.nice(NICE)
+    lower(idle=True)
     dump = state_load.dump(state_load.rows(rows))
 
     def once(_command: list[str]) -> dict[str, Any]:
@@ -85,7 +86,15 @@ def decide(fd: int) -> Callable[[list[str]], dict[str, Any]]:
     folder = tempfile.mkdtemp(prefix="kgate-bench-")
     trust = build_trust({"issuers": [issuer.anchor()]}, Path(folder), Path(folder))
     decider = Decider(time.time)
-    decider.state = State(snapshot_of(Image.open(fd)), trust)
+    waiting: list[tuple[float, Callable[[], None]]] = []
+    cells_fd = Cells.create(64)
+    mirror = Mirror(
+        decider,
+        trust,
+        Cells.attach(cells_fd),
+        lambda seconds, call: waiting.append((time.perf_counter() + seconds, call)),
+    )
+    mirror.image([], os.dup(fd))
     route = messages.ExpressRoute(1)
     decider.register_chain(route._hash, route._flat)
     # users of the documentation networks are not in the list, or it is a refusal: both are decisions
@@ -98,10 +107,13 @@ def decide(fd: int) -> Callable[[list[str]], dict[str, Any]]:
         clock, number, swap_at = time.perf_counter_ns, 0, time.perf_counter()
         while time.perf_counter() < end:
             started = clock()
+            # in the loop, as the worker does it: the next decision waits for it
             if swapping and time.perf_counter() >= swap_at:
-                # in the loop, as the worker does it: the next decision waits for it
-                decider.state = State(snapshot_of(Image.open(fd)), trust)
+                mirror.image([], os.dup(fd))
                 swap_at += _SWAP_SECONDS
+                swaps.append(clock() - started)
+            elif waiting and time.perf_counter() >= waiting[0][0]:
+                waiting.pop(0)[1]()
                 swaps.append(clock() - started)
             number += 1
             wire = decider.decide_chain(route._hash, facts[number % len(facts)])

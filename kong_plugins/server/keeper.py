@@ -63,7 +63,7 @@ class Outbox:
         if restarted:
             # what was saved belongs to another history
             self._save(lambda files: files.drop_deltas())
-        self._save(lambda files: files.save_image(built.fd))
+        self._save(lambda files: files.take_image(built.file, built.fd))
         self._save(lambda files: files.save_deltas(self._base, self._deltas))
         self._tell(IMAGE, self._base, [list(each) for each in deltas], fd=built.fd)
         os.close(built.fd)
@@ -151,6 +151,7 @@ class Keeper:
         try:
             key = state_key(self._state_dir, self._config.state_key_file, self._config.base_dir)
             self._files = StateFiles(self._state_dir, redis.namespace, key)
+            self._files.clean()
         except (OSError, ValueError) as error:
             log.error("%s: the control state is not saved: %s", self._state_dir, error)
         given, saved = self._given, self._read_saved()
@@ -160,7 +161,7 @@ class Keeper:
         self._resets = Resets(self._cells, self._exchange)
         outbox = Outbox(self._files, self._tell, self._resets)
         store = open_store(redis.url, redis.namespace, redis.ca_file)
-        apart = build_apart(self._path, self._state_dir, key, redis.namespace) if self._files else None
+        apart = build_apart(self._path, self._state_dir, redis.namespace) if self._files else None
         self._follower = Follower(
             store,
             outbox,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from kong_plugins.identity.trust import Trust
@@ -17,12 +18,26 @@ from kong_plugins.state.snapshot import Snapshot, empty_snapshot, snapshot_of
 log = logging.getLogger("kgate.worker")
 
 
-class Mirror:
-    """Gives the decider each new state whole. What cannot be used leaves the last one in place."""
+SMALL = 1 << 20
+"""Bytes: an image of so many is used at once."""
+PAUSE_SECONDS = 0.001
+Later = Callable[[float, Callable[[], None]], object]
+"""Calls a function after so many seconds, in this thread."""
 
-    def __init__(self, decider: Decider, trust: Trust, cells: Cells) -> None:
+
+class Mirror:
+    """Gives the decider each new state whole. What cannot be used leaves the last one in place.
+
+    A large image is mapped page by page between requests before it is used: else each of the first thousands of
+    requests would wait for pages. later: how to wait; without it all images are used at once.
+    """
+
+    def __init__(self, decider: Decider, trust: Trust, cells: Cells, later: Later | None = None) -> None:
         self._decider, self._trust, self._cells = decider, trust, cells
+        self._later = later
         self._told = (0, 0)
+        self._coming: Snapshot | None = None
+        self._steps: Iterator[None] = iter(())
         self.snapshot: Snapshot | None = None
 
     def image(self, wire: list[Any], fd: int | None) -> None:
@@ -33,19 +48,38 @@ class Mirror:
             )
             return
         try:
+            image = Image.open(fd)
             # together: a revocation among the changes must not be lifted for the moment between
-            self._use(apply_all(snapshot_of(Image.open(fd)), [delta_of(each) for each in wire]))
+            snapshot = apply_all(snapshot_of(image), [delta_of(each) for each in wire])
+            if self._later is None or self.snapshot is None or image.size <= SMALL:
+                self._use(snapshot)
+            else:
+                waiting, self._coming, self._steps = self._coming, snapshot, image.touched()
+                if waiting is None:
+                    self._step(self._later)
         except (StateFileError, ValueError) as error:
             log.error("an image of the control state cannot be used, the last one stays: %s", error)
         finally:
             os.close(fd)
+
+    def _step(self, later: Later) -> None:
+        """Map a part of the image that is coming, and use it after the last one."""
+        if self._coming is None:
+            return  # something else came
+        if next(self._steps, self) is self:
+            self._use(self._coming)
+        else:
+            later(PAUSE_SECONDS, lambda: self._step(later))
 
     def delta(self, wire: Any) -> None:
         """A change."""
         if self.snapshot is None:
             return  # its image could not be used
         try:
-            self._use(delta_of(wire).applied_to(self.snapshot))
+            delta, coming = delta_of(wire), self._coming
+            self._use(delta.applied_to(self.snapshot))
+            if coming is not None:
+                self._coming = delta.applied_to(coming)
         except ValueError as error:
             log.error("a change of the control state cannot be used: %s", error)
 
@@ -54,7 +88,7 @@ class Mirror:
         self._use(empty_snapshot())
 
     def _use(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
+        self.snapshot, self._coming = snapshot, None
         # opening a key takes longer than a request has time
         self._trust.follow(snapshot)
         # one assignment: a decision sees the old state or the new one, whole

@@ -83,7 +83,7 @@ class Worker:
         trust = self._trust = build_trust(
             self._config.trust, self._config.base_dir, self._run_dir, self._inline_issuers
         )
-        self._mirror = Mirror(self.decider, trust, self._cells)
+        self._mirror = Mirror(self.decider, trust, self._cells, self._later)
         trust.start()
         try:
             uvloop.run(self._serve())
@@ -111,6 +111,9 @@ class Worker:
             await self.decider.asker.close()
         if self.decider.tracer is not None:
             await loop.run_in_executor(None, self.decider.tracer.close)
+
+    def _later(self, seconds: float, call: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_later(seconds, call)
 
     async def _tick(self) -> None:
         while True:

@@ -11,6 +11,7 @@ elsewhere, or put there by somebody who could not read the key.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import stat
@@ -55,6 +56,22 @@ def make_state_dir(folder: Path) -> None:
         folder.chmod(0o700)
 
 
+def scratch_image(folder: Path) -> Path:
+    """A new name for an image that another process writes, and that is then moved in place."""
+    return folder / f"{IMAGE}.{os.getpid()}.{secrets.token_hex(4)}"
+
+
+def write_scratch(path: Path, raw: bytes) -> None:
+    """Write a file of this name, all of it or nothing. Raises OSError."""
+    write_private(path, raw).rename(path)
+
+
+def drop_scratch(path: Path) -> None:
+    """Remove such a file, also the half of one whose writer was killed."""
+    for each in (path, *path.parent.glob(f".{path.name}.*")):
+        each.unlink(missing_ok=True)
+
+
 def state_key(folder: Path, configured: str | None, base_dir: Path) -> bytes:
     """The key of the MACs: of the configured file, else of the state dir, made there if missing.
 
@@ -79,6 +96,23 @@ class StateFiles:
 
     def __init__(self, folder: Path, namespace: str, key: bytes) -> None:
         self._folder, self._namespace, self.key = folder, namespace, key
+
+    def clean(self) -> None:
+        """Remove what processes before this one left that were killed while they wrote."""
+        with contextlib.suppress(OSError):
+            for name in (IMAGE, OVERLAY):
+                for path in (*self._folder.glob(f".{name}.*"), *self._folder.glob(f"{name}.*")):
+                    path.unlink(missing_ok=True)
+
+    def take_image(self, file: Path | None, fd: int) -> None:
+        """Put an image in place that is on disk already, or else that of its memory. Raises OSError."""
+        try:
+            if file is not None:
+                file.rename(self._folder / IMAGE)
+                return
+        except FileNotFoundError:
+            pass  # the builder could not write it
+        self.save_image(fd)
 
     def save_image(self, data: bytes | int) -> None:
         """Write the image, given as bytes or as the descriptor of its memory. The overlay of before stays valid.

@@ -7,6 +7,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 from threading import Event, Thread
 from typing import NamedTuple, Protocol
 
@@ -41,10 +42,12 @@ def backoff(attempt: int, roll: float) -> float:
 
 
 class Built(NamedTuple):
-    """A new image; fd is its shared memory, -1 where it is in this process alone."""
+    """A new image; fd is its shared memory, -1 where it is in this process alone. file: where it is on disk, to be
+    moved in place; it goes with the fd."""
 
     image: Image
     fd: int = -1
+    file: Path | None = None
 
 
 Build = Callable[[], Built]
@@ -302,3 +305,5 @@ class Follower:
 def _close(built: Built) -> None:
     if built.fd >= 0:
         os.close(built.fd)
+    if built.file is not None:
+        built.file.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ import fcntl
 import mmap
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from hmac import compare_digest
 from typing import Any
@@ -29,6 +29,9 @@ _FRONT = struct.Struct("<8sIIQ32s")
 _MAC_AT = 24
 _MAC_SIZE = 32
 _PERSON = b"kgate-image"
+_PAGE = 4096
+_STEP = 256 * 1024
+_MOST_STEPS = 512
 
 
 class StateFileError(Exception):
@@ -38,7 +41,7 @@ class StateFileError(Exception):
 class Image:
     """The bytes, checked, and their named sections. Keeps the mapping alive; closed when forgotten."""
 
-    __slots__ = ("built", "hash_key", "info", "namespace", "sections", "size", "version")
+    __slots__ = ("_data", "built", "hash_key", "info", "namespace", "sections", "size", "version")
 
     def __init__(self, data: memoryview, key: bytes | None, namespace: str | None) -> None:
         head = _checked_head(data, key)
@@ -57,7 +60,14 @@ class Image:
             raise StateFileError(f"the head cannot be read: {error!r}") from error
         if namespace is not None and namespace != self.namespace:
             raise StateFileError(f"it is of namespace {self.namespace!r}, not {namespace!r}")
-        self.size = len(data)
+        self.size, self._data = len(data), data
+
+    def touched(self) -> Iterator[None]:
+        """Maps the pages, some 20 us a step: else whoever comes to a page first waits for it."""
+        step = max(_STEP, self.size // _MOST_STEPS // _PAGE * _PAGE)
+        for start in range(0, self.size, step):
+            bytes(self._data[start : start + step : _PAGE])
+            yield
 
     @classmethod
     def open(cls, source: int | bytes, key: bytes | None = None, namespace: str | None = None) -> Image:
@@ -147,15 +157,17 @@ def sealed_memfd(data: bytes, name: str = "kgate-image") -> int:
     """
     fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        view = memoryview(data)
-        while len(view):
-            view = view[os.write(fd, view) :]
-        fcntl.fcntl(
-            fd,
-            fcntl.F_ADD_SEALS,
-            fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE,
-        )
+        seal(fd, data)
     except OSError:
         os.close(fd)
         raise
     return fd
+
+
+def seal(fd: int, data: bytes) -> None:
+    """Fill a memfd, and let nobody change it any more. Raises OSError."""
+    view = memoryview(data)
+    while len(view):
+        view = view[os.write(fd, view) :]
+    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)

@@ -88,6 +88,74 @@ def test_what_cannot_be_used_leaves_the_last_state(mirror: Mirror) -> None:
     assert blocked(mirror)
 
 
+LARGE = {"ip 10." + ".".join(map(str, (n >> 16, n >> 8 & 255, n & 255))): "" for n in range(90_000)}
+
+
+def large_image(version: int, *records: Record) -> int:
+    """Of more than a megabyte."""
+    source = Record("sources", "feed", {"kind": "blocks", "count": len(LARGE), "bulk": "b" * 32})
+    held: dict[str, list[Record]] = {"sources": [source]}
+    for record in records:
+        held.setdefault(record.collection, []).append(record)
+    return sealed_memfd(build_image(StateDump(version, held, {"b" * 32: LARGE})))
+
+
+class Loop:
+    """Calls later what it is told to, when it is told to."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+    def later(self, seconds: float, call: Any) -> None:
+        assert seconds > 0
+        self.calls.append(call)
+
+    def run(self, most: int = 10_000) -> int:
+        """The number of calls that were made."""
+        made = 0
+        while self.calls and made < most:
+            self.calls.pop(0)()
+            made += 1
+        return made
+
+
+def test_a_large_image_is_mapped_step_by_step_before_it_counts(cells: Cells) -> None:
+    loop = Loop()
+    mirror = Mirror(Decider(lambda: 0.0), Trust.empty(), cells, loop.later)
+    mirror.image([], large_image(5))
+    assert (mirror.report()["version"], loop.calls) == (5, []), "the first one is used at once"
+    mirror.image([block(6)], large_image(5, Record("blocks", "ip 192.0.2.1", {})))
+    assert mirror.report()["version"] == 5
+    assert not blocked(mirror)
+    assert loop.run(3) == 3
+    # changes count at once, before it and after it
+    mirror.delta(block(7))
+    assert blocked(mirror)
+    mirror.delta(unblock(8))
+    assert not blocked(mirror)
+    assert loop.run() > 3
+    assert mirror.report()["version"] == 8
+    assert not blocked(mirror)
+    assert mirror.snapshot is not None
+    assert mirror.snapshot.blocks.match("192.0.2.1", 0.0) is not None
+
+
+@pytest.mark.parametrize("after", ["small", "large", "empty"])
+def test_what_comes_after_a_large_image_takes_its_place(cells: Cells, after: str) -> None:
+    loop = Loop()
+    mirror = Mirror(Decider(lambda: 0.0), Trust.empty(), cells, loop.later)
+    mirror.image([], image(1))
+    mirror.image([], large_image(5))
+    loop.run(2)
+    if after == "empty":
+        mirror.empty()
+    else:
+        mirror.image([block(7)], (image if after == "small" else large_image)(6))
+    loop.run()
+    assert blocked(mirror) == (after != "empty")
+    assert mirror.report()["version"] == (0 if after == "empty" else 7)
+
+
 def test_without_a_store_nothing_is_blocked(mirror: Mirror) -> None:
     mirror.empty()
     assert not blocked(mirror)

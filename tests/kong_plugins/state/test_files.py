@@ -11,8 +11,8 @@ import pytest
 
 from kong_plugins.state.build_image import build_image
 from kong_plugins.state.deltas import Delta, delta_of
-from kong_plugins.state.files import StateFiles, make_state_dir, state_key
-from kong_plugins.state.image import Image, StateFileError
+from kong_plugins.state.files import StateFiles, make_state_dir, scratch_image, state_key, write_scratch
+from kong_plugins.state.image import Image, StateFileError, sealed_memfd
 from kong_plugins.state.overlay import pack_changes
 from kong_plugins.state.records import Delete, Put, Record, StateDump
 
@@ -151,6 +151,31 @@ def test_an_image_is_saved_from_its_memory(files: StateFiles) -> None:
     os.close(again[0])
     assert isinstance(again[1], Image)
     assert again[1].version == 5
+
+
+def test_an_image_that_the_builder_could_not_write_is_saved_from_memory(
+    files: StateFiles, tmp_path: Path
+) -> None:
+    fd = sealed_memfd(image(5))
+    file = scratch_image(tmp_path)
+    files.take_image(file, fd)
+    assert files.load_image() is not None
+    write_scratch(file, image(6))
+    files.take_image(file, fd)
+    os.close(fd)
+    found = files.load_image()
+    assert found is not None
+    assert found[1].version == 6
+    assert not file.exists()
+
+
+def test_what_a_killed_process_left_is_removed(files: StateFiles, tmp_path: Path) -> None:
+    files.save_image(image(5))
+    files.save_deltas(5, [])
+    for name in (".snapshot.7.ab", "snapshot.7.ab", ".snapshot.7.ab.8.cd", ".overlay.7.ab"):
+        (tmp_path / name).write_bytes(b"half of it")
+    files.clean()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["overlay", "snapshot"]
 
 
 def test_only_the_owner_can_read(files: StateFiles, tmp_path: Path) -> None:
