@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -189,26 +189,39 @@ def open_target(
     """The target of a command, with its secrets resolved; it is closed with the command. Raises UsageError."""
     project, gateway = sound_project(ctx, files, output)
     name = chosen_cluster(gateway, cluster)
-    settings = gateway.clusters.get(name, Cluster(name, ()))
+    known = gateway.clusters.get(name)
+    settings = known or Cluster(name, ())
     try:
         rendered = render(gateway, name).resolved(Resolver(os.environ, _read))
     except ValueError as error:
         raise FailedError(str(error)) from error
     urls = _urls(settings, nodes)
-    all_tags = tuple(dict.fromkeys((*gateway.select_tags, *tags))) if settings.mode != "dbless" else ()
     target = Target(
         name,
         _checked(settings),
         tuple(_resolved(urls)),
         rendered,
         project.sources,
-        all_tags,
-        gateway,
+        gateway=gateway,
         redis=redis,
         history_folder=history_folder,
     )
     ctx.call_on_close(target.close)
+    if known is None:
+        target.settings = replace(settings, mode=_mode(target))
+    if target.mode != "dbless":
+        target.tags = tuple(dict.fromkeys((*gateway.select_tags, *tags)))
     return target
+
+
+def _mode(target: Target) -> str:
+    """How the nodes of a cluster that no file describes keep their config, by the first that answers."""
+    for client in target.clients():
+        try:
+            return client.mode()
+        except AdminError:
+            continue
+    return "dbless"  # the command will tell that they are away
 
 
 def _read(path: str) -> bytes:

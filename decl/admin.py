@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import quote
 
 from decl.http import Answer, Pool, Tls, TransportError
@@ -106,8 +106,19 @@ class AdminClient:
         """The md5 of the config that the node holds. Raises AdminError, also when it is not DB-less."""
         found = self._ok("GET", "/status").fields().get("configuration_hash")
         if not isinstance(found, str):
-            raise AdminError(self.node, "tells no configuration_hash: it is not a DB-less Kong node", 200)
+            reason = (
+                "tells no configuration_hash: it is no DB-less node; set the cluster's mode: db or hybrid"
+            )
+            raise AdminError(self.node, reason, 200)
         return found
+
+    def mode(self) -> Literal["dbless", "db", "hybrid"]:
+        """How the node keeps its config; hybrid is a control plane. Raises AdminError."""
+        if "configuration_hash" in self._ok("GET", "/status").fields():
+            return "dbless"
+        # a node of another role answers 400
+        planes = self.request("GET", "/clustering/data-planes?size=1")
+        return "hybrid" if planes.status == 200 else "db"
 
     def post_config(self, content: bytes) -> bool:
         """Push a config; whether the node changed. Raises BusyError, RejectedError or another AdminError."""

@@ -303,4 +303,6 @@ def _with_port(target: str) -> str:
     """Kong adds its default port to a target without one; the id is made of the full form."""
     if target.startswith("["):
         return target if "]:" in target else f"{target}:8000"
-    return target if target.count(":") == 1 else (target if ":" in target else f"{target}:8000")
+    if target.count(":") > 1:  # an IPv6 address without brackets has no port
+        return f"[{target}]:8000"
+    return target if ":" in target else f"{target}:8000"

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from ipaddress import ip_address
 from typing import Any
 
 from decl.change import KEEP_TAG, Change, Diff, FieldChange, Side
 from decl.flatten import Entity, Flat, each, name_of
 from decl.kinds import KINDS
+from decl.kong.values import full_target
 from decl.late import MASK, is_marked
 from decl.server_schema import Schemas, is_surely, same
 
@@ -127,6 +127,8 @@ class _Differ:
         if table is not None and is_surely(entity, held, table):
             return None
         wanted = self._as_held(kind, entity)
+        if kind == "upstreams":
+            held = _hashing(held)
         differing = list(self._differing(kind, wanted, held, table))
         if not differing:
             return None
@@ -141,10 +143,10 @@ class _Differ:
 
     def _as_held(self, kind: str, entity: Entity) -> Entity:
         wanted = self._schemas.filled(kind, entity)
-        if kind == "upstreams" and "algorithm" not in entity and wanted.get("hash_on", "none") != "none":
-            wanted["algorithm"] = "consistent-hashing"  # kong/db/schema/entities/upstreams.lua
+        if kind == "upstreams":
+            wanted = _hashing(wanted)
         if kind == "targets":
-            wanted["target"] = full_address(wanted["target"])
+            wanted["target"] = full_target(wanted["target"])
         password = wanted.get("password")
         if kind == "basicauth_credentials" and isinstance(password, str):
             # the server keeps only the hash (kong/plugins/basic-auth/crypto.lua)
@@ -246,13 +248,13 @@ def _covers(wanted: Any, held: Any) -> bool:
     return same(wanted, held, {})
 
 
-def full_address(target: str) -> str:
-    """A target as Kong keeps it: an IPv6 address is written out (kong/tools/ip.lua)."""
-    host, bracket, port = target.removeprefix("[").partition("]")
-    try:
-        return f"[{ip_address(host).exploded}]{port}" if bracket else target
-    except ValueError:
-        return target
+def _hashing(upstream: Entity) -> Entity:
+    """An upstream whose algorithm and hash_on fit one another, as Kong makes them fit each time that one is written
+    (kong/db/schema/entities/upstreams.lua). A DB-less node keeps consistent-hashing on nothing as it is."""
+    algorithm, on = upstream.get("algorithm"), upstream.get("hash_on") or "none"
+    if algorithm in ("least-connections", "latency"):
+        return {**upstream, "hash_on": "none"}
+    return {**upstream, "algorithm": "round-robin" if on == "none" else "consistent-hashing"}
 
 
 def _plain(entity: Entity) -> Iterable[tuple[str, Any]]:
@@ -279,7 +281,7 @@ def _index(kind: str, items: Mapping[str, Entity]) -> dict[tuple[int, Any], Enti
 
 def _by_name(kind: str, entity: Entity, index: Mapping[tuple[int, Any], Entity]) -> Entity | None:
     if kind == "targets":
-        entity = {**entity, "target": full_address(entity["target"])}
+        entity = {**entity, "target": full_target(entity["target"])}
     if kind == "plugins":  # an instance's name may go to another scope: that is not the same instance
         key = _key(entity, KINDS[kind].unique[0])
         return index.get((0, key))

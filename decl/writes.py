@@ -8,7 +8,13 @@ from decl.change import Change
 from decl.kinds import KINDS
 from decl.server_schema import Schemas
 
-_TARGET = {"weight": 100, "tags": None}
+_PATCHED = {
+    # PUT never makes a target
+    "targets": {"weight": 100, "tags": None},
+    # PUT takes all snis away that it does not name (kong/db/dao/certificates.lua), and with them the certificate
+    "certificates": {"cert_alt": None, "key_alt": None, "tags": None},
+}
+"""Kinds that PUT does not update well, and what PATCH must be told to forget."""
 
 
 class Write(NamedTuple):
@@ -52,9 +58,8 @@ def _path(kind: str, entity: dict[str, Any]) -> str:
 
 def _upsert(kind: str, body: dict[str, Any], exists: bool) -> Write:
     path = _path(kind, body)
-    if kind != "targets":
-        return Write("PUT", path, body, path)
-    # PUT never makes a target, and PATCH leaves what it is not told
-    if exists:
-        return Write("PATCH", path, {**_TARGET, **body}, path)
-    return Write("POST", path.rpartition("/")[0], body, path)
+    if exists and kind in _PATCHED:
+        return Write("PATCH", path, {**_PATCHED[kind], **body}, path)
+    if kind == "targets":
+        return Write("POST", path.rpartition("/")[0], body, path)
+    return Write("PUT", path, body, path)

@@ -168,6 +168,8 @@ class Entities:
             entity = database.upsert(kind, self._find(place)["id"], body)
         else:
             entity = database.upsert(kind, place.key or "", body)
+        if method == "PUT":
+            body = {"snis": [], **{name: value for name, value in body.items() if value is not None}}
         self._snis(kind, entity, body)
         return Reply(200, shown(entity, self._store, kind))
 
@@ -183,7 +185,7 @@ class Entities:
         return Reply(204)
 
     def _snis(self, kind: str, entity: Entity, body: Mapping[str, Any]) -> None:
-        """A certificate's `snis` is a list of names: it makes and removes SNI entities."""
+        """A certificate's `snis` is a list of names: it makes and removes SNI entities; without it PUT removes all."""
         if kind != "certificates" or not isinstance(body.get("snis"), list):
             return
         assert self._database is not None

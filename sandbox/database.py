@@ -124,6 +124,8 @@ class Database:
         if "updated_at" in entity:
             entity["updated_at"] = now
         entity_values.settle(kind, entity)
+        if kind == "upstreams" and (entity["algorithm"], entity["hash_on"]) == ("consistent-hashing", "none"):
+            entity["algorithm"] = "round-robin"  # a DB-less node keeps it
         return entity
 
     def _resolve(

@@ -12,9 +12,11 @@ from click.testing import CliRunner, Result
 
 from cli import exit_codes
 from cli.main import main
+from decl import probe
 from tests.decl.admin_stub import AdminStub, Answer, admin_stub
 from tests.decl.db_node import db_node
 from tests.decl.plugin_configs import document
+from tests.decl.test_http import certificate
 
 CART = {
     "name": "cart",
@@ -153,3 +155,39 @@ def test_one_node_away(stub: AdminStub) -> None:
     stub.on_post = lambda _: Answer(400, {"message": "no"})
     kgate("sync", "--yes", code=exit_codes.FAILED)
     assert kgate("drift", code=exit_codes.DRIFT).stdout.endswith("http://127.0.0.1:9: away\n")
+
+
+def test_a_plain_file_for_a_node_that_no_file_describes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "propagation_time", lambda node: 0.0)
+    Path("kong.yaml").write_text(json.dumps(CONFIG))
+    with db_node() as database, db_node(KONG_DATABASE="off") as dbless:
+        for node in (database, dbless):
+            kgate("sync", "-f", "kong.yaml", "--node", node.admin, "--yes")
+            assert (
+                kgate("diff", "-f", "kong.yaml", "--node", node.admin).stdout
+                == "cluster default: no changes\n"
+            )
+    assert "is away" in kgate("diff", "-f", "kong.yaml", "--node", database.admin, code=1).output
+
+
+def test_a_new_certificate_keeps_its_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """PUT of a certificate would take its SNIs away, and with them what clients see."""
+    monkeypatch.setattr(probe, "propagation_time", lambda node: 0.0)
+    with db_node() as node:
+
+        def renewed(**more: object) -> None:
+            pair = {"cert": (tmp_path / "a.pem").read_text(), "key": (tmp_path / "a.key").read_text()}
+            shop = {"id": "0b6b5e4e-2f0e-4f3c-8a38-94dd4f2e0001", **pair, "snis": [{"name": "a"}], **more}
+            project({"mode": "db", "nodes": [node.admin]}, certificates=[shop])
+            kgate("sync", "--yes")
+            assert kgate("diff").stdout == "cluster one: no changes\n"
+
+        certificate(tmp_path, "a", None)
+        renewed(tags=["old"])
+        (sni,) = node.store.entities["snis"]
+        certificate(tmp_path, "a", None)
+        renewed()
+        assert list(node.store.entities["snis"]) == [sni]
+        (held,) = node.store.entities["certificates"].values()
+        assert held["cert"] == (tmp_path / "a.pem").read_text()
+        assert not held.get("tags")

@@ -244,7 +244,7 @@ def test_a_node_without_a_hash_is_not_dbless(
     assert result == (
         stubs[0].url,
         "failed",
-        "tells no configuration_hash: it is not a DB-less Kong node",
+        "tells no configuration_hash: it is no DB-less node; set the cluster's mode: db or hybrid",
         (),
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from decl.change import Diff
-from decl.diff import diff, full_address
+from decl.diff import diff
 from decl.flatten import Flat, flatten
 from decl.late import Secret
 from decl.masking import masked, secrets_in
@@ -183,7 +183,7 @@ def test_an_entity_of_another_id_is_adopted_by_its_name() -> None:
 
 
 def test_a_target_is_adopted_by_the_address_that_kong_wrote_out() -> None:
-    held = {"id": "t", "upstream": {"id": "u"}, "target": full_address("[2001:db8::1]:80"), "weight": 100}
+    held = {"id": "t", "upstream": {"id": "u"}, "target": "[2001:0db8:0000:0000:0000:0000:0000:0001]:80", "weight": 100}
     wanted = {"id": "ours", "upstream": {"id": "u"}, "target": "[2001:db8::1]:80"}
     assert diff(flat("targets", wanted), flat("targets", held), schemas()).changes == ()
 
@@ -198,16 +198,30 @@ def test_a_name_that_moves_to_another_wanted_entity() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "kept"),
+    ("wanted", "held"),
     [
-        ("[2001:db8::1]:80", "[2001:0db8:0000:0000:0000:0000:0000:0001]:80"),
-        ("192.0.2.1:80", "192.0.2.1:80"),
-        ("a.example:80", "a.example:80"),
-        ("[no address]:80", "[no address]:80"),
+        ({"algorithm": "consistent-hashing"}, {"algorithm": "round-robin", "hash_on": "none"}),
+        ({"algorithm": "consistent-hashing"}, {"algorithm": "consistent-hashing", "hash_on": "none"}),
+        ({"hash_on": "ip"}, {"algorithm": "consistent-hashing", "hash_on": "ip"}),
+        ({"algorithm": "round-robin", "hash_on": "ip"}, {"algorithm": "consistent-hashing", "hash_on": "ip"}),
+        ({"algorithm": "latency", "hash_on": "ip"}, {"algorithm": "latency", "hash_on": "none"}),
     ],
 )
-def test_a_target_as_kong_keeps_it(target: str, kept: str) -> None:
-    assert full_address(target) == kept
+def test_algorithm_and_hash_as_kong_makes_them_fit(wanted: dict[str, str], held: dict[str, str]) -> None:
+    """Each pair is what Kong 3.9.3 answered."""
+    found = diff(
+        flat("upstreams", {"id": "u", "name": "u", **wanted}),
+        flat("upstreams", {"id": "u", "name": "u", **held}),
+        schemas(),
+    )
+    assert found.changes == ()
+
+
+def test_another_algorithm_is_a_change() -> None:
+    wanted = flat("upstreams", {"id": "u", "name": "u", "hash_on": "ip"})
+    held = {"id": "u", "name": "u", "hash_on": "none", "algorithm": "round-robin"}
+    (change,) = diff(wanted, flat("upstreams", held), schemas()).changes
+    assert {field.path for field in change.fields} == {"algorithm", "hash_on"}
 
 
 def test_kongs_errors_quote_no_secret() -> None:
