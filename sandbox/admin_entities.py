@@ -185,7 +185,7 @@ class Entities:
         return Reply(204)
 
     def _snis(self, kind: str, entity: Entity, body: Mapping[str, Any]) -> None:
-        """A certificate's `snis` is a list of names: it makes and removes SNI entities; without it PUT removes all."""
+        """A certificate's `snis` is a list of names: it makes and removes SNIs; without it PUT removes all."""
         if kind != "certificates" or not isinstance(body.get("snis"), list):
             return
         assert self._database is not None
