@@ -8,7 +8,7 @@ from decl.change import Change
 from decl.kinds import KINDS
 from decl.server_schema import Schemas
 
-_PATCHED = {
+_PATCHED: dict[str, dict[str, Any]] = {
     # PUT never makes a target
     "targets": {"weight": 100, "tags": None},
     # PUT takes all snis away that it does not name (kong/db/dao/certificates.lua), and with them the certificate
