@@ -16,7 +16,9 @@ class ToldLimits:
     """
 
     def __init__(self, limited: Iterable[Limited]) -> None:
-        self._waits = {one.key: int(one.wait * 1e9) for one in limited if one.wait > 0}
+        waiting = [one for one in limited if one.wait > 0]
+        self._waits = {one.key: int(one.wait * 1e9) for one in waiting}
+        self._ahead = {one.key: int((one.wait + (one.capacity - 1) * one.seconds) * 1e9) for one in waiting}
 
     def at(self, now: float) -> int:
         """The moment `now` (Unix seconds) on this clock."""
@@ -33,5 +35,9 @@ class ToldLimits:
         return all(admitted for admitted, _ in found), [tat for _, tat in found]
 
     def tat(self, key: str, now: int) -> int:
-        """What is not refused is not known."""
-        return now
+        """The theoretical arrival time of a key; of what is not refused it is not known, and `now`."""
+        return now + self._ahead.get(key, 0)
+
+    def note_refused(self, charges: Sequence[Charged], tats: Sequence[int], now: int) -> bool:
+        """Whether one of these limits refuses."""
+        return not self.gcra_all(charges, now)[0]

@@ -12,15 +12,13 @@ from __future__ import annotations
 from kong_plugins.abuse_guard import limits, score, trace
 from kong_plugins.abuse_guard.config import Config
 from kong_plugins.abuse_guard.limit_keys import counted as counted_address
+from kong_plugins.abuse_guard.limits import IDENTIFIED_ASK, STRANGER_ASK
 from kong_plugins.engine.ask import Ask
 from kong_plugins.engine.facts import Facts, Identity
 from kong_plugins.engine.problem import problem
 from kong_plugins.engine.verdict import Verdict
 from kong_plugins.state.addresses import parse_address
 from kong_plugins.state.base import Snapshot, State
-
-STRANGER_ASK = "abuse-guard limits of strangers"
-IDENTIFIED_ASK = "abuse-guard limits of users"
 
 
 def decide_stranger(facts: Facts, config: Config, state: State, now: float) -> Verdict | Ask | None:

@@ -9,7 +9,7 @@ of a pass that asks are counted in the second run, those of a pass that does not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from kong_plugins.abuse_guard import limit_headers
@@ -22,8 +22,11 @@ from kong_plugins.engine.facts import Facts
 from kong_plugins.engine.verdict import Verdict, merge
 from kong_plugins.state.base import State
 from kong_plugins.state.cells import Cells, Charge, Charged
+from kong_plugins.state.gcra import decide
 
 ASK_KIND = "limits"
+STRANGER_ASK = "abuse-guard limits of strangers"
+IDENTIFIED_ASK = "abuse-guard limits of users"
 _charge = Charge._make
 
 
@@ -94,21 +97,27 @@ def check(
         return limits.quick(facts, address, cells, now_ns, headers)
     local, counted = _charges(limits.local, facts, address) if limits.local else ([], [])
     asked, strict = _charges(limits.strict, facts, address) if limits.strict else ([], [])
+    if asked and name not in state.answers:
+        # what this node refuses by itself shall cost nothing in Redis
+        here = _refused_here(local, counted, cells, now_ns, facts, headers) if cells is not None else None
+        return here or Ask(ASK_KIND, name, tuple(part for charge in asked for part in charge))
+    if state.answers and not asked:  # another pass asked: here all was counted in the first run
+        return _seen(limits, local, counted, facts, address, cells, now_ns, headers) if cells else None
     effects: list[Verdict] = []
     if asked:
-        if name not in state.answers:
-            return Ask(ASK_KIND, name, tuple(part for charge in asked for part in charge))
         answer = state.answers[name]
         if answer is None:
             local, counted, asked, strict = local + asked, counted + strict, [], []
         else:
             admitted, tats = answer
             if not admitted:
+                if cells is not None:
+                    cells.note_refused(asked, tats, now_ns)
                 return refused(strict, asked, tats, now_ns, facts, headers)
             if headers:
                 effects.append(Verdict(headers=limit_headers.marks(strict, tats, now_ns)))
-    elif state.answers:  # another pass asked: here all was counted in the first run
-        return _seen(local, counted, cells, now_ns) if headers and local and cells else None
+            if _is_refused(state):
+                asked, strict = [], []  # by the other pass: Redis counted none of them
     if cells is not None and (local or asked):
         # strict ones too: when Redis does not answer, the node knows what it has let pass
         admitted, found = _count(cells, local + asked, now_ns)
@@ -123,6 +132,22 @@ def check(
     return merge(effects) if effects else None
 
 
+def _is_refused(state: State) -> bool:
+    """Whether Redis refused the request: for all passes at once."""
+    answers = (state.answers.get(name) for name in (STRANGER_ASK, IDENTIFIED_ASK))
+    return any(answer is not None and not answer[0] for answer in answers)
+
+
+def _refused_here(
+    charges: list[Charge], limits: list[Limit], cells: Cells, now_ns: int, facts: Facts, headers: bool
+) -> Verdict | None:
+    """The refusal of the local limits beside strict ones, None when they admit; nothing is counted."""
+    tats = [cells.tat(charge.key, now_ns) for charge in charges]
+    if cells.note_refused(charges, tats, now_ns):
+        return refused(limits, charges, tats, now_ns, facts, headers)
+    return None
+
+
 def _count(cells: Cells, charges: Sequence[Charged], now_ns: int) -> tuple[bool, list[int]]:
     if len(charges) == 1:
         key, emission, burst, cost = charges[0]
@@ -131,16 +156,43 @@ def _count(cells: Cells, charges: Sequence[Charged], now_ns: int) -> tuple[bool,
     return cells.gcra_all(charges, now_ns)
 
 
-def _seen(charges: list[Charge], limits: list[Limit], cells: Cells, now_ns: int) -> Verdict:
-    tats = [cells.tat(charge.key, now_ns) for charge in charges]
-    return Verdict(headers=limit_headers.marks(limits, tats, now_ns))
+def _seen(
+    limits: LimitPass,
+    charges: list[Charge],
+    counted: list[Limit],
+    facts: Facts,
+    address: str,
+    cells: Cells,
+    now_ns: int,
+    headers: bool,
+) -> Verdict | None:
+    """What the first run said, without counting again."""
+    effects: list[Verdict] = []
+    if headers and charges:
+        tats = [cells.tat(charge.key, now_ns) for charge in charges]
+        effects.append(Verdict(headers=limit_headers.marks(counted, tats, now_ns)))
+    if limits.dry:
+        # of the last request that a burst has room for this says too much; of no other
+        tried, which = _charges(limits.dry, facts, address)
+        told = _told_dry(
+            limit
+            for limit, (key, *charge) in zip(which, tried, strict=True)
+            if not decide(cells.tat(key, now_ns), now_ns, *charge)[0]
+        )
+        if told is not None:
+            effects.append(told)
+    return merge(effects) if effects else None
 
 
 def _dry(limits: tuple[Limit, ...], facts: Facts, address: str, cells: Cells, now_ns: int) -> Verdict | None:
     charges, counted = _charges(limits, facts, address)
-    over = [
-        limit.name
+    return _told_dry(
+        limit
         for limit, (key, emission, burst, cost) in zip(counted, charges, strict=True)
         if not cells.gcra(key, emission, burst, now_ns, cost)[0]
-    ]
-    return Verdict(reason="rate_limit_dry_run", memo=f"dry={','.join(over)[:60]}") if over else None
+    )
+
+
+def _told_dry(over: Iterable[Limit]) -> Verdict | None:
+    names = ",".join(limit.name for limit in over)
+    return Verdict(reason="rate_limit_dry_run", memo=f"dry={names[:60]}") if names else None

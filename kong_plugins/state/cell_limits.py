@@ -107,10 +107,17 @@ class LimitTable(Table):
         else:
             found = self._gcra_many(charges, now)
         if not found[0]:
-            for (key, emission, burst, cost), tat in zip(charges, found[1], strict=True):
-                if not decide(tat, now, emission, burst, cost)[0]:
-                    self.refusals.note(key, emission, burst, now)
+            self.note_refused(charges, found[1], now)
         return found
+
+    def note_refused(self, charges: Sequence[Charged], tats: Sequence[int], now: int) -> bool:
+        """Remember, for operators, which of these limits refuse; whether one does. tats: theirs."""
+        refused = False
+        for (key, emission, burst, cost), tat in zip(charges, tats, strict=True):
+            if not decide(tat, now, emission, burst, cost)[0]:
+                self.refusals.note(key, emission, burst, now)
+                refused = True
+        return refused
 
     def _gcra_both(self, charges: Sequence[Charged], now: int) -> tuple[bool, list[int]]:
         """`_gcra_many` of two, written out: it takes two thirds of the time, and two limits are the usual case."""

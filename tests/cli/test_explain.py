@@ -197,6 +197,9 @@ def test_a_rule_that_asks_outside_is_told(
         ([("per-ip", "ip", "strict")], [], [], None, ["effects"]),
         ([("per-ip", "ip", "strict"), ("per-user", "user", "local-first")], [(f"per-user user={ISS}|kim", 90.0)],
          KIM, 429, ["effects", "exit"]),
+        ([("a", "ip", "strict"), ("b", "ip", "local-first")], [("b ip=203.0.113.7", 90.0)], [], 429, ["exit"]),
+        ([("a", "ip", "strict"), ("b", "ip", "local-first")], [("a ip=203.0.113.7", 90.0)], [], 429, ["exit"]),
+        ([("a", "ip", "strict"), ("b", "ip", "local-first")], [], [], None, ["effects"]),
     ],
 )  # fmt: skip
 def test_what_a_limit_refuses(

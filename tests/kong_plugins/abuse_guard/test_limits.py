@@ -249,6 +249,56 @@ def test_a_strict_limit_asks_once_and_its_answer_decides(state: State) -> None:
     assert again.headers[-1] == ("RateLimit", '"l";r=7;t=400'), "the refused one cost nothing of the other"
 
 
+def test_what_redis_refuses_is_told_to_operators(state: State) -> None:
+    assert state.cells is not None
+    config = parse({"limits": [limit("s", rate=2, policy="strict"), limit("t", rate=9, policy="strict")]})
+    now_ns = int(NOW * 1e9)
+    no = state._replace(answers={STRANGER_ASK: (False, [now_ns + HOUR * 10**9, now_ns])})
+    for _ in range(3):
+        refused = decide_stranger(facts(), config, no, NOW)
+        assert isinstance(refused, Verdict)
+        assert refused.reason == "rate_limited"
+    told = state.cells.refusals.latest(now_ns, 9)
+    assert [(one.key, one.times) for one in told] == [("s ip=203.0.113.7", 3)]
+
+
+def test_what_the_node_refuses_by_itself_is_not_asked(state: State) -> None:
+    config = parse({"limits": [limit("s", rate=9, policy="strict"), limit("l", rate=1)]})
+    yes = state._replace(answers={STRANGER_ASK: (True, [int(NOW * 1e9)])})
+    assert isinstance(decide_stranger(facts(), config, state, NOW), Ask)
+    assert isinstance(decide_stranger(facts(), config, state, NOW), Ask), "asking counts nothing"
+    passed = decide_stranger(facts(), config, yes, NOW)
+    assert isinstance(passed, Verdict)
+    assert passed.status is None
+    refused = decide_stranger(facts(), config, state, NOW)
+    assert isinstance(refused, Verdict)
+    assert (refused.status, dict(refused.headers)["Retry-After"]) == (429, "3600")
+    assert dict(refused.headers)["RateLimit-Policy"] == '"l";q=1;w=3600'
+
+
+def test_what_redis_refuses_in_one_pass_costs_nothing_in_the_other(state: State) -> None:
+    every = [limit("ip", ["ip"], 5, policy="strict"), limit("user", ["user"], 2, policy="strict")]
+    config, now_ns = parse({"limits": every}), int(NOW * 1e9)
+    refused = {STRANGER_ASK: (True, [now_ns]), IDENTIFIED_ASK: (False, [now_ns + HOUR * 10**9])}
+    for _ in range(9):  # the script is all or nothing over both
+        passed = decide_stranger(facts(), config, state._replace(answers=refused), NOW)
+        assert isinstance(passed, Verdict)
+        assert passed.status is None
+    lost = state._replace(answers={STRANGER_ASK: None, IDENTIFIED_ASK: None})
+    assert admitted(config, lost, [facts()] * 6) == [True] * 5 + [False]
+
+
+def test_a_dry_run_beside_a_strict_limit_is_told(state: State) -> None:
+    config = parse({"limits": [limit("d", rate=2, dry_run=True), limit("u", ["user"], 50, policy="strict")]})
+    answered = state._replace(answers={IDENTIFIED_ASK: (True, [int(NOW * 1e9)])})
+    said = []
+    for _ in range(4):
+        decide_stranger(facts(), config, state, NOW)
+        said.append(decide_stranger(facts(), config, answered, NOW))
+    assert said[0] is None
+    assert [one.reason for one in said[2:] if isinstance(one, Verdict)] == ["rate_limit_dry_run"] * 2
+
+
 def test_without_an_answer_a_strict_limit_counts_on_the_node(state: State) -> None:
     config = parse({"limits": [limit("s", rate=2, policy="strict")]})
     lost = state._replace(answers={STRANGER_ASK: None})
