@@ -59,6 +59,7 @@ def command(
     from cli import explain as explaining
     from cli.files import read_project
     from cli.project import chosen_cluster, sound_project
+    from cli.revoked import revocations_behind
     from decl.findings import has_errors
     from kong_plugins.state.operations import live
 
@@ -78,6 +79,7 @@ def command(
     found = explaining.locate(gateway, name, asked)
     with opened(at) as store:
         snapshot, now, limited = live.snapshot(store, at.namespace), store.now(), store.limited()
+        revoked = revocations_behind(store, sent)
     if found is None:
         if output == "json":
             click.echo(
@@ -90,7 +92,8 @@ def command(
     fetch = any(key.lower() == "authorization" for key, _ in sent) and "passport" in found.plugins
     trust, missing = explaining.trust_of(gateway, name, base, _jwks(jwks), fetch)
     made = explaining.explain(found, snapshot, trust, now, limited)
-    made = made._replace(notes=(*made.notes, *missing))
+    why = " ".join(filter(None, (made.why, revoked.get(made.rule))))
+    made = made._replace(why=why, notes=(*made.notes, *missing))
     if output == "json":
         click.echo(
             report.dump(

@@ -14,7 +14,9 @@ from kong_plugins.state.connection import connect, display_address, error_text, 
 from kong_plugins.state.records import Record, load_record
 
 PAGE = 2_000
-"""Entries of one HSCAN or HSET: a few milliseconds of Redis's time."""
+"""Entries of one HSET."""
+SCAN_PAGE = 1_000
+"""Entries of one HSCAN: 0.7 ms of Redis's time, in which it answers nobody else."""
 
 
 class RedisPart:

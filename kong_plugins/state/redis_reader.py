@@ -9,7 +9,7 @@ from kong_plugins.state.base import RowsGone, StoreError
 from kong_plugins.state.collections import COLLECTIONS
 from kong_plugins.state.connection import ANSWER_SECONDS
 from kong_plugins.state.records import Change, Delete, Put, Rows, StateDump, is_live
-from kong_plugins.state.redis_part import PAGE, RedisPart
+from kong_plugins.state.redis_part import SCAN_PAGE, RedisPart
 
 _LOAD_TRIES = 5
 
@@ -131,7 +131,7 @@ class RedisReader(RedisPart):
         cursor = 0
         while True:
             with self._errors():
-                cursor, page = self._client.hscan(key, cursor, count=PAGE)
+                cursor, page = self._client.hscan(key, cursor, count=SCAN_PAGE)
             found.update(page)
             if not cursor:
                 return found
