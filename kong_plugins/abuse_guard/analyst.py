@@ -18,10 +18,10 @@ from kong_plugins.abuse_guard.governor import WINDOW_SECONDS, Governor
 from kong_plugins.abuse_guard.groups import group_of, place_of, target_of, value_of
 from kong_plugins.abuse_guard.refusals import OWN_REFUSALS, TOLD, Refusals
 from kong_plugins.abuse_guard.scenario_config import Scenario
+from kong_plugins.abuse_guard.spared import why_spared
 from kong_plugins.engine.analyst import Conclusion
 from kong_plugins.engine.outcome import Outcome
-from kong_plugins.state.addresses import parse_network
-from kong_plugins.state.base import BlockIndex, Snapshot
+from kong_plugins.state.base import Snapshot
 from kong_plugins.state.marks import MAX_REASONS, Mark, mark_data
 
 MAX_OFFENDERS = 20_000
@@ -58,7 +58,7 @@ class Analyst:
         self._by_id: dict[str, tuple[Scenario, _Rules]] = {}
         self._offenders: OrderedDict[tuple[str, str], _Offender] = OrderedDict()
         self._marks: OrderedDict[str, Mark] = OrderedDict()
-        self._allows: BlockIndex | None = None
+        self._snapshot: Snapshot | None = None
         self._last_told = 0.0
         self._complained: dict[str, float] = {}
         self.untraced = 0
@@ -79,7 +79,7 @@ class Analyst:
 
     def see(self, snapshot: Snapshot, now: float) -> None:
         """A new control state: whom an operator allows is not blocked."""
-        self._allows = snapshot.allows
+        self._snapshot = snapshot
 
     def levels(self) -> Mapping[str, float]:
         """Gauges of its own memory."""
@@ -223,27 +223,13 @@ class Analyst:
         return made
 
     def _against(self, target: str, rules: _Rules, now: float) -> str:
-        kind, _, value = target.partition(" ")
-        first = rules.configs[0]
-        allows = self._allows
-        if kind in ("ip", "cidr"):
-            network = parse_network(value)
-            place = place_of(str(network.network_address))
-            if place is not None:
-                if place.is_private and not all(config.block_private for config in rules.configs):
-                    return "a private address"
-                if any(place.address in config.allow for config in rules.configs):
-                    return "an allowed address"
-                if allows is not None and allows.match(str(place.address), now) is not None:
-                    return "an allowed address"
-        elif kind == "user" and allows is not None:
-            issuer, _, subject = value.partition("|")
-            if allows.match_user(issuer, subject, now) is not None:
-                return "an allowed user"
-        weight = 4 if kind == "cidr" and value.endswith(("/24", "/56")) else 1
-        return self.governor.allows(
-            target, weight, first.max_blocked_traffic, first.max_blocked_addresses, now
-        )
+        spared = why_spared(target, rules.configs, self._snapshot, now)
+        if spared:
+            return spared
+        weight = 4 if target.startswith("cidr ") and target.endswith(("/24", "/56")) else 1
+        traffic = min(config.max_blocked_traffic for config in rules.configs)
+        addresses = min(config.max_blocked_addresses for config in rules.configs)
+        return self.governor.allows(target, weight, traffic, addresses, now)
 
     def _complaint(
         self, scenario: Scenario, subject: str, why: str, numbers: Mapping[str, Any], now: float

@@ -15,6 +15,8 @@ from typing import NamedTuple
 from kong_plugins.abuse_guard.scenario_config import MAX_DISTINCT, Scenario
 
 MAX_BUCKETS = 50_000
+MAX_VALUES = 500_000
+"""Different values in all buckets together: about 80 MB, where attackers fill each to its capacity."""
 _LOOKED_AT = 8
 
 
@@ -57,6 +59,11 @@ class Bucket:
         self.level += amount
         return True
 
+    @property
+    def size(self) -> int:
+        """How many different values it holds."""
+        return len(self.values) if self.values else 0
+
     def drain(self, amount: float) -> None:
         """Take out."""
         self.level = max(0.0, self.level - amount)
@@ -79,11 +86,17 @@ class Told(NamedTuple):
 class Buckets:
     """All buckets of a process, by scenario id and group."""
 
-    def __init__(self, limit: int = MAX_BUCKETS) -> None:
-        self._limit = limit
+    def __init__(self, limit: int = MAX_BUCKETS, values: int = MAX_VALUES) -> None:
+        self._limit, self._most_values = limit, values
+        self._values = 0
         self._held: OrderedDict[tuple[str, str], Bucket] = OrderedDict()
         self._untold: dict[tuple[str, str], None] = {}
         self.evicted = 0
+
+    @property
+    def values(self) -> int:
+        """Different values in all of them."""
+        return self._values
 
     def __len__(self) -> int:
         return len(self._held)
@@ -100,9 +113,13 @@ class Buckets:
             bucket = self._held[key] = Bucket(now, bool(scenario.distinct))
         else:
             self._held.move_to_end(key)
-            bucket.settle(scenario, now)
+            self._settle(bucket, scenario, now)
         if not bucket.pour(amount, value, now):
             return None
+        if bucket.values is not None:
+            self._values += 1
+            while self._values > self._most_values and len(self._held) > 1:
+                self._make_room()
         if tell:
             bucket.unsent += amount
             if scenario.distinct and len(bucket.unsent_values) < MAX_DISTINCT:
@@ -110,15 +127,14 @@ class Buckets:
             self._untold[key] = None
         if bucket.level <= scenario.capacity:
             return None
-        del self._held[key]
-        self._untold.pop(key, None)
+        self._forget(key)
         return bucket
 
     def drain(self, scenario: Scenario, group: str, amount: float, now: float) -> None:
         """A well-answered request: some goes out, where there is something."""
         bucket = self._held.get((scenario.id, group))
         if bucket is not None:
-            bucket.settle(scenario, now)
+            self._settle(bucket, scenario, now)
             bucket.drain(amount)
 
     def level(self, scenario: Scenario, group: str, now: float) -> float:
@@ -126,7 +142,7 @@ class Buckets:
         bucket = self._held.get((scenario.id, group))
         if bucket is None:
             return 0.0
-        bucket.settle(scenario, now)
+        self._settle(bucket, scenario, now)
         return bucket.level
 
     def told(self, most: int) -> Iterator[Told]:
@@ -142,11 +158,19 @@ class Buckets:
     def keep(self, ids: Sequence[str]) -> None:
         """Forget the buckets of scenarios that are not among these."""
         for key in [key for key in self._held if key[0] not in ids]:
-            del self._held[key]
+            self._forget(key)
+
+    def _settle(self, bucket: Bucket, scenario: Scenario, now: float) -> None:
+        before = bucket.size
+        bucket.settle(scenario, now)
+        self._values -= before - bucket.size
 
     def _make_room(self) -> None:
-        oldest = list(islice(self._held, _LOOKED_AT))
-        victim = min(oldest, key=lambda key: self._held[key].level)
-        del self._held[victim]
-        self._untold.pop(victim, None)
+        # never the last one: it is what room is made for
+        oldest = list(islice(self._held, max(1, min(_LOOKED_AT, len(self._held) - 1))))
+        self._forget(min(oldest, key=lambda key: self._held[key].level))
         self.evicted += 1
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        self._values -= self._held.pop(key).size
+        self._untold.pop(key, None)

@@ -227,6 +227,31 @@ def test_whom_an_operator_allows_is_not_blocked(allowed: str, kind: str) -> None
     assert site.analyst.levels()["blocks_held_back"] == 0, "the breaker is another reason"
 
 
+@pytest.mark.parametrize(
+    ("kind", "row"), [("addresses", "cidr 203.0.113.0/24"), ("users", "https://a|alice")]
+)
+def test_whom_an_allow_list_of_one_config_holds_is_not_blocked(kind: str, row: str) -> None:
+    scenario = {**SIMPLE, "group_by": ["ip" if kind == "addresses" else "user"]}
+    site, other = Site(scenario), Site(scenario, allow_lists=["nobody", "office"])
+    bulk = "0" * 32
+    about = Record("lists", "office", {"kind": kind, "count": 1, "bulk": bulk})
+    snapshot = snapshot_of_dump(StateDump(1, {"lists": [about]}, {bulk: {row: ""}}))
+    for configs, found in (([site.config], "block.add"), ([site.config, other.config], "abuse.held_back")):
+        site.analyst = site.another()
+        site.analyst.configure(configs)
+        site.analyst.see(snapshot, NOW)
+        assert kinds(site.send(4, user="alice")) == [found]
+
+
+@pytest.mark.parametrize("strictest_first", [True, False])
+def test_of_several_configs_the_strictest_holds_the_blocker_back(strictest_first: bool) -> None:
+    site, other = Site(SIMPLE, max_blocked_addresses=1), Site(SIMPLE, max_blocked_addresses=0)
+    both = [other.config, site.config] if strictest_first else [site.config, other.config]
+    site.analyst.configure(both)
+    found = [one for number in range(20) for one in site.send(4, ip=f"9.9.9.{number}")]
+    assert kinds(found).count("block.add") == 10
+
+
 def test_a_share_of_the_addresses_a_minute_is_the_most() -> None:
     site = Site(SIMPLE, max_blocked_addresses=0.05)
 
@@ -349,3 +374,28 @@ def test_the_longest_untouched_makes_room() -> None:
             buckets.pour(item, "ip scanner", "", NOW, amount=0.001)
     assert len(buckets) == 100
     assert buckets.level(item, "ip scanner", NOW) == pytest.approx(0.2), "what is touched stays"
+
+
+def test_values_are_bounded_over_all_buckets() -> None:
+    scenario = {**SIMPLE, "distinct": "path", "capacity": 400, "leak": 0.01}
+    (item,) = (parse({"scenarios": [scenario]}).scenarios or pytest.fail("none")).items
+    buckets = Buckets(values=1000)
+    for path in range(30):
+        for number in range(100):
+            buckets.pour(item, f"ip {number}", f"p{path}", NOW + path)
+    assert buckets.values <= 1000
+    assert 0 < len(buckets) < 100
+    for number in range(100):
+        buckets.drain(item, f"ip {number}", 1000, NOW + 31)
+        buckets.level(item, f"ip {number}", NOW + 1e6)
+    assert buckets.values == 0, "what has leaked out does not count"
+    for number in range(
+        3
+    ):  # three that are as full as they get: one makes room for another, never for itself
+        assert not any(buckets.pour(item, f"ip {number}", f"p{path}", NOW + 1e6) for path in range(390))
+    assert 390 <= buckets.values <= 1000
+    buckets.keep(())
+    assert buckets.values == 0
+    overflowing = [buckets.pour(item, "ip x", f"p{path}", NOW + 1e6) for path in range(401)]
+    assert overflowing[-1] is not None
+    assert buckets.values == 0, "nor what has overflown"
