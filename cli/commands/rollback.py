@@ -49,8 +49,9 @@ def command(
 ) -> int:
     """Bring the nodes of a cluster back to what an earlier apply made.
 
-    Without --to it takes the last apply back, also one that was killed on its way. The bytes come from the
-    history, not from the files: those still say what they said, so the next sync brings it again.
+    Without --to it takes the last apply back, also one that was killed on its way, and with it those before it that
+    were killed or applied in part. The bytes come from the history, not from the files: those still say what they
+    said, so the next sync brings it again.
 
     \b
     Examples:
@@ -75,7 +76,10 @@ def command(
                 click.confirm(f"Bring {target.name} back?", abort=True, err=True)
             outcome = _with_progress(target, seen, lease, target.settings.strategy, 10)
     except HeldError as error:
-        click.echo(f"kgate: {error}; wait for it, or look with kgate status", err=True)
+        click.echo(
+            f"kgate: {error}; wait for it (the lock of a killed run ends within a minute), or look with kgate status",
+            err=True,
+        )
         return exit_codes.LOCK_HELD
     except (BlobError, AdminError) as error:
         raise FailedError(str(error)) from error
@@ -91,7 +95,7 @@ def _document(target: Target, history: History, entries: list[Entry], to: str | 
         return _loaded(history.content(found.digest), f"the config of apply {to}")
     if not entries:
         raise UsageError("the history is empty: nothing was applied from here")
-    last = entries[-1]
+    last = _to_take_back(entries)
     if target.mode != "dbless":
         flat = _loaded(history.content(last.snapshot), "what the database held before")
         # Kong told only the hash of a password, and would hash it again: it stays what it is
@@ -107,6 +111,16 @@ def _document(target: Target, history: History, entries: list[Entry], to: str | 
     (held,) = hashes
     content = EMPTY_CONFIG if held == EMPTY_HASH else history.content(held)
     return _loaded(content, f"the config {held}, which was there before")
+
+
+def _to_take_back(entries: list[Entry]) -> Entry:
+    """The last apply, or the first of those that got half way before it: what they left is nothing to go back to."""
+    first = entries[-1]
+    for entry in reversed(entries[:-1]):
+        if entry.result not in ("started", "partial"):
+            break
+        first = entry
+    return first
 
 
 def _loaded(content: bytes | None, what: str) -> dict[str, Any]:

@@ -112,7 +112,10 @@ def command(
             if wait_new and target.mode == "dbless" and code == exit_codes.OK:
                 code = _wait_new(target, lease, wait_for, output)
     except HeldError as error:
-        click.echo(f"kgate: {error}; wait for it, or look with kgate status", err=True)
+        click.echo(
+            f"kgate: {error}; wait for it (the lock of a killed run ends within a minute), or look with kgate status",
+            err=True,
+        )
         return exit_codes.LOCK_HELD
     except StalePlanError as error:
         click.echo(f"kgate: stale plan: {error}; make it again with kgate diff --plan-out", err=True)
