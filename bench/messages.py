@@ -83,12 +83,10 @@ class ExpressRoute:
 
 
 def pdk_request(config_id: int, facts: list[Any]) -> Request:
-    """A request of a route with passport alone in the pdk lane: three messages."""
-    shared = {"v": 1, "f": facts, "g": ["passport"], "ids": []}
+    """A request of a route with passport alone in the pdk lane: two messages."""
     return [
         call("plugin.HandleEvent", {"InstanceId": config_id, "EventName": "access"}),
-        call("plugin.Step", {"EventId": config_id, "Data": shared}),
-        call("plugin.Step", {"EventId": config_id}),
+        call("plugin.Step", {"EventId": config_id, "Data": [facts, [config_id]]}),
     ]
 
 

@@ -19,7 +19,7 @@ import msgpack
 
 from bench.messages import start_instance
 from bench.rounds import ROOT, BenchError
-from kong_plugins.kong_env import express_socket, plugin_socket
+from kong_plugins.kong_env import direct_socket, express_socket
 
 STOCK = "three-calls"
 
@@ -80,7 +80,7 @@ class Servers:
         command += ["--config", str(config), "--log-level", "error", *_one_worker()]
         env = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
         express = express_socket(run_dir)
-        return self._start("kgate", command, express, env), plugin_socket(run_dir, "passport"), express
+        return self._start("kgate", command, express, env), direct_socket(run_dir, "passport"), express
 
     def stock(self, mode: str) -> tuple[Process, Path] | None:
         """kong-python-pluginserver in mode `threads` or `gevent`; None where that cannot be had."""

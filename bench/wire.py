@@ -5,7 +5,7 @@
 Two rows. `warm`: one user with one token on one route. `mixed`: 1,000 users on 200 routes with configs of
 their own, every second request with a token that the server has never seen. Systems, in turn within each round:
 
-    kgate_pdk      kgate serve, pdk lane, passport alone: 3 messages a request
+    kgate_pdk      kgate serve, pdk lane, passport alone: 2 messages a request
     kgate_express  the same process, express lane, all four plugins: 1 message a request; they share 4 connections
     stock_threads  kong-python-pluginserver with a plugin of three PDK calls that verifies nothing: 4 messages
     stock_gevent   the same with gevent

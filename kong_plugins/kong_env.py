@@ -22,6 +22,7 @@ ADAPTER_PLUGINS = ("kgate-facts", "kgate")
 KONG_USER = KONG_GROUP = "kong"
 """Whom Kong's workers run as in its images and packages (its setting nginx_user). Their numbers differ from image
 to image (kong:3.9 stands on Ubuntu 24.04, which has a user 1000 of its own): containers share a group instead."""
+DIRECT = "-direct"
 READ_TIMEOUT_MS = 300
 """Bounds a hung plugin server in the pdk lane: Kong's own default is 60 s."""
 
@@ -32,8 +33,19 @@ def express_socket(run_dir: Path) -> Path:
 
 
 def plugin_socket(run_dir: Path, plugin: str) -> Path:
-    """The pdk lane's socket of one plugin: Kong counts message ids per plugin, so none is shared."""
+    """The pdk lane's socket of one plugin for an adapter of the version before, which reads and writes
+    kong.ctx.shared. Kong counts message ids per plugin, so no socket is shared."""
     return run_dir / f"{plugin}.sock"
+
+
+def direct_socket(run_dir: Path, plugin: str) -> Path:
+    """The pdk lane's socket of one plugin: there the server calls the adapter's own functions."""
+    return run_dir / f"{direct_lane(plugin)}.sock"
+
+
+def direct_lane(plugin: str) -> str:
+    """The name of a plugin's `direct_socket` within the server and in its log."""
+    return f"{plugin}{DIRECT}"
 
 
 def plugin_info_file(run_dir: Path, plugin: str) -> Path:
@@ -78,7 +90,7 @@ def kong_env(
         env["KONG_PLUGINSERVER_NAMES"] = ",".join(PLUGINS)
         for name in PLUGINS:
             prefix = f"KONG_PLUGINSERVER_{name.upper().replace('-', '_')}"
-            env[f"{prefix}_SOCKET"] = str(plugin_socket(run_dir, name))
+            env[f"{prefix}_SOCKET"] = str(direct_socket(run_dir, name))
             env[f"{prefix}_QUERY_CMD"] = f"cat {plugin_info_file(run_dir, name)}"
         env["KONG_NGINX_PROXY_LUA_SOCKET_READ_TIMEOUT"] = f"{READ_TIMEOUT_MS}ms"
     return env | _role_env(role, hybrid or Hybrid())

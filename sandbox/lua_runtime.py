@@ -172,7 +172,8 @@ class Lua:
         return None if out is False else str(out).encode("latin-1")
 
     def pdk(self, r: Any, plugin: str, conf: Any, method: str, args: list[Any]) -> tuple[str, Any]:
-        """A PDK call for an external plugin: `ok`, `missing`, `raise` or `exit`, and the result."""
+        """A PDK call for an external plugin: `ok`, `packed` (MessagePack), `missing`, `raise`, `exit` or `left`
+        (the function yielded), and the result."""
         lua_args = self.runtime.table()
         for i, arg in enumerate(args, 1):
             if arg is not None:

@@ -68,6 +68,10 @@ class _Exited(Exception):
     """The plugin answered the client: nothing more is sent for this event."""
 
 
+class _Left(Exception):
+    """A called function yielded: Kong drops the plugin's coroutine, and the request goes on."""
+
+
 @dataclass
 class _Instance:
     seq: int
@@ -208,6 +212,8 @@ class Externals:
             await self._event(self._remotes[name], r, conf, phase)
         except _Exited:
             return "exit", None
+        except _Left:
+            return "done", None
         except BrokenProtocol as e:
             return "raise", str(e)
         return "done", None
@@ -265,10 +271,15 @@ class Externals:
             outcome, result = self._lua.pdk(r, remote.name, conf, method, _cut(arguments))
             if outcome == "exit":
                 raise _Exited
+            if outcome == "left":
+                raise _Left
             if outcome == "raise":
                 raise BrokenProtocol(str(result))
             step: dict[str, Any] = {"EventId": event_id}
             value = self._lua.values.to_python(result, empty=list) if outcome == "ok" else None
+            if outcome == "packed":
+                packed = str(result).encode("latin-1")
+                value = msgpack.unpackb(packed, unicode_errors="surrogateescape", strict_map_key=False)
             if method in _RAW and isinstance(value, str):
                 value = value.encode("utf-8", "surrogateescape")  # Kong packs these as bin
             if value is not None:

@@ -15,7 +15,7 @@ import msgpack
 
 from cli.doctor.model import Adapter, Entry, Local, Node, Socket, Who
 from kong_plugins.engine.registry import PLUGINS
-from kong_plugins.kong_env import ADAPTER_DIR, KONG_USER, express_socket, plugin_socket
+from kong_plugins.kong_env import ADAPTER_DIR, KONG_USER, direct_lane, direct_socket, express_socket
 
 SECONDS = 2.0
 _PROC = Path("/proc")
@@ -26,7 +26,7 @@ def look_at_machine(run_dir: Path, pdk: bool, worker: Who | None) -> Local:
     try:
         folder = _entry(run_dir)
         paths = {"express": express_socket(run_dir)}
-        paths |= {name: plugin_socket(run_dir, name) for name in PLUGINS} if pdk else {}
+        paths |= {direct_lane(name): direct_socket(run_dir, name) for name in PLUGINS} if pdk else {}
         seen = tuple(_socket(name, path) for name, path in paths.items())
     except OSError as error:
         return Local(run_dir, worker=worker, error=error.strerror or str(error))

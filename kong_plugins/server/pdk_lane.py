@@ -1,4 +1,5 @@
-"""The pdk lane: Kong's external plugins over its own MessagePack-RPC, without per-request state.
+"""The pdk lane as adapters of the version before speak it (today's: direct_lane.py): Kong's external plugins over its
+own MessagePack-RPC, without per-request state.
 
     Kong                       server
     HandleEvent(InstanceId) -> "get kong.ctx.shared.kgate"      EventId = InstanceId = config id
@@ -35,7 +36,7 @@ REASON_HEADER = "X-Kgate-Reason"
 MEMO_HEADER = "X-Kgate-Memo"
 """For Kong's log and the outcome; the adapter takes them away before the client sees them."""
 _GET = {"Method": "kong.ctx.shared.get", "Args": [RECORD]}
-_RET = "ret"
+RET = "ret"
 
 
 class RpcError(Exception):
@@ -59,14 +60,14 @@ def header_map(headers: Pairs) -> dict[str, Any]:
     return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
 
 
-def _identifier(value: Any) -> int:
+def identifier(value: Any) -> int:
     """An id that went through Lua: a number, which may come back as a float."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
         raise RpcError(f"no plugin instance {value!r}")
     return int(value)
 
 
-class _Pending(Exception):
+class Pending(Exception):
     """A verdict of these configs that comes later."""
 
     def __init__(self, later: Later, ids: list[int]) -> None:
@@ -102,7 +103,7 @@ class PdkLane:
         return True
 
     def call(self, method: str, args: list[Any]) -> Any:
-        """The result of one call. Raises RpcError with the text for Kong, and _Pending for a verdict that comes
+        """The result of one call. Raises RpcError with the text for Kong, and Pending for a verdict that comes
         later."""
         if method == "plugin.HandleEvent":
             return self._handle_event(args[0])
@@ -130,11 +131,15 @@ class PdkLane:
 
     def _handle_event(self, event: dict[str, Any]) -> dict[str, Any]:
         known = self._known(event["InstanceId"])
-        data: Any = _GET if event.get("EventName") == "access" else _RET
+        data: Any = self._first(known) if event.get("EventName") == "access" else RET
         return {"Data": data, "EventId": known}
 
+    def _first(self, _instance_id: int) -> Any:
+        """What Kong is to call first in an event of this config."""
+        return _GET
+
     def _known(self, value: Any) -> int:
-        instance_id = _identifier(value)
+        instance_id = identifier(value)
         try:
             self._decider.config(instance_id)
         except UnknownConfig as error:
@@ -142,7 +147,7 @@ class PdkLane:
         return instance_id
 
     def _step(self, step: dict[str, Any]) -> dict[str, Any]:
-        event_id = _identifier(step["EventId"])
+        event_id = identifier(step["EventId"])
         return {"Data": self._next(event_id, step.get("Data")), "EventId": event_id}
 
     def _next(self, event_id: int, record: Any) -> Any:
@@ -150,35 +155,42 @@ class PdkLane:
             if (
                 isinstance(record, dict)
                 and "ids" in record
-                and event_id not in map(_identifier, record["ids"])
+                and event_id not in map(identifier, record["ids"])
             ):
                 # decided with another config of this plugin: no verdict
                 return _set({"v": PROTOCOL, "n": record.get("n", ""), "e": "other_config"})
-            return _RET  # the verdict was set; or there is no adapter, and so nothing to fill
-        names = list(record["g"])
+            return RET  # the verdict was set; or there is no adapter, and so nothing to fill
+        names, facts = list(record["g"]), record["f"]
+        plugin = self._decider.config(self._known(event_id)).plugin
+        known = [identifier(value) for value in record.get("k") or ()]
+        if len(known) == len(names) and plugin in names and known[names.index(plugin)] == event_id:
+            # not known: a new server, and Kong has not started all there yet
+            with contextlib.suppress(UnknownConfig):
+                return self._verdict(known, facts)
+        ids = [*map(identifier, record["ids"]), event_id]
+        if names[: len(ids)][-1:] != [plugin]:
+            # a plugin before this one failed: no verdict, the guard gives the route's fail answer
+            return RET
+        if len(ids) < len(names):
+            return _set({"v": PROTOCOL, "f": facts, "g": names, "ids": ids})
         try:
-            plugin = self._decider.config(event_id).plugin
-            known = [_identifier(value) for value in record.get("k") or ()]
-            if len(known) == len(names) and plugin in names and known[names.index(plugin)] == event_id:
-                # not known: a new server, and Kong has not started all there yet
-                with contextlib.suppress(UnknownConfig):
-                    return self._verdict(known, record["f"])
-            ids = [*map(_identifier, record["ids"]), event_id]
-            if names[: len(ids)][-1:] != [plugin]:
-                # a plugin before this one failed: no verdict, the guard gives the route's fail answer
-                return _RET
-            if len(ids) < len(names):
-                return _set({"v": PROTOCOL, "f": record["f"], "g": names, "ids": ids})
-            return self._verdict(ids, record["f"])
+            return self._verdict(ids, facts)
         except UnknownConfig as error:
-            raise RpcError(str(error)) from error
+            # of a plugin before this one: the server was restarted within the request. As an error it would have Kong
+            # start this plugin again and again, which changes nothing
+            log.error("a gate plugin of the request has no instance here: %s", error)
+            return _set({"v": PROTOCOL, "n": facts[1], "e": "other_server"})
 
     def _verdict(self, ids: list[int], facts: list[Any]) -> Any:
-        """The message that brings the verdict of these configs. Raises UnknownConfig and _Pending."""
+        """The message that brings the verdict of these configs. Raises UnknownConfig and Pending."""
         try:
             decided = self._decider.decide_ids(ids, facts)
         except Later as later:
-            raise _Pending(later, ids) from later
+            raise Pending(later, ids) from later
+        return self.message(ids, decided)
+
+    def message(self, ids: list[int], decided: Decided) -> Any:
+        """What Kong is to call with a verdict: an answer to the client, or the record with its effects."""
         return verdict_message(ids, decided)
 
 
@@ -213,11 +225,11 @@ class PdkProtocol(FrameProtocol):
             result = self._calls.call(method, args)
         except RpcError as error:
             return bytes(pack([1, message_id, str(error), None]))
-        except _Pending as pending:
+        except Pending as pending:
             ids, event_id = pending.ids, args[0]["EventId"]
 
             def reply_verdict(decided: Decided) -> None:
-                told = {"Data": verdict_message(ids, decided), "EventId": _identifier(event_id)}
+                told = {"Data": self._calls.message(ids, decided), "EventId": identifier(event_id)}
                 self.reply(bytes(pack([1, message_id, None, told])))
 
             pending.later.start(reply_verdict)

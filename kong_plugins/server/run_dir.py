@@ -13,7 +13,7 @@ from typing import Literal
 
 from kong_plugins.engine.plugin import plugin_info_json
 from kong_plugins.engine.registry import PLUGINS
-from kong_plugins.kong_env import express_socket, plugin_info_file, plugin_socket
+from kong_plugins.kong_env import direct_lane, plugin_info_file
 
 ServedLanes = Literal["pdk", "express", "both"]
 DIR_MODE, SOCKET_MODE = 0o750, 0o660
@@ -24,6 +24,18 @@ EXPRESS = "express"
 
 class RunDirError(Exception):
     """The run dir or a socket in it cannot be used."""
+
+
+def lane_names(lanes: ServedLanes) -> tuple[str, ...]:
+    """The names of the sockets: "express" (always: it also carries the pdk lane's prepared answers and outcomes), and
+    for the pdk lane two of each plugin: for this version's adapter and for that of the version before."""
+    pdk = () if lanes == "express" else (*PLUGINS, *map(direct_lane, PLUGINS))
+    return (EXPRESS, *pdk)
+
+
+def socket_path(run_dir: Path, name: str) -> Path:
+    """Where the socket of this name is."""
+    return run_dir / f"{name}.sock"
 
 
 def write_plugin_info(run_dir: Path) -> list[Path]:
@@ -71,9 +83,7 @@ def give_to_group(run_dir: Path, sockets: Iterable[str], gid: int) -> None:
     New files of the run dir get it too (setgid). Raises RunDirError.
     """
     paths = [plugin_info_file(run_dir, name) for name in PLUGINS]
-    paths += [
-        express_socket(run_dir) if name == EXPRESS else plugin_socket(run_dir, name) for name in sockets
-    ]
+    paths += [socket_path(run_dir, name) for name in sockets]
     try:
         for path in [run_dir, *paths]:
             os.chown(path, -1, gid)
@@ -119,15 +129,12 @@ def _answers(path: Path) -> bool:
 
 
 def open_sockets(run_dir: Path, lanes: ServedLanes) -> dict[str, socket.socket]:
-    """The listening sockets by plugin name, and "express" (always: it also carries the pdk lane's prepared
-    answers and outcomes). Raises RunDirError."""
+    """The listening sockets by their names (`lane_names`). Raises RunDirError."""
     sockets: dict[str, socket.socket] = {}
     try:
         run_dir.mkdir(mode=DIR_MODE, parents=True, exist_ok=True)
-        sockets[EXPRESS] = listen(express_socket(run_dir))
-        if lanes != "express":
-            for name in PLUGINS:
-                sockets[name] = listen(plugin_socket(run_dir, name))
+        for name in lane_names(lanes):
+            sockets[name] = listen(socket_path(run_dir, name))
     except OSError as error:
         raise RunDirError(f"{run_dir}: {error.strerror or error}") from error
     except RunDirError:
@@ -149,6 +156,5 @@ def close_sockets(sockets: dict[str, socket.socket], run_dir: Path) -> None:
     """Close the sockets and remove their files."""
     for name, sock in sockets.items():
         sock.close()
-        path = express_socket(run_dir) if name == EXPRESS else plugin_socket(run_dir, name)
         with contextlib.suppress(OSError):
-            path.unlink()
+            socket_path(run_dir, name).unlink()

@@ -20,12 +20,14 @@ from typing import Any
 import uvloop
 
 from kong_plugins.identity.trust import build_trust
+from kong_plugins.kong_env import DIRECT
 from kong_plugins.server import logs
 from kong_plugins.server.asks import Asker
 from kong_plugins.server.channel import CONNECTION, IMAGE, Channel
 from kong_plugins.server.config import ServerConfig, load
 from kong_plugins.server.deadline import Deadline
 from kong_plugins.server.decider import ConfigError, Decider
+from kong_plugins.server.direct_lane import DirectLane
 from kong_plugins.server.express_lane import ExpressLane, ExpressProtocol
 from kong_plugins.server.frames import Connections, FrameProtocol
 from kong_plugins.server.mirror import Mirror
@@ -70,6 +72,7 @@ class Worker:
         self.decider = Decider(time.time, self._deadline, learned=self._learned)
         self._express = ExpressLane(self.decider, self._take_outcomes)
         self._pdk = PdkLane(self.decider, self._announce)
+        self._direct = DirectLane(self.decider, self._announce)
         self._connections = Connections(time.monotonic, self._lost)
         self._tasks: set[asyncio.Task[None]] = set()
         self._pending: dict[int, Callable[[], None]] = {}
@@ -212,7 +215,8 @@ class Worker:
         def make() -> FrameProtocol:
             if lane == EXPRESS:
                 return ExpressProtocol(self._express, lane, self._connections)
-            return PdkProtocol(self._pdk, lane, self._connections)
+            calls = self._direct if lane.endswith(DIRECT) else self._pdk
+            return PdkProtocol(calls, lane, self._connections)
 
         sock.setblocking(False)
         self._adopting += 1

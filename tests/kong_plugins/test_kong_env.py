@@ -17,7 +17,7 @@ def test_the_pdk_lane_names_a_socket_and_a_query_command_for_each_plugin() -> No
     env = kong_env(RUN, "pdk", Path("/opt/a"))
     assert env["KONG_LUA_PACKAGE_PATH"] == "/opt/a/common/?.lua;;", "a Lua plugin of the same name would win"
     assert env["KONG_PLUGINSERVER_NAMES"] == "abuse-guard,passport,canary-router,static-fallback"
-    assert env["KONG_PLUGINSERVER_ABUSE_GUARD_SOCKET"] == "/run/kgate/abuse-guard.sock"
+    assert env["KONG_PLUGINSERVER_ABUSE_GUARD_SOCKET"] == "/run/kgate/abuse-guard-direct.sock"
     assert env["KONG_PLUGINSERVER_ABUSE_GUARD_QUERY_CMD"] == "cat /run/kgate/abuse-guard.json"
     assert env["KONG_NGINX_PROXY_LUA_SOCKET_READ_TIMEOUT"] == "300ms"
     assert not [name for name in env if name.endswith("START_CMD")], "Kong#14260: it breaks the Admin API"

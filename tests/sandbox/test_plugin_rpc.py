@@ -152,6 +152,23 @@ def test_exit_ends_the_event(box: Any, ext: PluginServer) -> None:
     assert ext.methods() == ["StartInstance", "HandleEvent"]
 
 
+def test_a_called_function_may_pack_its_result_itself_or_end_the_event(box: Any, ext: PluginServer) -> None:
+    own = """
+      kong.mine = {
+        raw = function(n) return function(buffer)
+          buffer[#buffer + 1] = "\\x92" .. string.char(n)
+          buffer[#buffer + 1] = "\\xa2x\\xff"
+        end end,
+        leave = function() coroutine.yield() error("comes back") end,
+      }
+    """
+    box.load(services=[box.config], plugins=[{"name": "probe", "config": {"rewrite": own}}])
+    ext.steps = [call("kong.mine.raw", 7), call("kong.mine.leave"), RET]
+    assert box.get("/r").status == 200
+    assert ext.methods() == ["StartInstance", "HandleEvent", "Step"]
+    assert ext.calls[-1][1] == {"EventId": 5, "Data": [7, "x\udcff"]}
+
+
 def test_a_new_configuration_starts_new_and_closes_old(box: Any, ext: PluginServer) -> None:
     box.get("/r")
     box.load(services=[{**box.config, "tags": ["new"]}])

@@ -32,7 +32,14 @@ function M.call_pdk(r, plugin_name, conf, name, args, n)
   local co = coroutine.create(method)
   local ok, result = coroutine.resume(co, unpack(args, 1, n))
   if not ok then return "raise", tostring(result) end
-  if coroutine.status(co) ~= "dead" then return "exit" end
+  -- a yield ends the event for good; that of an exit also answers the client
+  if coroutine.status(co) ~= "dead" then return result == state.EXIT and "exit" or "left" end
+  if type(result) == "function" then
+    -- Kong's packer calls it with its buffer (kong/runloop/plugin_servers/rpc/mp_rpc.lua)
+    local buffer = {}
+    result(buffer)
+    return "packed", table.concat(buffer)
+  end
   return "ok", result
 end
 

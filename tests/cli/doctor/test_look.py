@@ -55,7 +55,7 @@ def test_a_run_dir(tmp_path: Path) -> None:
         dead = look_at_machine(tmp_path, True, None)
         assert [(each.name, bool(each.entry), bool(each.error)) for each in dead.sockets][:2] == [
             ("express", True, True),
-            ("abuse-guard", False, False),
+            ("abuse-guard-direct", False, False),
         ]
         listener.listen()
 

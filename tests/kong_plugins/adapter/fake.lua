@@ -92,6 +92,7 @@ end
 
 kong = {
   ctx = { shared = {} },
+  plugin = { get_id = function() return fake.plugin_id end },
   log = {
     err = function(...) fake.errors[#fake.errors + 1] = join(...) end,
     warn = function(...) fake.warnings[#fake.warnings + 1] = join(...) end,

@@ -64,5 +64,4 @@ def test_an_empty_request_id_matches_nothing(world):
     ],
 )
 def test_ids(world, ids, count, complete):
-    record = world.table({"ids": ids} if ids is not None else {})
-    assert world.module("kgate.verdict").has_ids(record, count) is complete
+    assert world.module("kgate.verdict").has_ids(world.table(ids), count) is complete

@@ -127,6 +127,16 @@ def test_after_a_restart_the_plugins_are_started_before_their_ids_count_again(
     assert told == {"v": 1, "f": facts(), "g": GATES, "ids": known[:1]}
 
 
+def test_a_restart_within_a_request_gives_no_verdict_and_no_error(
+    lane: PdkLane, configs: dict[str, str], facts: Record
+) -> None:
+    """As "no plugin instance" it would have Kong start the last plugin again and again: it is not that one that lacks."""
+    (last,) = start(lane, configs, ["static-fallback"]).values()
+    record = {"v": 1, "f": facts(), "g": ["passport", "static-fallback"], "ids": [4_000_000_000_000_000]}
+    told = lane.call("plugin.Step", [{"EventId": last, "Data": record}])["Data"]["Args"][1]
+    assert told == {"v": 1, "n": "r1", "e": "other_server"}
+
+
 def test_a_verdict_of_another_config_of_the_plugin_is_none(
     lane: PdkLane, configs: dict[str, str], facts: Record, token: str
 ) -> None:

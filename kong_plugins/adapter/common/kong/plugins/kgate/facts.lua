@@ -37,13 +37,18 @@ function M.request_id(ctx)
   return ctx.request_id or ngx.var.kong_request_id or ngx.var.request_id or ""
 end
 
+--- The client's address, as Kong sees it.
+function M.ip()
+  return unfold(ngx.var.remote_addr or "")
+end
+
 --- Fill list with the facts and return their number. names: the headers to send.
 function M.fill(list, ctx, plan, names)
   local var = ngx.var
   local specs = compiled[names] or compile(names)
   list[1] = PROTOCOL
   list[2] = M.request_id(ctx)
-  list[3] = unfold(var.remote_addr or "")
+  list[3] = M.ip()
   list[4] = var.scheme or ""
   list[5] = ngx.req.get_method()
   list[6] = var.host or ""

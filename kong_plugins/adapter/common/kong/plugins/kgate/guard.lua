@@ -17,9 +17,10 @@ local prepared = require "kong.plugins.kgate.prepared"
 local problem = require "kong.plugins.kgate.problem"
 local apply = require "kong.plugins.kgate.apply"
 local lane = require "kong.plugins.kgate.lane"
+local direct = require "kong.plugins.kgate.direct"
 local const = require "kong.plugins.kgate.const"
 
-local ngx, kong, tostring, ipairs = ngx, kong, tostring, ipairs
+local ngx, kong, tostring, ipairs, type = ngx, kong, tostring, ipairs, type
 
 local M = {}
 
@@ -68,10 +69,13 @@ function M.collect(conf)
     return deny(rec, "breaker_open")
   end
   cold.try(rec, plan)
+  rec.asked = now
+  rec.ip = facts.ip()
+  if direct.used then
+    return
+  end
   local list = {}
   facts.fill(list, ctx, plan, conf.headers)
-  rec.ip = list[3]
-  rec.asked = now
   kong.ctx.shared.kgate = { v = const.PROTOCOL, f = list, g = plan.names, ids = {}, k = plan.ids }
 end
 
@@ -125,9 +129,13 @@ local function ask(ctx, rec, plan, socket)
   return verdict
 end
 
--- pdk lane: the verdict that the last gate plugin left.
+-- pdk lane: the verdict that the gate plugins' server left.
 local function take(rec, plan)
-  local verdict = kong.ctx.shared.kgate
+  local verdict, ids = rec.wire, rec.ids
+  if not direct.used then
+    verdict = kong.ctx.shared.kgate
+    ids = type(verdict) == "table" and verdict.ids
+  end
   if verdicts.is_error(verdict, rec.id) then
     breaker:good()
     cold.done(rec, plan, true)
@@ -135,7 +143,7 @@ local function take(rec, plan)
     kong.log.err("kgate: no verdict: ", tostring(verdict.e))
     return nil, "no_verdict"
   end
-  if not verdicts.is_valid(verdict, rec.id) or not verdicts.has_ids(verdict, plan.n) then
+  if not verdicts.is_valid(verdict, rec.id) or not verdicts.has_ids(ids, plan.n) then
     if rec.asked then
       breaker:miss(ngx.now(), rec.asked)
     end
@@ -144,7 +152,7 @@ local function take(rec, plan)
   end
   breaker:good()
   cold.done(rec, plan, true)
-  plan.ids = plan.ids or verdict.ids -- of this configuration: the plan does not outlive it
+  plan.ids = plan.ids or ids -- of this configuration: the plan does not outlive it
   return verdict
 end
 

@@ -29,6 +29,9 @@ local function undecided(rec, source, delayed)
     cold.done(rec, rec.plan, true)
     rec.answered = true
     rec.verdict = "exit"
+    if rec.wire then -- said with the verdict
+      return
+    end
     rec.reason = kong.response.get_header(REASON) -- for the log, not for the client
     rec.memo = kong.response.get_header(MEMO)
     kong.response.clear_header(REASON)

@@ -49,9 +49,8 @@ function M.is_valid(v, request_id)
     and is_text(v.m) and is_text(v.tn) and is_text(v.rs) and is_text(v.a)
 end
 
---- pdk lane: whether each of the n gate plugins added its config id.
-function M.has_ids(v, n)
-  local ids = v.ids
+--- pdk lane: whether each of the n gate plugins said its config id.
+function M.has_ids(ids, n)
   if type(ids) ~= "table" or #ids ~= n then
     return false
   end

@@ -1,0 +1,117 @@
+--- pdk lane: what the plugin server has Kong call for a gate plugin (docs/protocol.md). An external plugin calls
+-- functions of the PDK by name, and these two stand in its table: `kong.kgate.step` and `kong.kgate.verdict`.
+--
+-- An event of a plugin ends with the answer "ret", which takes one more message, or when a called function does not
+-- return: kong.response.exit yields, and Kong drops the plugin's coroutine and goes on. These do the same. Four plugins
+-- take five messages that way, and nine where they read and write kong.ctx.shared.
+
+local mp = require "kong.plugins.kgate.mp"
+local facts = require "kong.plugins.kgate.facts"
+local verdicts = require "kong.plugins.kgate.verdict"
+local apply = require "kong.plugins.kgate.apply"
+
+local concat, type, yield = table.concat, type, coroutine.yield
+local ngx, kong = ngx, kong
+
+local M = {}
+
+--- Whether the server has called: it then does so for every request, because Kong's sockets stay the same.
+M.used = false
+
+local scratch, parts = {}, {} -- filled and packed without a yield between
+
+-- Kong's packer calls a function that it is to pack with its buffer (kong/runloop/plugin_servers/rpc/mp_rpc.lua): what
+-- we have packed goes into the message as it is.
+local function write(buffer)
+  buffer[#buffer + 1] = ngx.ctx.kgate.packed
+end
+
+-- [facts, ids]
+local function pack(ctx, rec, plan, ids)
+  local n = facts.fill(scratch, ctx, plan, plan.headers)
+  parts[1] = "\x92"
+  parts[2] = mp.array(n)
+  parts[3] = mp.int(scratch[1])
+  local last = mp.put_texts(parts, 3, scratch, 2, n)
+  parts[last + 1] = mp.array(plan.n)
+  last = last + 1
+  for i = 1, plan.n do
+    parts[last + i] = mp.int(ids[i])
+  end
+  rec.packed = concat(parts, "", 1, last + plan.n)
+end
+
+-- Which of the plan's gate plugins is running.
+local function place(plan)
+  local id = kong.plugin.get_id()
+  for i = 1, plan.n do
+    if plan.confs[i].__plugin_id == id then
+      return i
+    end
+  end
+end
+
+local function all(ids, n)
+  for i = 1, n do
+    if ids[i] == nil then
+      return nil
+    end
+  end
+  return ids
+end
+
+--- A gate plugin runs with the config of this id. Returns what the server decides by, where it is to decide now: with
+-- the ids that the plan's last verdict had at the first plugin, else at the last one, when all have said theirs.
+function M.step(id)
+  M.used = true
+  local ctx = ngx.ctx
+  local rec = ctx.kgate
+  local plan = rec and rec.plan
+  local at = plan and type(id) == "number" and place(plan)
+  if not at then
+    return yield()
+  end
+  if rec.wire ~= nil then
+    if rec.ids[at] ~= id then -- decided with another config of this plugin
+      rec.wire = false
+    end
+    return yield()
+  end
+  local said = rec.said or {}
+  rec.said = said
+  said[at] = id
+  local known = plan.ids
+  local ids = known and known[at] == id and known or at == plan.n and all(said, at)
+  if not ids then
+    return yield()
+  end
+  rec.ids = ids
+  pack(ctx, rec, plan, ids)
+  return write
+end
+
+--- The server's verdict, packed. One that answers the client does so here, but for a 200: that is the guard's, which
+-- takes If-Match away first.
+function M.verdict(packed)
+  local rec = ngx.ctx.kgate
+  local ids = rec and rec.ids
+  if not ids then
+    return yield()
+  end
+  rec.packed = nil
+  local verdict = mp.decode(packed)
+  if type(verdict) == "table" and verdict.e == "ids" and ids == rec.plan.ids then
+    rec.plan.ids, rec.ids = nil, nil -- a new server that does not know all of them yet: they are said again
+    return yield()
+  end
+  rec.wire = verdict or false
+  if verdicts.is_valid(verdict, rec.id) and verdict.st and verdict.st ~= 200 then
+    rec.tenant, rec.reason, rec.arm, rec.memo = verdict.tn, verdict.rs, verdict.a, verdict.m
+    return kong.response.exit(verdict.st, verdict.b or "", apply.headers(verdict.h))
+  end
+  return yield()
+end
+
+kong.kgate = { step = M.step, verdict = M.verdict }
+
+return M
