@@ -71,6 +71,8 @@ def build_image(
     hash_key = os.urandom(16) if hash_key is None else hash_key
     hashed = hasher(hash_key)
     unreadable = _Unreadable()
+    for collection, name in dump.unreadable:
+        unreadable.add(collection, (name,))
     sections = {
         **_targets("blocks", dump, hashed, unreadable),
         **_targets("allows", dump, hashed, unreadable),

@@ -77,11 +77,13 @@ Rows = Mapping[str, str]
 
 class StateDump(NamedTuple):
     """The whole state at one version. records: live ones, by collection (all collections are there).
-    bulk: rows by the `bulk` id that stands in the data of records in `sources` and `lists`."""
+    bulk: rows by the `bulk` id that stands in the data of records in `sources` and `lists`. unreadable: (collection,
+    key) of what is no record."""
 
     version: int
     records: Mapping[str, Sequence[Record]]
     bulk: Mapping[str, Rows]
+    unreadable: Sequence[tuple[str, str]] = ()
 
 
 def is_live(record: Record, now: float) -> bool:

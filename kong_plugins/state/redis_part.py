@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import redis
 
-from kong_plugins.state import batch, scripts
+from kong_plugins.state import scripts
 from kong_plugins.state.base import StoreAway, StoreError
 from kong_plugins.state.collections import COLLECTIONS, MAX_EVENTS, MAX_LOG, Collection
 from kong_plugins.state.connection import connect, display_address, error_text, key_prefix
@@ -65,12 +65,6 @@ class RedisPart:
     def _parsed(self, collection: str, key: str, text: str) -> Record:
         try:
             return load_record(collection, key, text)
-        except ValueError as error:
-            raise StoreError(f"{self.address}: {error}") from error
-
-    def _bulk_of(self, record: Record) -> str:
-        try:
-            return batch.bulk_of(record)
         except ValueError as error:
             raise StoreError(f"{self.address}: {error}") from error
 

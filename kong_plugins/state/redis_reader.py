@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
+from kong_plugins.state import batch
 from kong_plugins.state.base import RowsGone, StoreError
 from kong_plugins.state.collections import COLLECTIONS
 from kong_plugins.state.connection import ANSWER_SECONDS
-from kong_plugins.state.records import Change, Delete, Put, Rows, StateDump, is_live
+from kong_plugins.state.records import Change, Delete, Put, Record, Rows, StateDump, is_live, load_record
 from kong_plugins.state.redis_part import SCAN_PAGE, RedisPart
 
 _LOAD_TRIES = 5
@@ -44,12 +46,8 @@ class RedisReader(RedisPart):
         texts = {name: self._scan(key) for name, key in self._hash.items()}
         bulk: dict[str, Rows | None] = {}
         while True:
-            linked = {
-                self._bulk_of(self._parsed(name, key, text))
-                for name, limits in COLLECTIONS.items()
-                if limits.rows
-                for key, text in texts[name].items()
-            }
+            with_rows = {name: texts[name] for name, limits in COLLECTIONS.items() if limits.rows}
+            linked = {batch.bulk_of(each) for some in _parsed_all(with_rows)[0].values() for each in some}
             for wanted in linked - bulk.keys():
                 bulk[wanted] = self._scan_rows(wanted)
             news = self._texts_since(version)
@@ -64,18 +62,16 @@ class RedisReader(RedisPart):
                     texts[collection].pop(key, None)
             version = news[-1][0]
         now = self.now()
-        records = {}
-        for name, held in texts.items():
-            parsed = (self._parsed(name, key, text) for key, text in held.items())
-            records[name] = [record for record in parsed if is_live(record, now)]
+        held, unreadable = _parsed_all(texts)
+        records = {name: [record for record in some if is_live(record, now)] for name, some in held.items()}
         kept: dict[str, Rows] = {}
         for name, limits in COLLECTIONS.items():
             for record in records[name] if limits.rows else ():
-                rows = bulk[self._bulk_of(record)]
+                rows = bulk[batch.bulk_of(record)]
                 if rows is None:
                     return None
-                kept[self._bulk_of(record)] = rows
-        return StateDump(version, records, kept)
+                kept[batch.bulk_of(record)] = rows
+        return StateDump(version, records, kept, unreadable)
 
     def changes_since(self, version: int) -> list[tuple[int, list[Change]]] | None:
         news = self._texts_since(version)
@@ -139,6 +135,24 @@ class RedisReader(RedisPart):
     def subscribe(self) -> _RedisChanges:
         with self._errors():
             return _RedisChanges(self, self._client.pubsub(), self._channel)
+
+
+def _parsed_all(
+    texts: Mapping[str, Mapping[str, str]],
+) -> tuple[dict[str, list[Record]], list[tuple[str, str]]]:
+    """The records by collection, and what is none. That is left out: a revocation must not wait for whoever repairs
+    what somebody wrote by hand."""
+    held: dict[str, list[Record]] = {name: [] for name in texts}
+    unreadable = []
+    for name, stored in texts.items():
+        for key, text in stored.items():
+            try:
+                record = load_record(name, key, text)
+                batch.bulk_of(record)
+                held[name].append(record)
+            except ValueError:
+                unreadable.append((name, key))
+    return held, unreadable
 
 
 class _RedisChanges:

@@ -16,10 +16,12 @@ import redis
 from redis.crc import key_slot
 
 from kong_plugins.state.base import Store, StoreError
+from kong_plugins.state.build_image import build_image
 from kong_plugins.state.cells import Cells
 from kong_plugins.state.collections import COLLECTIONS
 from kong_plugins.state.connection import connect, display_address, error_text, key_prefix
 from kong_plugins.state.exchange import Exchange
+from kong_plugins.state.image import Image
 from kong_plugins.state.open import open_store
 from kong_plugins.state.operations import limits
 from kong_plugins.state.records import Delete, Event, Put, Record, StateDump
@@ -206,12 +208,19 @@ def test_a_store_that_lost_its_version_starts_above_every_earlier_one(
         ("sources", "feed", '1 2 3 {"actor":"","reason":"","source":"","expires":null,"data":{}}'),
     ],
 )
-def test_a_record_that_cannot_be_read_is_an_error_that_names_it(
+def test_a_record_that_cannot_be_read_is_left_out_and_named(
     store: RedisStore, client: Any, namespace: str, collection: str, key: str, text: str
 ) -> None:
+    """One such record must not keep a node from following, nor a revocation from counting."""
+    store.apply([Put(Record("revocations", "subject https://a|kim", {}))])
     client.hset(f"kgate:v2:{{{namespace}}}:{collection}", key, text)
-    with pytest.raises(StoreError, match="redis://127.0.0.1:.*" + re.escape(key)):
-        store.load()
+    dump = store.load()
+    assert (list(dump.unreadable), len(dump.records["revocations"])) == ([(collection, key)], 1)
+    info = Image.open(build_image(dump)).info
+    assert (info["unreadable"], info["samples"]) == (1, [f"{collection} {key}"])
+    if collection != "sources":
+        with pytest.raises(StoreError, match="redis://127.0.0.1:.*" + re.escape(key)):
+            store.records(collection)
 
 
 def test_fields_of_a_newer_kgate_are_ignored(store: RedisStore, client: Any, namespace: str) -> None:
