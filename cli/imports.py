@@ -15,8 +15,9 @@ from cli import crowdsec, exit_codes
 from cli.errors import FailedError, UsageError
 from cli.operate import Notes, StoreAt, opened
 from cli.report import state as report
-from kong_plugins.state.base import Conflict
+from kong_plugins.state.base import Conflict, Store
 from kong_plugins.state.operations.import_rows import BadRows
+from kong_plugins.state.operations.imports import remove, sources
 from kong_plugins.state.operations.row_sets import ImportReport, Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -81,6 +82,11 @@ def run_import(
         if form == "crowdsec" or (form == "auto" and noun == "blocks" and _is_json(text)):
             found = crowdsec.read(text, store.now())
             lines, skipped = list(found.lines), found.skipped
+            if len(lines) == 1 and if_version is None:
+                # CrowdSec bans nobody any more: what an earlier import blocked is lifted
+                made = _emptied(store, arguments[0], notes, dry_run)
+                _tell(made, noun, skipped, output)
+                return
         else:
             lines = text.splitlines()
         kwargs = {"if_version": if_version, "dry_run": dry_run, **notes.lasting(store)}
@@ -95,10 +101,22 @@ def run_import(
             raise FailedError(
                 f"{arguments[0]}: the set is not at version {if_version}: {now}; look again"
             ) from error
+    _tell(made, noun, skipped, output)
+
+
+def _emptied(store: Store, name: str, notes: Notes, dry_run: bool) -> ImportReport:
+    """Lift a set, which need not be there."""
+    size = next((held.size for held in sources(store) if held.name == name), None)
+    if size is not None and not dry_run:
+        remove(store, name, **notes.said())
+    return ImportReport(name, "blocks", 0, 0, size or 0, 0, 0, dry_run)
+
+
+def _tell(made: ImportReport, noun: str, skipped: int, output: str) -> None:
     if output == "json":
         click.echo(report.dump({**made._asdict(), "skipped": skipped}))
         return
-    verb = "would import" if dry_run else "imported"
+    verb = "would import" if made.dry_run else "imported"
     more = f", {made.same:,} lines said the same again" if made.same else ""
     more += f", {skipped:,} decisions skipped" if skipped else ""
     click.echo(f"{verb} {made.size:,} {noun} as {made.name}: {made.added:,} new, {made.removed:,} gone{more}")

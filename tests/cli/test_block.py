@@ -310,6 +310,19 @@ def test_crowdsec(kgate: Any) -> None:
     assert kgate.json("block", "import", "-", "--format", "crowdsec", stdin=flat)["size"] == 1
 
 
+@pytest.mark.parametrize("nobody", ["null\n", "[]", json.dumps([decision("203.0.113.9", duration="-1m2s")])])
+def test_when_crowdsec_bans_nobody_any_more_its_blocks_are_lifted(kgate: Any, nobody: str) -> None:
+    command = ("block", "import", "-", "--name", "crowdsec")
+    made = kgate.json(*command, stdin=nobody)
+    assert (made["size"], made["removed"]) == (0, 0), "nothing to lift is no error"
+    kgate.ok(*command, stdin=json.dumps([decision("203.0.113.5"), decision("203.0.113.6")]))
+    assert kgate.json(*command, "--dry-run", stdin=nobody)["removed"] == 2
+    assert len(kgate.json("block", "list", "--all")) == 2
+    assert "imported 0 blocks as crowdsec: 0 new, 2 gone" in kgate.ok(*command, stdin=nobody)
+    assert kgate.json("block", "list", "--all") == []
+    assert "no rows" in kgate.refused(2, "block", "import", "-", "--name", "feed", stdin="# none\n")
+
+
 def test_what_is_exported_can_be_imported(kgate: Any, tmp_path: Path) -> None:
     kgate.ok("block", "add", "203.0.113.7", "--ttl", "1h", "--reason", 'says "no", twice')
     kgate.ok("block", "add", "user:https://a|lee")
