@@ -41,6 +41,12 @@ FAIL:
     clusters:
       main: {}
     plugins:
+    - {name: abuse-guard, config: {limits: [{name: all, key: ["header:X-Device"], rate: 20}]}}
+
+FAIL:
+    clusters:
+      main: {}
+    plugins:
     - {name: abuse-guard, config: {scenarios: [{use: path-scan}]}}
 """
 
@@ -105,4 +111,6 @@ def _counts_addresses(config: Mapping[str, Any]) -> bool:
         if isinstance(limits, list)
         else []
     )
-    return any(isinstance(key, list) and "ip" in key for key in keys)
+    parts = [str(part) for key in keys if isinstance(key, list) for part in key]
+    # whoever leaves the header out counts by his address
+    return any(part == "ip" or part.startswith("header:") for part in parts)
