@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
+import random
 import signal
 import stat
 import threading
@@ -17,6 +20,7 @@ import pytest
 import redis as redis_client
 import requests
 
+from kong_plugins.state.base import StoreError
 from kong_plugins.state.cells import Cells
 from kong_plugins.state.operations import blocks, revocations
 from kong_plugins.state.redis import RedisStore
@@ -283,6 +287,84 @@ def test_redis_killed_and_started_again_under_load(serve: Serve, own_redis: Any,
     with Kong(server, 2, ["abuse-guard", GUARD]) as kong:
         assert set(kong.reasons(ip="192.0.2.2")) == {"ip_blocked"}
     assert server.log.read_text().count("keeping version") == 1, "one line"
+
+
+@pytest.fixture
+def lasting_redis(redis_program: str, tmp_path: Path) -> Iterator[RedisServer]:
+    """One that has on its disk what it confirms."""
+    made = RedisServer(redis_program, tmp_path, "--appendonly", "yes", "--appendfsync", "always")
+    made.start()
+    yield made
+    made.kill()
+
+
+@pytest.mark.chaos
+def test_what_redis_confirmed_counts_on_every_worker_however_often_it_is_killed(
+    serve: Serve, lasting_redis: RedisServer
+) -> None:
+    """Operators change, clients ask, and a Redis that writes each change to its disk is killed again and again: no
+    answer is wrong or missing meanwhile, what once was refused stays refused, and at the end everything that was
+    confirmed counts on each worker, and nothing else."""
+    server = serve(workers=3, redis=lasting_redis.url, poll=0.5)
+    confirmed: list[str] = []
+    tried: list[str] = []
+    wrong: list[str] = []
+    stop = threading.Event()
+
+    def operate() -> None:
+        with contextlib.closing(RedisStore(lasting_redis.url)) as store:
+            for number in itertools.count():
+                if stop.is_set():
+                    return
+                address = f"10.1.{number >> 8}.{number & 255}"
+                tried.append(address)
+                try:
+                    blocks.add(store, address, actor="kim")
+                    confirmed.append(address)
+                except StoreError:
+                    stop.wait(0.05)
+
+    def ask() -> None:
+        refused: set[str] = set()
+        with Kong(server, 3, ["abuse-guard", GUARD]) as kong:
+            while not stop.is_set():
+                wrong.extend(each for each in kong.reasons() if each != "pass")
+                for address in confirmed[-20:]:
+                    found = set(kong.reasons(ip=address))
+                    wrong.extend(found - {"pass", "ip_blocked"})
+                    if found == {"ip_blocked"}:
+                        refused.add(address)
+                for address in random.sample(sorted(refused), min(5, len(refused))):
+                    wrong.extend(
+                        f"{address} {each}" for each in kong.reasons(ip=address) if each != "ip_blocked"
+                    )
+
+    threads = [threading.Thread(target=work) for work in (operate, ask, ask)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(5):
+            stop.wait(1.0)
+            lasting_redis.kill()
+            stop.wait(0.3)
+            lasting_redis.start()
+        stop.wait(1.0)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+    assert len(confirmed) > 50
+    with Kong(server, 3, ["abuse-guard", GUARD]) as kong:
+        wait_until(all_say(kong, "ip_blocked", ip=confirmed[-1]), 5)
+        assert {each for address in confirmed for each in kong.reasons(ip=address)} == {"ip_blocked"}
+        # without an answer a change may have been made
+        with contextlib.closing(RedisStore(lasting_redis.url)) as store:
+            held = {block.value for block in blocks.entries(store)}
+        assert set(confirmed) <= held <= set(tried)
+        for address in set(tried) - held:
+            assert set(kong.reasons(ip=address)) == {"pass"}
+    assert 1 <= server.log.read_text().count("keeping version") <= 5, "one line each time"
 
 
 def store_version_of(server: Server) -> float:
