@@ -185,6 +185,8 @@ def _with(command: Any, options: tuple[Callable[[Any], Any], ...], like: F) -> F
 def _notes(actor: str, reason: str, ttl: Ttl | None) -> Notes:
     try:
         check_notes(actor, reason)
+        if not actor.strip():
+            raise ValueError("actor: say who does this")
     except ValueError as error:
         raise UsageError(f"--{error}") from error
     return Notes(actor, reason, ttl)

@@ -102,6 +102,7 @@ def test_ttl_until_a_moment(kgate: Any) -> None:
         (["203.0.113.7", "--ttl", "٣m"], 2, "--ttl '٣m': "),
         (["203.0.113.7", "--reason", "a\x1b[2J"], 2, "--reason: at most 200 printable characters"),
         (["203.0.113.7", "--actor", "a\nb"], 2, "--actor: "),
+        (["203.0.113.7", "--actor", " "], 2, "--actor: say who does this"),
         (["user:"], 2, "'user:': a user is 1 to 512 printable characters"),
         (["agent:Mozilla/5.0 ("], 2, "'agent:Mozilla/5.0 (' stands in every browser's"),
         (["198.51.100.7"], 4, "198.51.100.7 touches the allow 198.51.100.0/24: remove that first"),
