@@ -78,7 +78,7 @@ class Supervisor:
         self._missing_lists: set[str] = set()
         self._quick_deaths = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._reloading = False
+        self._reloading = self._reload_wanted = False
         self._stopping = False
 
     async def run(self) -> None:
@@ -255,26 +255,33 @@ class Supervisor:
             self._analysing.watch(now, stood_still)
 
     async def reload(self) -> None:
-        """Start a new generation of workers, give them the connections, end the old ones.
+        """Start a new generation of workers, give them the connections, end the old ones; once more where that was
+        asked for meanwhile.
 
         A config that is not valid, or workers that do not start, change nothing.
         """
-        if self._reloading or self._stopping:
+        self._reload_wanted = True
+        if self._reloading:
             return
+        self._reloading = True
+        try:
+            while self._reload_wanted and not self._stopping:
+                self._reload_wanted = False
+                await self._reload()
+        finally:
+            self._reloading = False
+        while not self._fill():  # a worker may have died meanwhile
+            await asyncio.sleep(LAST_BACKOFF_SECONDS)
+
+    async def _reload(self) -> None:
         try:
             redis = self._validate()
         except (ServerConfigError, ValueError) as error:
             log.error("not reloaded: %s", error)
             return
-        self._reloading = True
-        try:
-            await self._keeping.restart(redis)
-            await self._analysing.restart()
-            await replace(self, self._options.workers)
-        finally:
-            self._reloading = False
-        while not self._fill():  # a worker may have died meanwhile
-            await asyncio.sleep(LAST_BACKOFF_SECONDS)
+        await self._keeping.restart(redis)
+        await self._analysing.restart()
+        await replace(self, self._options.workers)
 
     # connections
 

@@ -55,3 +55,20 @@ def test_open_breakers_and_used_limits_outlive_a_reload_and_a_death(serve: Calla
     os.kill(analysis, signal.SIGKILL)
     wait_until(lambda: openings() > before, 10)  # the next one has taken it over, and shows it
     assert ask(server, BROKEN).get("st") == 503
+
+
+def test_a_reload_that_is_asked_for_during_one_comes_after_it(serve: Callable[..., Server]) -> None:
+    """Else what was changed meanwhile would wait for the next one, and nobody would know."""
+    server = serve("--log-level", "info", workers=2)
+
+    def reloads() -> int:
+        return server.log.read_text().count("reloaded: 2 new workers")
+
+    server.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: len(server.workers()) > 2, 20)  # it is under way
+    for _ in range(3):
+        server.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: reloads() == 2, 30)
+    generation = set(server.workers())
+    time.sleep(0.5)
+    assert (reloads(), set(server.workers())) == (2, generation), "once is enough"

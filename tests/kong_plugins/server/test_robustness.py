@@ -223,7 +223,8 @@ class Rate:
                 self.calls[name] += 1
             except (OSError, RuntimeError, AssertionError) as error:
                 self.failures.append(f"{name}: {error!r}")
-                kept.clear()
+                while kept:
+                    kept.pop().close()
             if name.endswith("new") and kept:
                 kept.pop().close()
             due = max(due + self._gap, time.monotonic() - 0.1)
