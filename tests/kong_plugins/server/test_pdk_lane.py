@@ -130,7 +130,7 @@ def test_after_a_restart_the_plugins_are_started_before_their_ids_count_again(
 def test_a_restart_within_a_request_gives_no_verdict_and_no_error(
     lane: PdkLane, configs: dict[str, str], facts: Record
 ) -> None:
-    """As "no plugin instance" it would have Kong start the last plugin again and again: it is not that one that lacks."""
+    """As "no plugin instance" it would have Kong start the last plugin again and again: that one does not lack."""
     (last,) = start(lane, configs, ["static-fallback"]).values()
     record = {"v": 1, "f": facts(), "g": ["passport", "static-fallback"], "ids": [4_000_000_000_000_000]}
     told = lane.call("plugin.Step", [{"EventId": last, "Data": record}])["Data"]["Args"][1]
