@@ -28,14 +28,9 @@ from kong_plugins.abuse_guard.scenario_config import Scenarios
 from kong_plugins.engine import fields
 from kong_plugins.state.addresses import AddressIndex, network_set
 
-_ADDRESSES: dict[str, Any] = {
-    "type": "array",
-    "elements": {"type": "string"},
-    "default": [],
-    "required": True,
-}
-
-_LISTS: dict[str, Any] = {**_ADDRESSES, "len_max": 16}
+_TEXTS: dict[str, Any] = {"type": "array", "elements": {"type": "string"}, "default": [], "required": True}
+_ADDRESSES: dict[str, Any] = {**_TEXTS, "len_max": fields.MAX_INLINE}
+_LISTS: dict[str, Any] = {**_TEXTS, "len_max": 16}
 
 SCHEMA: list[dict[str, Any]] = [
     fields.FAIL,
@@ -90,7 +85,7 @@ def parse(raw: Mapping[str, Any]) -> Config:
     """Parse Kong's config record. Raises ValueError naming the field."""
     limits = limit_config.parse(raw)
     scenarios = scenario_config.parse(raw)
-    deny, allow = fields.texts(raw, "deny"), fields.texts(raw, "allow")
+    deny, allow = fields.inline(raw, "deny", "deny_lists"), fields.inline(raw, "allow", "allow_lists")
     deny_lists, allow_lists = fields.list_names(raw, "deny_lists"), fields.list_names(raw, "allow_lists")
     return Config(
         fail=fields.fail_policy(raw),

@@ -45,7 +45,7 @@ SCHEMA: list[dict[str, Any]] = [
     {"name": {"type": "string", "required": True}},
     {"upstream": {"type": "string"}},
     {"paused": {"type": "boolean", "default": False}},
-    {"users": _TEXTS},
+    {"users": {**_TEXTS, "len_max": fields.MAX_INLINE}},
     {"users_list": {"type": "string"}},
     {"cidrs": _TEXTS},
     {"rules": {"type": "array", "elements": {"type": "record", "fields": rules.FIELDS}}},
@@ -116,7 +116,8 @@ def parse(raw: Mapping[str, Any]) -> Config:
     """Parse Kong's config record. Raises ValueError naming the field."""
     name = check_name(fields.text(raw, "name"))
     found = rules.parse_rules(raw)
-    users, cidrs = frozenset(fields.texts(raw, "users")), network_set(fields.texts(raw, "cidrs"), "cidrs")
+    users = frozenset(fields.inline(raw, "users", "users_list"))
+    cidrs = network_set(fields.texts(raw, "cidrs"), "cidrs")
     named, ramp = fields.text(raw, "users_list", ""), _ramp(raw)
     if named:
         fields.list_names({"users_list": [named]}, "users_list")

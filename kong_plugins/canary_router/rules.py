@@ -32,7 +32,7 @@ MAX_RULES = 64
 
 FIELDS: list[dict[str, Any]] = [
     {"name": {"type": "string"}},
-    {"users": TEXTS},
+    {"users": {**TEXTS, "len_max": fields.MAX_INLINE}},
     {"users_list": {"type": "string"}},
     {"cidrs": TEXTS},
     {"claim": {"type": "string"}},
@@ -163,7 +163,7 @@ def _rule(raw: Mapping[str, Any], usual: str) -> Rule:
     name = fields.text(raw, "name", usual) or usual
     if not _NAME.fullmatch(name) or name in ("canary", "control"):
         raise ValueError(f"name: {name!r} is not 1 to 32 letters, digits, '.', '_' or '-', or is an arm's")
-    users, named = frozenset(fields.texts(raw, "users")), fields.text(raw, "users_list", "")
+    users, named = frozenset(fields.inline(raw, "users", "users_list")), fields.text(raw, "users_list", "")
     if named:
         fields.list_names({"users_list": [named]}, "users_list")
     networks = network_set(fields.texts(raw, "cidrs"), "cidrs")

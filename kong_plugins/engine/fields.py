@@ -55,6 +55,21 @@ def texts(raw: Mapping[str, Any], field: str) -> tuple[str, ...]:
     return tuple(value)
 
 
+MAX_INLINE = 500
+"""Entries of a list in a config, which Kong keeps and sends whole. Longer ones belong into the control state."""
+
+
+def inline(raw: Mapping[str, Any], field: str, named: str) -> tuple[str, ...]:
+    """A list of texts that may be a named list as well, in the field `named`. Raises ValueError naming the field."""
+    found = texts(raw, field)
+    if len(found) > MAX_INLINE:
+        raise ValueError(
+            f"{field}: {len(found):,} entries are more than {MAX_INLINE}: make them a list (kgate list import) and "
+            f"name it in {named}"
+        )
+    return found
+
+
 MAX_LISTS = 16
 _LIST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

@@ -116,6 +116,11 @@ def test_defaults_and_empty_lua_tables(raw: dict[str, Any]) -> None:
         ({"allow": ["10.0.0.1/8"]}, r"^allow\[0\]: .*10.0.0.0/8"),
         ({"blocks": "yes"}, r"^blocks: expected true or false"),
         ({"deny_lists": ["a", "b c"]}, r"^deny_lists\[1\]: 'b c' is not the name of a list"),
+        (
+            {"deny": ["10.0.0.1"] * 501},
+            r"^deny: 501 entries are more than 500: make them a list .* deny_lists$",
+        ),
+        ({"allow": ["10.0.0.1"] * 501}, r"^allow: 501 entries .* allow_lists$"),
         ({"allow_lists": ["a"] * 17}, r"^allow_lists: 17 lists, 16 are allowed"),
     ],
 )

@@ -183,6 +183,11 @@ def test_a_user_with_bytes_that_are_not_text_gets_a_bucket() -> None:
         ({**PLAN, "percent": "10"}, r"^percent: "),
         ({**PLAN, "cidrs": ["10.0.0.1/8"]}, r"^cidrs\[0\]: "),
         ({**PLAN, "users": [1]}, r"^users\[0\]: "),
+        (
+            {**PLAN, "users": ["a"] * 501},
+            r"^users: 501 entries are more than 500: make them a list .* users_list$",
+        ),
+        ({**PLAN, "rules": [{"users": ["a"] * 501}]}, r"^rules\[0\]: users: 501 entries"),
         ({**PLAN, "fail": "x"}, r"^fail: "),
     ],
 )
