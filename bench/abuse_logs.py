@@ -10,12 +10,14 @@ from typing import Any
 
 from bench.abuse_traffic import Request
 from decl.paths import BadPath, normalise
+from kong_plugins.state.addresses import parse_address
 
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _COMBINED = re.compile(
     r'(?P<ip>\S+) \S+ (?P<user>.*?) \[(?P<time>[^\]]+)\] "(?P<method>[A-Z]+) (?P<path>\S+)(?:[^"\\]|\\.)*" '
     rf"(?P<status>\d{{3}}) \S+(?: {_QUOTED} (?P<agent>{_QUOTED}))?"
 )
+_YEAR_3000 = 32_503_680_000
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
 
 
@@ -28,7 +30,11 @@ def read(lines: Iterable[str]) -> tuple[list[Request], int]:
         if not text:
             continue
         try:
-            found.append(_json(json.loads(text)) if text.startswith("{") else _combined(text))
+            request = _json(json.loads(text)) if text.startswith("{") else _combined(text)
+            if not 0 <= request.time < _YEAR_3000:  # JSON's 1e999 is no time either
+                raise ValueError("no time")
+            parse_address(request.ip)
+            found.append(request)
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError, BadPath):
             bad += 1
     found.sort(key=lambda request: request.time)

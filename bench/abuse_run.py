@@ -101,6 +101,9 @@ class Replay:
                     waiting = [each for each in waiting if each[0] > batch_at]
                     self._apply(ready, now)
                 batch_at += BATCH_SECONDS
+                if not (batch or waiting or made):
+                    # a night without requests is no work
+                    batch_at += max(0.0, (request.time - batch_at) // BATCH_SECONDS * BATCH_SECONDS)
             sent[request.attack] += 1
             verdict = self.decide(request, START + request.time)
             status = request.status

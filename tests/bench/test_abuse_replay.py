@@ -1,6 +1,7 @@
 """The replay: attacks are found, people are left alone, and it reads real logs."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,20 @@ def test_a_users_log_tells_what_would_be_blocked(tmp_path: Path) -> None:
     assert (told["requests"], told["unreadable"]) == (91, 1)
     assert [found["key"] for found in told["found"]] == ["ip 93.184.216.34"]
     assert told["refused_by"].keys() == {"ip_blocked"}
+
+
+def test_a_log_of_months_with_odd_lines_takes_seconds(tmp_path: Path) -> None:
+    line = COMBINED.format(ip="{ip}", minute=1, second=1, path="/", status=200)
+    lines = [line.format(ip="93.184.216.35").replace("Oct/2026", month) for month in ("Jan/2020", "Dec/2026")]
+    lines += [line.format(ip=ip) for ip in ("unknown", "host.example", "-", "1.2.3.4.5")]
+    row = {"client_ip": "8.8.8.8", "request": {"method": "GET", "uri": "/"}, "response": {"status": 200}}
+    lines += [json.dumps({**row, "started_at": at}) for at in (1e999, -1e999, -5, 1e30, "now", None)]
+    file = tmp_path / "access.log"
+    file.write_text("\n".join([*lines, ""]))
+    started = time.process_time()
+    told = abuse_replay.replay_log(file)
+    assert time.process_time() - started < 5
+    assert (told["requests"], told["unreadable"], told["refused"]) == (2, 10, 0)
 
 
 def test_kongs_own_log_is_read() -> None:
