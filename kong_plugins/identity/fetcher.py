@@ -29,8 +29,8 @@ JITTER = 0.1
 """Part of each wait that is random, so that many gateways do not ask at once."""
 LEAST_REFRESH, MOST_REFRESH = 60.0, 3600.0
 """Bounds of what Cache-Control may ask for; the issuer's own `refresh` widens them."""
-LOOK_SECONDS = 1.0
-"""How often a process looks at what another one of the node saved or wants."""
+LOOK_SECONDS, FIRST_LOOK_SECONDS = 1.0, 0.05
+"""How often a process looks at what another one of the node saved or wants; and one that has no keys yet."""
 
 _MAX_AGE = re.compile(r"(?:^|,)\s*max-age\s*=\s*\"?([0-9]{1,9})\"?\s*(?:,|$)", re.I)
 _NOT_KEPT = re.compile(r"(?:^|,)\s*(?:no-store|no-cache)\s*(?:,|$|=)", re.I)
@@ -167,7 +167,7 @@ class JwksFetcher:
         if self._shelf.changed() != self._read_at:
             self.restore()
         self._due = now  # were this process to lead from now on, it would fetch at once
-        return now + LOOK_SECONDS
+        return now + (LOOK_SECONDS if self._fingerprint else FIRST_LOOK_SECONDS)
 
     def _fetch_once(self, now: float) -> None:
         self._wanted = False

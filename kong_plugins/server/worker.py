@@ -43,6 +43,8 @@ log = logging.getLogger("kgate.worker")
 DRAIN_SECONDS = 2.0
 """A connection that is busy for longer is closed when the worker ends."""
 STATS_SECONDS = 0.5
+KEYS_SECONDS = 0.5
+"""How long a new worker waits for issuers' first keys before it serves: without them it would refuse good tokens."""
 
 
 def settle() -> None:
@@ -154,6 +156,12 @@ class Worker:
         self._ready = True
         if self._mirror.snapshot is None:
             log.warning("there is no control state: protected routes are closed until it is read once")
+        self._start(self._open())
+
+    async def _open(self) -> None:
+        until = time.monotonic() + KEYS_SECONDS
+        while self._trust.missing_keys() and time.monotonic() < until:
+            await asyncio.sleep(0.01)
         settle()
         self._report()
         self._channel.send("ready", os.getpid())

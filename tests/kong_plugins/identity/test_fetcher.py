@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -320,3 +322,32 @@ def test_what_the_issuer_says_of_its_keys_age_counts_for_all_processes(make, min
         time["now"] = follower.confirmed + later
         seen.append(follower.is_stale)
     assert seen == [False, False, True]
+
+
+def test_who_follows_another_process_looks_often_until_there_are_keys(make, mint, key_server, tmp_path):
+    leader, _ = make()
+    key_server.answer = (503, {}, b"")
+    leader.poll(1000)
+    # a process of its own finds the shelf's lock taken
+    code = """
+import json, sys
+from pathlib import Path
+from kong_plugins.identity.fetcher import JwksFetcher
+from kong_plugins.identity.issuers import parse_issuers
+item, folder = json.loads(sys.argv[1]), Path(sys.argv[2])
+fetcher = JwksFetcher(parse_issuers([item], folder)["main"], lambda name, keys: None, cache_dir=folder)
+print(fetcher.poll(1000), flush=True)
+sys.stdin.readline()
+print(fetcher.poll(1000), flush=True)
+"""
+    item = mint.issuer(jwks_url=key_server.url)
+    del item["jwks"]
+    command = [sys.executable, "-c", code, json.dumps(item), str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as follower:
+        assert follower.stdout is not None and follower.stdin is not None
+        assert float(follower.stdout.readline()) == pytest.approx(1000.05)
+        key_server.serve(mint.jwks("EdDSA"))
+        leader.poll(2000)
+        follower.stdin.write("look\n")
+        follower.stdin.flush()
+        assert float(follower.stdout.readline()) == 1001
