@@ -344,7 +344,8 @@ print(fetcher.poll(1000), flush=True)
     del item["jwks"]
     command = [sys.executable, "-c", code, json.dumps(item), str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as follower:
-        assert follower.stdout is not None and follower.stdin is not None
+        assert follower.stdout is not None
+        assert follower.stdin is not None
         assert float(follower.stdout.readline()) == pytest.approx(1000.05)
         key_server.serve(mint.jwks("EdDSA"))
         leader.poll(2000)
