@@ -15,8 +15,8 @@ from kong_plugins.state.records import Record, load_record
 
 PAGE = 2_000
 """Entries of one HSET."""
-SCAN_PAGE = 1_000
-"""Entries of one HSCAN: 0.7 ms of Redis's time, in which it answers nobody else."""
+SCAN_PAGE = 500
+"""Entries of one HSCAN: 0.4 ms, in which Redis answers nobody else."""
 
 
 class RedisPart:
