@@ -25,7 +25,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -158,10 +158,12 @@ def parse(raw: Mapping[str, Any]) -> Scenarios | None:
         not (item.paths or item.path_parts or item.methods or item.agents or item.without_agent)
         for item in items
     )
-    return Scenarios(items, tag, _word_maker(items, tag), "user" in named, "token" in named, sees_all)
+    return Scenarios(items, tag, _word_maker(items, tag, named), "user" in named, "token" in named, sees_all)
 
 
-def _word_maker(items: tuple[Scenario, ...], tag: str) -> Callable[[str, str, str], str]:
+def _word_maker(
+    items: tuple[Scenario, ...], tag: str, named: Container[str]
+) -> Callable[[str, str, str], str]:
     # bit n of a mask: scenario n may look at a request with this path, agent, method. Each is remembered alone: an
     # agent that comes with a hundred paths is one agent
     bits = [(1 << number, item) for number, item in enumerate(items)]
@@ -176,6 +178,8 @@ def _word_maker(items: tuple[Scenario, ...], tag: str) -> Callable[[str, str, st
         for method in {method for item in items for method in item.methods}
     }
 
+    hashes_path, hashes_agent = "path" in named, "agent" in named
+
     def of_path(path: str) -> tuple[int, str]:
         mask = any_path
         for bit, starts, parts in pathed:
@@ -186,7 +190,7 @@ def _word_maker(items: tuple[Scenario, ...], tag: str) -> Callable[[str, str, st
                 if part in path:
                     mask |= bit
                     break
-        return mask, _hash(path, 4)
+        return mask, _hash(path, 4) if hashes_path else ""
 
     def of_agent(agent: str) -> tuple[int, str]:
         if not agent:
@@ -197,7 +201,7 @@ def _word_maker(items: tuple[Scenario, ...], tag: str) -> Callable[[str, str, st
                 if part in lower:
                     mask |= bit & ~without_agent
                     break
-        return mask, _hash(agent, 4)
+        return mask, _hash(agent, 4) if hashes_agent else ""
 
     kept_path, kept_agent = lru_cache(maxsize=2048)(of_path), lru_cache(maxsize=2048)(of_agent)
 

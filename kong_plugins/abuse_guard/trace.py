@@ -1,7 +1,7 @@
 """Trace: what the analyst must know of a request, as words of the verdict's memo.
 
     g=TAG.MASK.PATH.AGENT    TAG: hash of the config's scenarios; MASK: hexadecimal, bit n: the request is one that
-                             scenario n looks at; PATH, AGENT: hashes
+                             scenario n looks at; PATH, AGENT: hashes, where a scenario asks for them
     gu=USER, gt=TOKEN        the verified user ("issuer|subject") and the token's id, percent-encoded or "#" and a
                              hash
 
