@@ -151,6 +151,12 @@ BOARDS: tuple[Board, ...] = (
                 (("sum(rate(kgate_cells_evicted_total[$__rate_interval]))", "evicted"), ("sum(rate(kgate_cells_lock_misses_total[$__rate_interval]))", "lock misses")),
                 "ops",
             ),
+            Panel(
+                "Strict limits without an answer",
+                "Redis was away or slow: the node's own count decided.",
+                (("sum by (instance) (rate(kgate_asks_unanswered_total[$__rate_interval]))", "{{instance}}"),),
+                "ops",
+            ),
         ),
     ),
     Board(

@@ -82,7 +82,7 @@ class Asker:
         self._task: asyncio.Task[None] | None = None
         self._down_until = 0.0
         self.unanswered = 0
-        """Requests that were told None."""
+        """Requests that were told None, or not asked for because Redis is away, since they were last taken."""
 
     @property
     def is_up(self) -> bool:
@@ -108,6 +108,11 @@ class Asker:
         answered.add_done_callback(tell)
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._run())
+
+    def take_unanswered(self) -> int:
+        """`unanswered`, which begins anew."""
+        found, self.unanswered = self.unanswered, 0
+        return found
 
     async def close(self) -> None:
         """Stop; who still waits is told None."""

@@ -67,6 +67,11 @@ class Metrics:
         self._refused = Counter("kgate_refused_peers", "Connections of users not allowed.", registry=registry)
         self._restarts = Counter("kgate_worker_deaths", "Workers that ended unasked.", registry=registry)
         self._stalls = Counter("kgate_stalls", "Times that a worker stood still.", registry=registry)
+        self._unanswered = Counter(
+            "kgate_asks_unanswered",
+            "Requests whose strict limits Redis did not answer in time: the node's own count decided.",
+            registry=registry,
+        )
         self._workers = Gauge("kgate_workers", "Workers that serve.", registry=registry)
         self._connections = Gauge("kgate_connections", "Connections by lane.", ["lane"], registry=registry)
         self._degraded = Gauge("kgate_degraded", "1: the control state may be old.", registry=registry)
@@ -165,6 +170,10 @@ class Metrics:
     def stood_still(self, times: int) -> None:
         """A worker stood still."""
         self._stalls.inc(times)
+
+    def unanswered(self, requests: int) -> None:
+        """What a worker asked Redis for in vain since its last report."""
+        self._unanswered.inc(requests)
 
     def keeper_died(self) -> None:
         """The keeper ended unasked."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from kong_plugins.engine.registry import VERSION
 from kong_plugins.server.handle import Handle
 from kong_plugins.server.health import Answer, Health, json_answer
 from kong_plugins.server.keeping import Health as StateHealth
@@ -33,7 +34,7 @@ class Probes:
     def healthz(self) -> Answer:
         """Alive: at least one worker serves."""
         serving = len(self._serving())
-        return json_answer(serving > 0, {"workers": serving, "wanted": self._wanted})
+        return json_answer(serving > 0, {"workers": serving, "wanted": self._wanted, "version": VERSION})
 
     def readyz(self) -> Answer:
         """Ready: all workers serve, each has a control state, every issuer has keys.

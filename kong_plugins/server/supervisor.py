@@ -180,6 +180,7 @@ class Supervisor:
             self.metrics.worker(message[1])
             self.metrics.stood_still(message[1]["stalls"])
             self.metrics.cells(*message[1]["cells"])
+            self.metrics.unanswered(message[1]["unanswered"])
             self._warn(message[1]["missing_lists"])
         elif kind == "ready":
             worker.ready = True

@@ -72,7 +72,10 @@ def starter(
 ) -> Callable[[Callable[[Answers], None]], None] | None:
     """Asks all of these at once and tells the answers once, when the last is there. None: nobody would answer."""
     held = [ask for ask in asks if ask.kind == ASK_KIND] if waits is not None and not waits.is_full else []
-    limits = [ask for ask in asks if ask.kind != ASK_KIND] if asker is not None and asker.is_up else []
+    limits = [ask for ask in asks if ask.kind != ASK_KIND] if asker is not None else []
+    if limits and asker is not None and not asker.is_up:
+        asker.unanswered += 1
+        limits = []
     if not held and not limits:
         return None
 

@@ -134,11 +134,13 @@ class Worker:
         """Tell the supervisor how it is here, and what was counted since the last time."""
         if self._mirror.snapshot is not None:
             self._trust.follow(self._mirror.snapshot)  # without requests nobody else would
+        asker = self.decider.asker
         self._channel.send(
             "stats",
             {
                 **self.decider.tally.report(),
                 "stalls": self._connections.stall.count,
+                "unanswered": 0 if asker is None else asker.take_unanswered(),
                 "state": self.decider.state is not None,
                 **self._mirror.report(),
                 "without_keys": list(self._trust.missing_keys()),

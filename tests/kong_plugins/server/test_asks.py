@@ -13,6 +13,7 @@ import pytest
 from kong_plugins.engine.ask import BUDGET_SECONDS, Ask
 from kong_plugins.server.asks import Asker
 from kong_plugins.server.config import RedisConfig
+from kong_plugins.server.waits import starter
 from tests.pace import within
 from tests.redis_server import RedisServer, redis_executable
 
@@ -122,11 +123,13 @@ def test_a_redis_that_forgot_the_script_gets_it_again(server: RedisServer) -> No
 
 
 def test_without_redis_the_answer_is_none_at_once(tmp_path: Path) -> None:
-    async def main() -> tuple[Any, bool]:
+    async def main() -> tuple[Any, bool, list[int]]:
         asker = Asker(RedisConfig(url=f"unix://{tmp_path}/nothing.sock"))
         found = await ask(asker, limit("x", 1))
         up = asker.is_up
+        assert starter([limit("x", 1)], asker, None) is None, "nobody waits for a Redis that is away"
+        counted = [asker.take_unanswered(), asker.take_unanswered()]
         await asker.close()
-        return found, up
+        return found, up, counted
 
-    assert asyncio.run(main()) == ({"one": None}, False)
+    assert asyncio.run(main()) == ({"one": None}, False, [2, 0])

@@ -96,6 +96,7 @@ def test_gauges_of_the_node() -> None:
     found.state(degraded=True, age=1.5, version=12, blocks=3)
     found.keeper_died()
     found.cells(evicted=4, missed=5)
+    found.unanswered(6)
     text = found.text().decode()
     for line in (
         "kgate_workers 2.0",
@@ -107,6 +108,7 @@ def test_gauges_of_the_node() -> None:
         "kgate_keeper_restarts_total 1.0",
         "kgate_cells_evicted_total 4.0",
         "kgate_cells_lock_misses_total 5.0",
+        "kgate_asks_unanswered_total 6.0",
         "kgate_issuers_without_keys 1.0",
     ):
         assert line in text

@@ -14,6 +14,7 @@ import msgpack
 import pytest
 import requests
 
+from kong_plugins.engine.registry import VERSION
 from tests.kong_plugins.server.running import Caller, Server, event, running, start_instance, wait_until
 from tests.ports import free_port
 
@@ -211,7 +212,7 @@ def test_probes_and_metrics_of_a_whole_server(server: Server, port: int) -> None
     def get(path: str) -> requests.Response:
         return requests.get(f"http://127.0.0.1:{port}{path}", timeout=5)
 
-    assert get("/healthz").json() == {"workers": 2, "wanted": 2}
+    assert get("/healthz").json() == {"workers": 2, "wanted": 2, "version": VERSION}
     wait_until(lambda: get("/readyz").status_code == 200, 3)
     instance = start_instance(server)
     record = [1, "r1", "203.0.113.9", "http", "GET", "h", "/", "/", "orders", "order", "food", "", ""]

@@ -33,7 +33,7 @@ class Limits:
     """Stands for the asker of limits."""
 
     def __init__(self, is_up: bool = True) -> None:
-        self.is_up = is_up
+        self.is_up, self.unanswered = is_up, 0
         self.done: list[Callable[[Any], None]] = []
 
     def ask(self, asks: Sequence[Ask], done: Callable[[Any], None]) -> None:
