@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 
 import click
@@ -15,7 +16,8 @@ from kong_plugins.state.addresses import parse_address
 
 
 @click.command(name="explain")
-@click.option("--url", required=True, help="The whole URL, as the client sends it.")
+@click.argument("reason", required=False)
+@click.option("--url", help="The whole URL, as the client sends it.")
 @click.option(
     "--ip", default="192.0.2.1", show_default=True, help="The client's address, after Kong's realip."
 )
@@ -31,7 +33,8 @@ from kong_plugins.state.addresses import parse_address
 @click.pass_context
 def command(
     ctx: click.Context,
-    url: str,
+    reason: str | None,
+    url: str | None,
     ip: str,
     token: str | None,
     method: str,
@@ -42,7 +45,8 @@ def command(
     at: StoreAt,
     output: str,
 ) -> None:
-    """Say what the gateway would do with a request: route, filters, and which rule decides.
+    """Say what the gateway would do with a request: route, filters, and which rule decides. Or what a REASON id of a
+    refusal, a log or an event says.
 
     The route is found in the rendered files by Kong's order of precedence, the real filters run on the live state
     in Redis, and a token is really verified. Nothing is sent to a service, and no limit counts it; what limits
@@ -50,6 +54,7 @@ def command(
 
     \b
     Examples:
+      kgate explain rate_limited
       kgate explain --url https://shop.example.com/cart --ip 203.0.113.7
       kgate explain --url https://shop.example.com/cart --token @token.txt --jwks jwks.json
       kgate explain --url https://shop.example.com/cart --method POST -H "User-Agent: badbot" --output json
@@ -63,6 +68,12 @@ def command(
     from decl.findings import has_errors
     from kong_plugins.state.operations import live
 
+    if (reason is None) == (url is None):
+        raise UsageError("give --url for a request, or a REASON id (like rate_limited)")
+    if reason is not None:
+        _reason(reason, output)
+        return
+    assert url is not None
     try:
         parse_address(ip)
     except ValueError as error:
@@ -121,6 +132,21 @@ def command(
         click.echo(f"answered {made.status} by {made.plugin}, rule {made.rule}: {report.printable(made.why)}")
     else:
         click.echo(f"passes: {report.printable(made.why)}")
+
+
+def _reason(name: str, output: str) -> None:
+    from cli.reasons import REASONS
+
+    found = REASONS.get(name)
+    if found is None:
+        near = get_close_matches(name, REASONS, 3, 0.5)
+        more = f"; did you mean {', '.join(near)}?" if near else ""
+        raise UsageError(f"{name!r} is no reason id of the gateway{more}")
+    if output == "json":
+        click.echo(report.dump({"reason": name, **found._asdict()}))
+        return
+    status = f"answered {found.status}" if found.status is not None else "the request goes on"
+    click.echo(f"{name} ({found.plugin}, {status}): {found.meaning}\nsee: {found.see}")
 
 
 def _header(text: str) -> tuple[str, str]:
