@@ -157,7 +157,7 @@ class _Builder:
 
     def _service(self, path: Path, values: Document) -> Service:
         values = {**self._defaults.get("service", {}), **values}
-        name = values["name"]
+        name = values.get("name") or values["id"]
         if "url" in values:
             protocol, host, port, url_path = parse_url(values["url"])
         else:
@@ -186,6 +186,7 @@ class _Builder:
             routes=routes,
             plugins=plugins,
             tags=self._tagged(values),
+            named="name" in values,
         )
 
     def _route(self, path: Path, values: Document, service: str | None) -> Route:

@@ -163,6 +163,8 @@ class _Differ:
             if name in _NOT_COMPARED or f"{kind}.{name}" in self._ignore:
                 continue
             about = (table or {}).get(name, {})
+            if name == "ttl" and _is_running(wanted.get(name), held.get(name)):
+                continue
             if name not in wanted and about.get("auto"):
                 continue  # the server has drawn it itself
             if table is None and _covers(wanted[name], held.get(name)):
@@ -246,6 +248,11 @@ def _covers(wanted: Any, held: Any) -> bool:
     if isinstance(wanted, Mapping) and isinstance(held, Mapping):
         return all(_covers(value, held.get(key)) for key, value in wanted.items())
     return same(wanted, held, {})
+
+
+def _is_running(wanted: Any, held: Any) -> bool:
+    """Whether a time to live has begun: Kong tells the seconds that are left (kong/db/strategies/postgres)."""
+    return isinstance(wanted, int | float) and isinstance(held, int | float) and held <= wanted
 
 
 def _hashing(upstream: Entity) -> Entity:

@@ -48,7 +48,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One service with its `url` taken apart."""
+    """One service with its `url` taken apart. One without a name is called by its id; `named` is False then."""
 
     name: str
     path: Path
@@ -60,6 +60,7 @@ class Service:
     routes: tuple[Route, ...] = ()
     plugins: tuple[Plugin, ...] = ()
     tags: tuple[str, ...] = ()
+    named: bool = True
 
 
 @dataclass(frozen=True, slots=True)

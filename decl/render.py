@@ -136,6 +136,8 @@ class _Renderer:
             "host": host,
             "port": service.port,
         }
+        if not service.named:
+            del entity["name"]
         _put(entity, "tags", service.tags)
         _put(entity, "plugins", [self._plugin(plugin, service_id=own_id) for plugin in service.plugins])
         _put(entity, "routes", [self._route(route, service) for route in service.routes])
@@ -159,7 +161,9 @@ class _Renderer:
         passport = effective(self._gateway, service, route).get("passport")
         if passport is not None and (passport.config.get("mode") or "required") == "required":
             tags = (*(tag for tag in tags if tag != PROTECTED_TAG), PROTECTED_TAG)
-        entity: Entity = {**route.fields, "id": own_id, "name": route.name}
+        entity: Entity = {**route.fields, "id": own_id}
+        if route.named or "id" not in route.fields:
+            entity["name"] = route.name
         _put(entity, "tags", tags)
         _put(entity, "plugins", [self._plugin(plugin, route_id=own_id) for plugin in route.plugins])
         return entity

@@ -1,4 +1,4 @@
-"""Services: a `url` that no parser accepts, fields that `url` would silently overrule, issuers' keys."""
+"""Services: a name or an id, a `url` that no parser accepts, fields that `url` would overrule, keys of issuers."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ _KEY_SOURCES = ("jwks", "jwks_url", "key_file", "secret_file", "secret_env")
 def check_services(entities: Iterable[Entity]) -> Iterator[Problem]:
     """What a schema cannot say of services and issuers."""
     for entity in entities:
+        if entity.kind == "services" and not ("name" in entity.values or "id" in entity.values):
+            yield Problem(entity.path, "missing-field", "one of name, id is needed")
         if entity.kind == "services" and "://" in (entity.text("url") or ""):
             yield from _url(entity, entity.text("url") or "")
         if entity.kind == "services" and isinstance(entity.values.get("retry"), dict):

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from cli import exit_codes
 from cli.main import main
+from decl.http import Pool
 from sandbox.store import Store
 from tests.decl.db_node import DbNode, FaultProxy, db_node, fault_proxy
 from tests.redis_server import RedisServer
@@ -28,6 +29,8 @@ services:
 consumers:
 - {{username: kim, keyauth_credentials: [{{name: k, key: !env THE_KEY}}]}}
 """
+
+JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
@@ -351,3 +354,29 @@ def test_the_first_node_is_away(folder: Path, node: DbNode, proxy: FaultProxy) -
     assert kgate("sync", "--yes").stdout == f"{proxy.url}: 7 changes made\n"
     assert "http://127.0.0.1:9: is away: Connection refused" in kgate("diff").stdout
     assert kgate("sync", "--yes").stdout == "no changes\n"
+
+
+def test_entities_without_a_name_are_dumped_by_their_ids(folder: Path, node: DbNode) -> None:
+    """Other tools and people make them: kgate takes them over as they are."""
+    pool = Pool(node.admin)
+    service = pool.request("POST", "/services", b'{"host": "a.b"}', JSON).fields()["id"]
+    body = json.dumps({"service": {"id": service}, "paths": ["/x"]}).encode()
+    route = pool.request("POST", "/routes", body, JSON).fields()["id"]
+    body = json.dumps({"name": "cors", "route": {"id": route}}).encode()
+    assert pool.request("POST", "/plugins", body, JSON).status == 201
+    pool.close()
+    kgate("dump", "--node", node.admin, "-o", "dump.yaml")
+    plan = json.loads(
+        kgate(
+            "-f",
+            "dump.yaml",
+            "diff",
+            "--node",
+            node.admin,
+            "--output",
+            "json",
+            code=exit_codes.CHANGES_PENDING,
+        ).stdout
+    )
+    (found,) = plan["nodes"]
+    assert {change["name"] for change in found["changes"]} == {"kgate", "kgate-facts"}

@@ -183,7 +183,12 @@ def test_an_entity_of_another_id_is_adopted_by_its_name() -> None:
 
 
 def test_a_target_is_adopted_by_the_address_that_kong_wrote_out() -> None:
-    held = {"id": "t", "upstream": {"id": "u"}, "target": "[2001:0db8:0000:0000:0000:0000:0000:0001]:80", "weight": 100}
+    held = {
+        "id": "t",
+        "upstream": {"id": "u"},
+        "target": "[2001:0db8:0000:0000:0000:0000:0000:0001]:80",
+        "weight": 100,
+    }
     wanted = {"id": "ours", "upstream": {"id": "u"}, "target": "[2001:db8::1]:80"}
     assert diff(flat("targets", wanted), flat("targets", held), schemas()).changes == ()
 
@@ -215,6 +220,16 @@ def test_algorithm_and_hash_as_kong_makes_them_fit(wanted: dict[str, str], held:
         schemas(),
     )
     assert found.changes == ()
+
+
+def test_seconds_that_have_passed_are_no_change() -> None:
+    wanted = flat("keyauth_credentials", {"id": "k", "key": "k", "ttl": 1000})
+    assert (
+        diff(wanted, flat("keyauth_credentials", {"id": "k", "key": "k", "ttl": 990}), schemas()).changes
+        == ()
+    )
+    for held in ({"id": "k", "key": "k", "ttl": 5000}, {"id": "k", "key": "k"}):
+        assert len(diff(wanted, flat("keyauth_credentials", held), schemas()).changes) == 1
 
 
 def test_another_algorithm_is_a_change() -> None:
