@@ -55,5 +55,19 @@ def _one(node: Node) -> Iterator[Result]:
     elif not node.express and mine != set(PLUGINS):
         said = f"no plugin server for {', '.join(sorted(set(PLUGINS) - mine))}, and no express folder on the Lua path"
         yield Result(NAME, node.url, ERROR, said, "start Kong with the settings of `kgate kong-env`")
+    elif not node.express and (old := _of_before(servers)):
+        said = f"{', '.join(old)}: the sockets of the version before, where a request takes almost twice as many messages"
+        yield Result(
+            NAME, node.url, WARNING, said, "start Kong with the settings of this version's `kgate kong-env`"
+        )
     elif not others and not started:
         yield Result(NAME, node.url, OK, "no other plugin server")
+
+
+def _of_before(servers: list[Mapping[str, Any]]) -> list[str]:
+    """Our plugins on sockets of the version before."""
+    return sorted(
+        str(each.get("name"))
+        for each in servers
+        if each.get("name") in PLUGINS and str(each.get("socket")).endswith(f"/{each.get('name')}.sock")
+    )

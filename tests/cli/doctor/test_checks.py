@@ -25,7 +25,7 @@ from cli.doctor.model import (
 from cli.doctor.registry import CHECKS, examine
 from decl.probe import adapter_hash
 from kong_plugins.engine.registry import PLUGINS
-from kong_plugins.kong_env import kong_env
+from kong_plugins.kong_env import direct_socket, kong_env
 
 RUN = Path("/run/kgate")
 CONFIG = {"socket": "/run/kgate/express.sock", "strip": ["X-Passport"]}
@@ -59,7 +59,7 @@ def node(lane: str = "express", **settings: Any) -> Node:
         "nginx_proxy_directives": [{"name": "real_ip_header", "value": "X-Real-IP"}],
     }
     if lane == "pdk":
-        told["pluginservers"] = [{"name": name, "socket": f"/run/kgate/{name}.sock"} for name in PLUGINS]
+        told["pluginservers"] = [{"name": name, "socket": str(direct_socket(RUN, name))} for name in PLUGINS]
         told["nginx_proxy_directives"] = [{"name": "lua_socket_read_timeout", "value": "300ms"}]
     available = {
         name: {"priority": value, "version": "0.1.0" if value >= 1900 else "3.9.3"}
@@ -149,6 +149,7 @@ def socket(mode: int = FILE, gid: int = 10542, **more: Any) -> dict[str, Any]:
 
 LOADED = dict.fromkeys(PRIORITIES, True)
 OTHERS = [*({"name": name} for name in PLUGINS), {"name": "billing"}]
+BEFORE = [{"name": name, "socket": f"/run/kgate/{name}.sock"} for name in PLUGINS]
 BOUND = [{"name": "lua_socket_read_timeout", "value": "300ms"}]
 
 BROKEN: list[tuple[str, Callable[[World], World], str, str, str]] = [
@@ -229,6 +230,13 @@ BROKEN: list[tuple[str, Callable[[World], World], str, str, str]] = [
         "start_cmd",
     ),
     ("plugin-servers", with_settings(pluginservers=OTHERS[:1]), "warning", "silently", "KONG_PLUGINSERVER_"),
+    (
+        "plugin-servers",
+        with_settings("pdk", pluginservers=BEFORE),
+        "warning",
+        "passport: the sockets of the version before",
+        "kgate kong-env",
+    ),
     ("priorities", with_priority("passport", 900), "error", "passport 900", "Lua path"),
     ("priorities", with_priority("billing", 1905), "error", "billing runs among", "1900"),
     ("priorities", with_priority("billing", 5000), "warning", "billing runs before", "1900"),
