@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench import state, state_load
+from bench import state, state_load, state_server
 from bench.state import AIMS, bench, human
 
 
@@ -26,3 +26,15 @@ def test_the_load_is_the_same_each_time() -> None:
     assert held == state_load.rows(1_000)
     assert len(held) == 1_000
     assert {key.partition(" ")[0] for key in held} == {"ip", "cidr"}
+
+
+def test_a_whole_server_takes_a_set_of_blocks(redis_program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_server, "IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(state_server, "AFTER_SECONDS", 0.1)
+    monkeypatch.setattr(state_server, "redis_executable", lambda: redis_program)
+    result = state_server.bench(12_000, 1, 200.0)
+    (one,) = result["rounds"]
+    assert one["idle"]["count"] > 0
+    assert one["building"]["count"] > 0
+    assert result["ratio_p99"] == one["ratio_p99"] > 0
+    assert "12,000 blocks" in state_server.human(result)
