@@ -56,7 +56,7 @@ def _one(node: Node) -> Iterator[Result]:
         said = f"no plugin server for {', '.join(sorted(set(PLUGINS) - mine))}, and no express folder on the Lua path"
         yield Result(NAME, node.url, ERROR, said, "start Kong with the settings of `kgate kong-env`")
     elif not node.express and (old := _of_before(servers)):
-        said = f"{', '.join(old)}: the sockets of the version before, where a request takes almost twice as many messages"
+        said = f"{', '.join(old)}: on the sockets of the version before, where a request takes more messages"
         yield Result(
             NAME, node.url, WARNING, said, "start Kong with the settings of this version's `kgate kong-env`"
         )

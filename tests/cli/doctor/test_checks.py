@@ -234,7 +234,7 @@ BROKEN: list[tuple[str, Callable[[World], World], str, str, str]] = [
         "plugin-servers",
         with_settings("pdk", pluginservers=BEFORE),
         "warning",
-        "passport: the sockets of the version before",
+        "static-fallback: on the sockets of the version before",
         "kgate kong-env",
     ),
     ("priorities", with_priority("passport", 900), "error", "passport 900", "Lua path"),
