@@ -12,13 +12,14 @@ from cli.errors import FailedError
 from decl.construct import PLAIN_TAG
 from decl.lint.hit import Fix
 from decl.project import Project
-from decl.raw_text import text_of
+from decl.raw_text import shown, text_of
 
 
 def apply_fixes(project: Project) -> Iterator[str]:
     """Write the repairs of a project's findings; yields a line for each. Raises FailedError.
 
-    A value that several places share (an anchor) is written once, where it stands.
+    A value that several places share (an anchor) is written once, where it stands. What stands in a block, or comes
+    from the environment, is left to people.
     """
     edits: dict[str, dict[tuple[int, int], str]] = {}
     for finding, fix in project.fixes:
@@ -28,11 +29,19 @@ def apply_fixes(project: Project) -> Iterator[str]:
         file, node = found[0], found[1]
         assert isinstance(node, yaml.ScalarNode)
         span = (node.start_mark.index, node.end_mark.index)
+        if not _can_be_rewritten(node):
+            continue
         if file.name in project.texts and span not in edits.setdefault(file.name, {}):
             edits[file.name][span] = _written(fix, node)
             yield f"{finding.file}:{finding.line}:{finding.col}: fixed {finding.rule}"
     for name, changes in edits.items():
         _write(name, project.texts[name], changes)
+
+
+def _can_be_rewritten(node: yaml.ScalarNode) -> bool:
+    """Not a block (`|`, `>`), whose end is the next line's beginning, nor what the environment gives: its value must
+    not come into the file."""
+    return node.style not in ("|", ">") and "${{" not in shown(node.value)
 
 
 def _written(fix: Fix, node: yaml.ScalarNode) -> str:

@@ -55,7 +55,9 @@ class Finding(NamedTuple):
 
 
 def finding(place: Place, rule: str, message: str, level: Level = ERROR) -> Finding:
-    """The finding of `rule` at a place."""
+    """The finding of `rule` at a place. A message is one line: what it quotes of a file may hold anything."""
+    if not message.isprintable():
+        message = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
     return Finding(*place, level, rule, message)
 
 

@@ -9,6 +9,7 @@ live until the end, and looking for garbage among them takes longer than all els
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 from decl.body_files import refer
 from decl.build import build
 from decl.findings import ERROR, Finding, Path, Problem, has_errors, tidy
+from decl.late import MASK
 from decl.lint import RULES, Found, comments, lint
 from decl.lint.hit import Fix
 from decl.lint.view import State
@@ -101,6 +103,8 @@ def open_project(texts: Iterable[Text], env: Mapping[str, str], options: Options
                         gateway, settings, loaded.sources, options.today, options.state, options.pack.names
                     )
                     hits = [hit for hit in found if whole or hit.problem.level == ERROR]
+        if substituted is not None:
+            hits = [_without(hit, substituted.values) for hit in hits]
         linted, fixes = _wanted(hits, texts, loaded.sources, settings)
         findings = tidy((*loaded.findings, *map(loaded.sources.locate, problems), *linted))
         usable = sound and not has_errors(findings)
@@ -125,6 +129,14 @@ def _wanted(
         if hit.fix is not None:
             fixes.append((finding, hit.fix))
     return findings, fixes
+
+
+def _without(hit: Found, values: set[str]) -> Found:
+    """A hit that quotes no value of the environment."""
+    message = hit.problem.message
+    for value in sorted(values, key=len, reverse=True):
+        message = re.sub(re.escape(value), MASK, message, flags=re.IGNORECASE)
+    return hit._replace(problem=hit.problem._replace(message=message))
 
 
 def _masked(problem: Problem) -> Problem:

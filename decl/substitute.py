@@ -22,6 +22,8 @@ _EXPRESSION = re.compile(
     r'\$\{\{\s*(?:env\s+"([A-Za-z_][A-Za-z0-9_]*)"\s*(?:\|\s*indent\s+\d+\s*)?(?:\|\s*(\w+)\s*)?|(.*?))\}\}'
 )
 
+_SHORTEST = 4
+
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _PIPES: dict[str, Callable[[str], Any]] = {
     "toInt": int,
@@ -45,6 +47,8 @@ class Substituted(NamedTuple):
     problems: list[Problem]
     replaced: set[Path]
     guessed: dict[Path, Secret]
+    values: set[str]
+    """What was read from the environment, but for texts too short to be told apart."""
 
     def as_text(self, paths: Iterable[Path]) -> bool:
         """Take guessed values at these places for text after all; whether there was one."""
@@ -64,7 +68,7 @@ def substitute(
 
     allows: whether a file may read a variable.
     """
-    result = Substituted({}, [], set(), {})
+    result = Substituted({}, [], set(), {}, set())
     visible = _Allowed(env, allows)
     return result._replace(document=_substituted(document, (), visible, result))
 
@@ -74,7 +78,7 @@ def _substituted(value: Any, path: Path, env: _Allowed, result: Substituted) -> 
         if "${{" not in value:
             return value
         result.replaced.add(path)
-        found = _text(value, path, env, result.problems)
+        found = _text(value, path, env, result)
         if value.__class__ is Unquoted and found.__class__ is Secret and _EXPRESSION.fullmatch(value):
             typed = plain(str.__str__(found))
             if isinstance(typed, bool | int | float):
@@ -88,14 +92,17 @@ def _substituted(value: Any, path: Path, env: _Allowed, result: Substituted) -> 
     return value
 
 
-def _text(text: str, path: Path, env: _Allowed, problems: list[Problem]) -> Any:
+def _text(text: str, path: Path, env: _Allowed, result: Substituted) -> Any:
     def one(match: re.Match[str]) -> Any:
         name, pipe, _ = match.groups()
         problem = _problem(match, env)
         if problem:
-            problems.append(Problem(path, *problem))
+            result.problems.append(Problem(path, *problem))
             return text if match.group() == text else ""
-        return _PIPES[pipe](env.values[name]) if pipe else Secret(env.values[name])
+        value = env.values[name]
+        if len(value) >= _SHORTEST:
+            result.values.add(value)
+        return _PIPES[pipe](value) if pipe else Secret(value)
 
     whole = _EXPRESSION.fullmatch(text)
     if whole and text.count("${{") == 1:

@@ -181,3 +181,21 @@ def test_the_control_state(lint: Callable[..., Result], own_redis: RedisServer) 
     assert "blocks without an end: 203.0.113.7; set them again" in result.stdout
     os.utime("gateway.yaml", (1, 1))
     assert "override" not in lint("--redis", own_redis.url, "--output", "parsable").stdout
+
+
+def test_fix_leaves_blocks_and_the_environment_alone(
+    lint: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block's end is the next line's beginning, and a value of the environment must not come into the file."""
+    monkeypatch.setenv("SHOP_HOST", "Secret-Shop.example")
+    text = (
+        '_format_version: "3.0"\nservices:\n- name: a\n  url: http://a\n  routes:\n  - name: r\n'
+        '    hosts: ["${{ env "SHOP_HOST" }}"]\n    paths:\n    - >-\n      /folded/\\d+\n    - |\n      /kept/\\d+\n'
+        "    - /plain/\\d+\n"
+    )
+    Path("gateway.yaml").write_text(text)
+    result = lint("--fix", "--output", "parsable")
+    assert Path("gateway.yaml").read_text() == text.replace("/plain/\\d+", '"~/plain/\\\\d+"')
+    assert "host-not-lower-case" in result.stdout
+    assert "secret-shop" not in result.output.lower()
+    assert all(line.startswith("gateway.yaml:") for line in result.stdout.splitlines())
