@@ -66,13 +66,20 @@ class TlsEnd:
         ready.set()
         await self._done.wait()
         server.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
             task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(self._pass(reader, up_writer), self._pass(up_reader, writer))
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(self._pass(reader, up_writer), self._pass(up_reader, writer))
+        finally:
+            # nothing may be left for a loop that is closed next
+            for each in writer, up_writer:
+                each.transport.abort()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
