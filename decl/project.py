@@ -19,7 +19,7 @@ from decl.body_files import refer
 from decl.build import build
 from decl.findings import ERROR, Finding, Path, Problem, has_errors, tidy
 from decl.late import MASK
-from decl.lint import RULES, Found, comments, lint
+from decl.lint import REFUSED, RULES, Found, comments, lint
 from decl.lint.hit import Fix
 from decl.lint.view import State
 from decl.load import Text, load
@@ -50,7 +50,7 @@ class Project(NamedTuple):
 
 class Options(NamedTuple):
     """How to look at files: the settings, the schemas of plugins, the date (YYYY-MM-DD, "" for none), what the
-    control state says, and whether lint rules are wanted."""
+    control state says, and whether all lint rules are wanted or only those about what stock Kong refuses."""
 
     settings: Settings = Settings()
     pack: Pack = Pack()
@@ -98,11 +98,17 @@ def open_project(texts: Iterable[Text], env: Mapping[str, str], options: Options
             if remaining is not None:
                 gateway = replace(expand(build(remaining)), late=late)
                 whole = remaining is document
-                if options.rules:
-                    found = lint(
-                        gateway, settings, loaded.sources, options.today, options.state, options.pack.names
-                    )
-                    hits = [hit for hit in found if whole or hit.problem.level == ERROR]
+                wanted = RULES if options.rules else REFUSED
+                found = lint(
+                    gateway,
+                    settings,
+                    loaded.sources,
+                    options.today,
+                    options.state,
+                    options.pack.names,
+                    wanted,
+                )
+                hits = [hit for hit in found if whole or hit.problem.level == ERROR]
         if substituted is not None:
             hits = [_without(hit, substituted.values) for hit in hits]
         linted, fixes = _wanted(hits, texts, loaded.sources, settings)

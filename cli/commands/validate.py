@@ -38,9 +38,9 @@ def command(
 ) -> int:
     """Check that Kong would take the files: syntax, schema, plugin configs, names, references.
 
-    Lint rules are left to `kgate lint`. Configs of plugins that kgate does not know are checked by the pack of
-    `kgate schema pull`, where .kgate.yaml names one. With --online a node of the cluster checks each entity by
-    its own schemas, and its answers come back with the place in the file.
+    Lint rules are left to `kgate lint`, but for those about what stock Kong refuses. Configs of plugins that kgate
+    does not know are checked by the pack of `kgate schema pull`, where .kgate.yaml names one. With --online a node of
+    the cluster checks each entity by its own schemas, and its answers come back with the place in the file.
 
     \b
     Examples:

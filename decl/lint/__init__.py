@@ -7,8 +7,8 @@ defaults. The registry is the list here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple, Protocol
 
 from decl.findings import Level, Problem
 from decl.lint.hit import Fix, Hit
@@ -169,6 +169,11 @@ RULES: dict[str, Rule] = _registry(
     yaml_on_key,
 )
 
+REFUSED: Final = frozenset(
+    (enterprise_entity.ID, gate_plugin_on_consumer.ID, plugin_on_wrong_scope.ID, router_regex.ID)
+)
+"""The rules about what stock Kong refuses. They are rules because other Kongs take it: Enterprise, another router."""
+
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     name: getattr(rule, "OPTIONS", {}) for name, rule in RULES.items()
 }
@@ -182,17 +187,19 @@ def lint(
     today: str = "",
     state: State | None = None,
     known_plugins: frozenset[str] = frozenset(),
+    rules: Collection[str] = RULES,
 ) -> Iterator[Found]:
     """All hits of all rules that are on, on an expanded gateway.
 
     sources: where the values stand, for rules about how they are written. today: YYYY-MM-DD, for rules about
-    dates. state: what the control state says, for rules about it. known_plugins: those with a schema.
+    dates. state: what the control state says, for rules about it. known_plugins: those with a schema. rules: the
+    names of those that are wanted.
     """
     settings = settings or Settings()
     view = View(gateway, settings, sources, today, state, OPTIONS, known_plugins)
     for rule in RULES.values():
         level = settings.levels.get(rule.ID, rule.LEVEL)
-        if level == "off":
+        if level == "off" or rule.ID not in rules:
             continue
         for hit in rule.check(view):
             yield Found(Problem(hit.path, rule.ID, hit.message, level, hit.at_key, hit.first), hit.fix)

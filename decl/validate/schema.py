@@ -161,7 +161,33 @@ def _no_option(error: Any, path: Path) -> Problem:
     return Problem(path, "wrong-type", f"{_field(path)}expected {types}")
 
 
+_ELSEWHERE = {
+    **dict.fromkeys(
+        (
+            "partials",
+            "custom_entities",
+            "licenses",
+            "rbac_roles",
+            "service_packages",
+            "custom_plugins",
+            "cloned_plugins",
+        ),
+        "stock Kong has none; it is of Kong Enterprise or Konnect",
+    ),
+    **dict.fromkeys(
+        ("consumer_group_policy_overrides", "skip_hash_for_basic_auth"), "it is about Kong Enterprise"
+    ),
+    "_konnect": "it is about Konnect, which kgate does not manage",
+    "default_lookup_tags": "kgate has no such look-up; name the files of both owners with -f",
+    "filter_chains": "kgate does not manage WebAssembly filters",
+    "expression": "write hosts, paths and methods; kgate has no router_flavor = expressions",
+}
+"""Fields that decK knows, and why kgate does not."""
+
+
 def _unknown(name: str, known: list[str]) -> str:
+    if name in _ELSEWHERE:
+        return f"unknown field {name!r}: {_ELSEWHERE[name]}"
     close = difflib.get_close_matches(name, known, 1)
     return f"unknown field {name!r}" + (f", did you mean {close[0]!r}?" if close else "")
 

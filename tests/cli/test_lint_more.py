@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -199,3 +200,22 @@ def test_fix_leaves_blocks_and_the_environment_alone(
     assert "host-not-lower-case" in result.stdout
     assert "secret-shop" not in result.output.lower()
     assert all(line.startswith("gateway.yaml:") for line in result.stdout.splitlines())
+
+
+def test_validate_tells_what_stock_kong_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (
+        '_format_version: "3.0"\nconsumer_groups: [{name: gold}]\n'
+        "services: [{name: a, url: http://a, routes: [{name: r, paths: ['~/(?!b)']}]}]\n"
+    )
+    Path("gateway.yaml").write_text(text)
+    run = lambda *args: CliRunner().invoke(main, ["validate", "--output", "parsable", *args])  # noqa: E731
+    found = run()
+    assert found.exit_code == exit_codes.FINDINGS
+    assert re.findall(r"\((\S+)\)$", found.stdout, re.MULTILINE) == ["enterprise-entity", "router-regex"]
+    Path(".kgate.yaml").write_text("rules: {enterprise-entity: off, router-regex: off}\n")
+    assert run().exit_code == exit_codes.OK
+    Path("gateway.yaml").write_text('_format_version: "3.0"\n_konnect: {}\npartials: []\n')
+    said = run().stdout
+    assert "'_konnect': it is about Konnect" in said
+    assert "'partials': stock Kong has none" in said
