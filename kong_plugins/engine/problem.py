@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from json.encoder import encode_basestring_ascii as _quoted
 
 from kong_plugins.engine.verdict import Pairs, Verdict
 
@@ -23,16 +23,10 @@ def problem(status: int, reason: str, detail: str, request_id: str, headers: Pai
     reason is the stable id that logs, metrics and `kgate explain` use; detail is one sentence for the
     client's developer and must hold nothing secret.
     """
-    body = json.dumps(
-        {
-            "type": "about:blank",
-            "title": _TITLES.get(status, "Error"),
-            "status": status,
-            "detail": detail,
-            "reason": reason,
-            "request_id": request_id,
-        },
-        ensure_ascii=True,
+    # by hand, which takes a fifth of the time: an attacker may ask for many of these
+    body = (
+        f'{{"type": "about:blank", "title": "{_TITLES.get(status, "Error")}", "status": {status}, '
+        f'"detail": {_quoted(detail)}, "reason": {_quoted(reason)}, "request_id": {_quoted(request_id)}}}'
     )
     fixed: Pairs = (("Content-Type", "application/problem+json"), ("Cache-Control", "no-store"))
     return Verdict(status=status, body=body, headers=fixed + headers, reason=reason)

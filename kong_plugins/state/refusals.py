@@ -44,16 +44,18 @@ class Refusals:
             return
         # two places for each key: the one that it has, else the one that was longest without a refusal
         first = crc32(text) % ENTRIES
-        places = [self._start + (first ^ other) * ENTRY_BYTES for other in (0, 1)]
-        entries = [self._at(place) for place in places]
-        count, place = 1, places[0]
-        for at, entry in zip(places, entries, strict=True):
-            if entry is not None and entry.key == key:
-                count, place = (entry.times + 1 if now - entry.at < _FRESH_NS else 1), at
+        count, place, oldest = 1, -1, 0
+        for number in (first, first ^ 1):
+            at = self._start + number * ENTRY_BYTES
+            checksum, length, times, last, _, _ = _HEAD.unpack_from(self._map, at)
+            packed = self._map[at + 4 : at + _HEAD.size + length] if checksum and length <= MAX_KEY else b""
+            if not packed or crc32(packed) != checksum:
+                last = 0
+            elif packed.endswith(text) and length == len(text):
+                count, place = (times + 1 if now - last < _FRESH_NS else 1), at
                 break
-        else:
-            ages = [0 if entry is None else entry.at for entry in entries]
-            place = places[ages.index(min(ages))]
+            if place < 0 or last < oldest:
+                place, oldest = at, last
         packed = _HEAD.pack(0, len(text), count, now, emission, burst)[4:] + text
         self._map[place : place + 4 + len(packed)] = crc32(packed).to_bytes(4, "little") + packed
 

@@ -175,6 +175,29 @@ def test_refusals_are_noted_by_key(nodes: list[Node]) -> None:
     assert 300 < len(cells.refusals.latest(now, 9999)) <= 512
 
 
+def test_a_refusal_is_noted_in_its_own_place_by_any_clock(nodes: list[Node]) -> None:
+    """What others noted later, or half, does not push a note anywhere else in the shared memory."""
+    cells = nodes[0].cells
+    start = cells.memory.refusals_at
+    before = bytes(cells.map[:start])
+    after = bytes(cells.map[start + 512 * 256 :])
+    for number in range(3000):
+        cells.refusals.note(f"k{number}", 1, 1, 10**18)
+    for number in range(3000):
+        cells.refusals.note(f"m{number}", 1, 1, 5)
+    cells.map[start + 100 : start + 512 * 256] = b"\xff" * (512 * 256 - 100)
+    for _ in range(3):
+        cells.refusals.note("torn", 2, 3, 7)
+    cells.refusals.note("tor", 2, 3, 7)
+    noted = cells.refusals.latest(7, 9)
+    assert [each for each in noted if each.key in ("torn", "tor")] == [
+        ("torn", 3, 7, 2, 3),
+        ("tor", 1, 7, 2, 3),
+    ]
+    assert bytes(cells.map[:start]) == before
+    assert bytes(cells.map[start + 512 * 256 :]) == after
+
+
 def test_nodes_tell_what_they_refuse(nodes: list[Node], redis_server: object, namespace: str) -> None:
     store = RedisStore(redis_server.url, namespace)  # type: ignore[attr-defined] # a fixture
     client = redis.Redis.from_url(redis_server.url)  # type: ignore[attr-defined]
