@@ -139,6 +139,10 @@ def test_more_than_500_entries(kgate: Any) -> None:
     assert len(kgate.json("list", "show", "vip")["entries"]) == 1_000
     bad = kgate("list", "import", "-", "--name", "vip", "--kind", "addresses", stdin="10.0.0.1\nnope\n")
     assert (bad.exit_code, bad.stderr.splitlines()[0][:9]) == (4, "-:2: 'nop")
+    users = ("list", "import", "-", "--name", "vip", "--kind", "users")
+    assert kgate.refused(4, *users, stdin="10.0.0.1\n").startswith(
+        "vip is a list of addresses: remove it first"
+    )
     assert kgate.json("list", "show", "vip")["size"] == 1_000
 
 

@@ -32,6 +32,12 @@ def import_list(
         raise ValueError(f"kind: {kind!r} is not {' or '.join(LIST_KINDS)}")
     common.check_notes(actor, reason)
     end = common.end(store, "lists", ttl)
+    held = store.get("lists", name)
+    if held is not None and held.data.get("kind") != kind:
+        # configs that name it mean the other kind
+        raise common.Refused(
+            f"{name} is a list of {held.data.get('kind')}: remove it first (kgate list rm {name})"
+        )
     problems = Problems()
 
     def parsed() -> Iterator[tuple[int, str, str]]:
