@@ -25,7 +25,8 @@ machine that is busy all the time: then it is tried again as a nice process, and
 
 def build_apart(config: Path | None, state_dir: Path, namespace: str) -> Build:
     """A `Build` that starts a builder each time. Its image is in the state dir, too."""
-    options = ["--state-dir", str(state_dir), *(["--config", str(config)] if config else [])]
+    options = ["--keeper", str(os.getpid()), "--state-dir", str(state_dir)]
+    options += ["--config", str(config)] if config else []
 
     def build() -> Built:
         for seconds, more in PATIENCE:

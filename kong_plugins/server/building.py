@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -23,6 +24,18 @@ def lower(idle: bool) -> None:
     if idle and hasattr(os, "SCHED_IDLE"):
         with contextlib.suppress(OSError):  # forbidden in a container: nice it is
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def end_with(parent: int, seconds: float = 0.5) -> None:
+    """End when the keeper has ended: nobody would take the image. parent: its process id; seconds: between two
+    looks."""
+
+    def look() -> None:
+        while os.getppid() == parent:
+            time.sleep(seconds)
+        os._exit(1)
+
+    threading.Thread(target=look, name="kgate-parent", daemon=True).start()
 
 
 def build(fd: int, file: Path, state_dir: Path, config_file: Path | None) -> None:
@@ -50,8 +63,10 @@ def main() -> None:
     parser.add_argument("--file", type=Path, required=True)
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--config", type=Path)
+    parser.add_argument("--keeper", type=int, required=True)
     parser.add_argument("--idle", action="store_true")
     args = parser.parse_args()
+    end_with(args.keeper)
     lower(args.idle)
 
     from kong_plugins.server.config import ServerConfigError

@@ -17,6 +17,7 @@ from kong_plugins.state.image import Image, StateFileError
 from kong_plugins.state.operations import blocks
 from kong_plugins.state.redis import RedisStore
 from kong_plugins.state.snapshot import snapshot_of
+from tests.kong_plugins.server.running import running, wait_until
 
 
 def test_a_builder_reads_redis_and_fills_sealed_memory(own_redis: Any, tmp_path: Path) -> None:
@@ -70,6 +71,27 @@ def test_a_builder_that_gets_no_time_is_tried_again_as_a_nice_process(
     assert tried == [["12.0", "--idle"], ["120.0", str(tmp_path)]]
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert list(tmp_path.iterdir()) == []
+
+
+def test_it_ends_with_the_keeper() -> None:
+    """A keeper that is killed must not leave one behind that reads the whole store for nobody."""
+    child = (
+        "import sys, time; from kong_plugins.server.building import end_with; "
+        "end_with(int(sys.argv[1]), 0.01); time.sleep(60)"
+    )
+    parent = (
+        "import os, subprocess, sys; "
+        f"child = subprocess.Popen([sys.executable, '-c', {child!r}, str(os.getpid())]); "
+        "print(child.pid, flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as keeper:
+        assert keeper.stdout is not None
+        pid = int(keeper.stdout.readline())
+        assert running(pid)
+        keeper.kill()
+    wait_until(lambda: not running(pid), 5)
 
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="of Linux")
