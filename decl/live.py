@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import quote
 
 from decl.admin import AdminClient, GoneError
 from decl.change import LOCK_NAME, Change
@@ -57,7 +58,7 @@ def read_foreign(
         for key in (change.id, _name(change)):
             if key:
                 try:
-                    return change.kind, client.get(path + key)
+                    return change.kind, client.get(path + quote(key, safe=""))
                 except GoneError:
                     pass
         return None

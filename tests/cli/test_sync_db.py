@@ -179,6 +179,17 @@ def test_what_is_refused(folder: Path, node: DbNode, proxy: FaultProxy) -> None:
     kgate("sync", "--yes", "--allow-empty", "--max-deletes", "5")
 
 
+@pytest.mark.parametrize("name", ["kim ö/1", "a?b#c", "%41"])
+def test_names_of_another_owner_that_no_url_takes(folder: Path, node: DbNode, name: str) -> None:
+    edit("username: kim", f"username: {json.dumps(name)}")
+    body = json.dumps({"username": name}).encode()
+    pool = Pool(node.admin)
+    assert pool.request("POST", "/consumers", body, JSON).status == 201
+    pool.close()
+    report = kgate("sync", "--yes", "--select-tag", "team-b", code=exit_codes.FAILED).stderr
+    assert f"consumer {name} belongs to another owner (tags: none)" in report
+
+
 def test_another_owners_entities_are_left_alone(folder: Path, node: DbNode) -> None:
     kgate("sync", "--yes", "--select-tag", "team-a")
     assert all("team-a" in e["tags"] for items in node.state().values() for e in items.values())
