@@ -148,8 +148,14 @@ def path_pattern(path: str) -> str:
     pattern = re.sub(r"\(\?<(?![=!])", "(?P<", path[1:])
     if "\\" in pattern:
         pattern = _ESCAPE.sub(_for_python, pattern)
-    flags = "".join(re.findall(r"\(\?([ims]+)\)", pattern))  # Python wants them at the start
-    return f"(?{flags})" + re.sub(r"\(\?[ims]+\)", "", pattern) if flags else pattern
+    if "(?" not in pattern:
+        return pattern
+    pattern = re.sub(
+        r"\(\?([imsx]*)U([imsx]*)(?=[:)-])", r"(?\1\2", pattern
+    )  # lazy: what matches stays the same
+    flags = "".join(re.findall(r"\(\?([imsx]+)(?:-[imsxU]+)?\)", pattern))  # Python wants them at the start
+    bare = re.sub(r"\(\?[imsx]*(?:-[imsxU]+)?\)", "", pattern)
+    return f"(?{''.join(sorted(set(flags)))})" + bare if flags else bare
 
 
 def _for_python(match: re.Match[str]) -> str:

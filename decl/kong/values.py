@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 from decl.kong import hosts
@@ -97,6 +98,8 @@ def cookie_name(value: str) -> str | None:
 
 def route_path(value: str) -> str | None:
     """A fixed path (normalised) or a regular expression after `~`."""
+    if "//" in value and value.startswith(("/", "~/")):
+        return "must not have empty segments"
     if value.startswith("~/"):
         try:
             compiled(path_pattern(value))
@@ -106,8 +109,6 @@ def route_path(value: str) -> str | None:
         return None
     if not value.startswith("/"):
         return "should start with: / (fixed path) or ~/ (regex path)"
-    if "//" in value:
-        return "must not have empty segments"
     return _escapes(value) or _normal(value)
 
 
@@ -121,8 +122,38 @@ def _normal(value: str) -> str | None:
         code = int(match[1], 16)
         return match[0].upper() if chr(code) in "!#$%&'()*+,/:;=?@[]" or code > 126 else chr(code)
 
-    normal = re.sub(r"%([0-9A-Fa-f]{2})", decode, value)
+    normal = _without_dots(re.sub(r"%([0-9A-Fa-f]{2})", decode, value))
     return None if normal == value else f"non-normalized path, consider use '{normal}' instead"
+
+
+def _without_dots(path: str) -> str:
+    """RFC 3986, section 5.2.4."""
+    out: list[str] = []
+    segments = path.split("/")[1:]
+    for number, segment in enumerate(segments, 1):
+        if segment == ".." and out:
+            out.pop()
+        if segment not in (".", ".."):
+            out.append(segment)
+        elif number == len(segments):
+            out.append("")
+    return "/" + "/".join(out)
+
+
+def address(value: str) -> str | None:
+    """An address or a CIDR range."""
+    try:
+        ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        return f"invalid ip or cidr range: '{value}'"
+    return None
+
+
+def redirect_uri(value: str) -> str | None:
+    """Where OAuth 2 sends the user back to: RFC 6749, section 3.1.2."""
+    if not re.match(r"[A-Za-z][A-Za-z0-9+.\-]*://[^/?#\s]", value):
+        return f"cannot parse '{value}'"
+    return f"fragment not allowed in '{value}'" if "#" in value else None
 
 
 def upstream_name(value: str) -> str | None:

@@ -69,7 +69,10 @@ def _single(
                 yield from _value(check, item, (*entity.path, field, index), f"{field}[{index}]")
         else:
             yield from _value(check, value, (*entity.path, field), field)
-    if entity.kind == "routes":
+    if entity.kind == "upstreams":
+        yield from _https_sni(held, entity.path)
+    elif entity.kind == "routes":
+        yield from _addresses(held, entity.path)
         yield from _headers(held.get("headers"), (*entity.path, "headers"))
     elif entity.kind == "services" and isinstance(held.get("url"), str):
         yield from _url(held["url"], (*entity.path, "url"))
@@ -78,6 +81,22 @@ def _single(
 def _value(check: Check, value: Any, path: Path, name: str) -> Iterator[Problem]:
     if isinstance(value, str) and (why := check(value)):
         yield Problem(path, RULE, f"{name}: {why}")
+
+
+def _https_sni(held: Mapping[str, Any], path: Path) -> Iterator[Problem]:
+    checks = held.get("healthchecks")
+    active = checks.get("active") if isinstance(checks, dict) else None
+    if isinstance(active, dict):
+        at = (*path, "healthchecks", "active", "https_sni")
+        yield from _value(values.sni, active.get("https_sni"), at, "https_sni")
+
+
+def _addresses(held: Mapping[str, Any], path: Path) -> Iterator[Problem]:
+    for field in ("sources", "destinations"):
+        listed = held.get(field)
+        for index, item in enumerate(listed if isinstance(listed, list) else ()):
+            if isinstance(item, dict):
+                yield from _value(values.address, item.get("ip"), (*path, field, index, "ip"), "ip")
 
 
 def _headers(headers: Any, path: Path) -> Iterator[Problem]:
@@ -156,6 +175,8 @@ _FIELDS: Mapping[str, Mapping[str, Check]] = {
     },
     "targets": {"target": cache(values.target)},
     "snis": {"name": values.sni},
+    "oauth2_credentials": {"redirect_uris": values.redirect_uri},
+    "vaults": {"prefix": lambda value: "must not be one of: env" if value == "env" else None},
     "tenants": {"hosts": cache(values.route_host)},
     "plugins": {"instance_name": values.name},
 }
