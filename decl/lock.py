@@ -13,7 +13,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -202,11 +202,18 @@ class TagLock:
         return {"name": LOCK_NAME, "tags": [f"kgate-lock-{name}:{value}" for name, value in facts.items()]}
 
 
+def told(entity: Mapping[str, Any], now: float) -> str:
+    """Who holds a TagLock and for how long, "" for one that has ended. now is Unix seconds."""
+    tags = _tags(entity)
+    left = float(tags.get("until", "0")) - now
+    return f"{tags.get('holder', 'somebody')}, for {left:.0f} s at most" if left > 0 else ""
+
+
 def _safe(text: str) -> str:
     return "".join(c if c.isascii() and c.isprintable() and c not in ",/" else "-" for c in text)
 
 
-def _tags(entity: dict[str, Any]) -> dict[str, str]:
+def _tags(entity: Mapping[str, Any]) -> dict[str, str]:
     pairs = (tag.removeprefix("kgate-lock-").partition(":") for tag in entity.get("tags") or ())
     return {name: value for name, _, value in pairs}
 

@@ -11,11 +11,12 @@ import click
 from cli import canary_drift, exit_codes
 from cli.errors import FailedError
 from cli.options import file_option
-from cli.target import Target, open_target, target_options
+from cli.target import Target, open_target, target_options, unix_time
 from decl.admin import AdminError
 from decl.blobs import BlobError
 from decl.change import LOCK_NAME
 from decl.compare import data_planes
+from decl.lock import told
 
 
 @click.command(name="status")
@@ -114,4 +115,4 @@ def _lock(target: Target, client: Any) -> str:
         found = client.get(f"/upstreams/{LOCK_NAME}")
     except AdminError:
         return ""
-    return ", ".join(tag.removeprefix("kgate-lock-") for tag in found.get("tags") or () if "token" not in tag)
+    return told(found, unix_time())

@@ -13,7 +13,9 @@ from click.testing import CliRunner, Result
 
 from cli import exit_codes
 from cli.main import main
+from decl.admin import AdminClient
 from decl.http import Pool
+from decl.lock import Lease, TagLock
 from sandbox.store import Store
 from tests.decl.db_node import DbNode, FaultProxy, db_node, fault_proxy
 from tests.redis_server import RedisServer
@@ -89,7 +91,9 @@ def test_sync_then_diff_is_empty(folder: Path, node: DbNode, proxy: FaultProxy) 
     assert kgate("sync", "--yes").stdout == "no changes\n"
     assert len(writes(proxy)) == count
     assert kgate("drift").stdout == "cluster one: no drift\n"
-    assert "in sync" in kgate("status").stdout
+    shown = kgate("status").stdout
+    assert "in sync" in shown
+    assert "lock" not in shown  # it has ended
 
 
 def test_what_was_dumped_makes_no_difference(
@@ -391,3 +395,11 @@ def test_entities_without_a_name_are_dumped_by_their_ids(folder: Path, node: DbN
     )
     (found,) = plan["nodes"]
     assert {change["name"] for change in found["changes"]} == {"kgate", "kgate-facts"}
+
+
+def test_status_names_who_holds_the_lock(folder: Path, node: DbNode) -> None:
+    kgate("sync", "--yes")
+    with AdminClient(node.admin) as client, Lease(TagLock(client), "kim@ci"):
+        assert re.search(r"lock: kim@ci, for \d+ s at most", kgate("status").stdout)
+        assert "kim@ci" in kgate("sync", "--yes", code=exit_codes.LOCK_HELD).stderr
+    assert "lock" not in kgate("status").stdout
