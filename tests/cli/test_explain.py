@@ -243,6 +243,7 @@ def test_what_a_limit_refuses(
         ({}, ["mark ip 45 0.5", "refused"], [], "scenario_limited",
          "ip 203.0.113.7 is marked by orders, coupons: score 45, 0.5 requests a second, without end"),
     ],
+    ids=["deny", "deny_lists", "users", "token", "mark", "limited"],  # a token's hash is another one in each process
 )  # fmt: skip
 def test_what_stands_behind_a_refusal(
     kgate: Any, explained: Any, config: dict[str, Any], before: list[str], options: list[str], rule: str, why: str
