@@ -92,7 +92,7 @@ def test_both_lanes_answer_and_leave_nothing_behind(started: list[Server], run_d
     assert list(run_dir.glob("*.sock")) == []
 
 
-@pytest.mark.parametrize(("lane", "sockets"), [("express", 1), ("pdk", 1 + len(PLUGINS))])
+@pytest.mark.parametrize(("lane", "sockets"), [("express", 1), ("pdk", 1 + 2 * len(PLUGINS))])
 def test_each_lane_opens_its_sockets_and_express_always(
     started: list[Server], run_dir: Path, lane: str, sockets: int
 ) -> None:
