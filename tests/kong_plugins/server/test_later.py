@@ -23,7 +23,7 @@ CHAIN = hashlib.md5(f"abuse-guard\0{TEXT}\0".encode()).hexdigest()
 class Asked:
     """Stands for the asker: answers when the test says so."""
 
-    is_up = True
+    is_up, unanswered = True, 0
 
     def __init__(self) -> None:
         self.waiting: list[tuple[Sequence[Ask], Callable[[Any], None]]] = []
