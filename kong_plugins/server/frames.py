@@ -29,6 +29,11 @@ OWED = b"owed"
 pack = msgpack.Packer(unicode_errors="surrogateescape").pack
 
 
+_READ_SIZE = 16 * 1024
+"""Bytes that a reader sets aside: it takes more for a longer message, and by itself 1 MiB, for each of some hundred
+connections."""
+
+
 def _no_extension(code: int, _data: bytes) -> None:
     raise ValueError(f"extension type {code}")
 
@@ -39,6 +44,7 @@ def unpacker() -> msgpack.Unpacker:
         unicode_errors="surrogateescape",
         strict_map_key=False,
         max_buffer_size=MAX_FRAME,
+        read_size=_READ_SIZE,
         ext_hook=_no_extension,
     )
 

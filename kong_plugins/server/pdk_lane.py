@@ -37,6 +37,8 @@ MEMO_HEADER = "X-Kgate-Memo"
 """For Kong's log and the outcome; the adapter takes them away before the client sees them."""
 _GET = {"Method": "kong.ctx.shared.get", "Args": [RECORD]}
 RET = "ret"
+_ID_LIMIT = 2**53
+"""Ids have 52 bits; from here on a Lua number is no exact integer."""
 
 
 class RpcError(Exception):
@@ -62,9 +64,11 @@ def header_map(headers: Pairs) -> dict[str, Any]:
 
 def identifier(value: Any) -> int:
     """An id that went through Lua: a number, which may come back as a float."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-        raise RpcError(f"no plugin instance {value!r}")
-    return int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if type(value) is not int or not 0 <= value < _ID_LIMIT:
+        raise RpcError(f"no plugin instance {value!r:.80}")
+    return value
 
 
 class Pending(Exception):

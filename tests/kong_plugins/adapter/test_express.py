@@ -54,7 +54,14 @@ def test_errors_close_the_connection_and_are_not_retried(world, connection, erro
     assert "connect" in connection or seen[0][-1] == ("close",)
 
 
-@pytest.mark.parametrize("stale", [{"reused": 1, "end": "closed"}, {"reused": 1, "send": "broken pipe"}])
+@pytest.mark.parametrize(
+    "stale",
+    [
+        {"reused": 1, "end": "closed"},
+        {"reused": 1, "end": "connection reset by peer"},
+        {"reused": 1, "send": "broken pipe"},
+    ],
+)
 def test_a_stale_connection_is_retried_once_on_a_new_one(world, stale):
     answer, seen = call(world, stale, {"answer": GOOD})
     assert answer == {"v": 1}

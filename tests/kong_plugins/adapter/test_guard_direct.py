@@ -117,6 +117,26 @@ def test_a_new_server_is_told_all_ids_again(world):
     assert request(gateway) == (200, "")
 
 
+def test_of_two_requests_at_a_time_a_new_server_is_told_all_ids_by_both(world):
+    """The answer to the first has had the worker forget what it knew, when that to the second comes."""
+    gateway = warm(Gateway(world, FOUR))
+    first = Gateway._server
+    answers = [{"e": "ids"}, {}]
+
+    def server(self, _fields):
+        def decide(packed):
+            said = first(self, answers.pop(0))(packed)
+            if answers:
+                world.run("ngx.ctx.kgate.plan.ids = nil")
+            return said
+
+        return decide
+
+    gateway._server = lambda fields: server(gateway, fields)
+    assert request(gateway) == (200, "")
+    assert [ids for _, ids in gateway.asked] == [[1, 2, 3, 4]] * 2
+
+
 def test_another_config_of_a_plugin_that_comes_later_closes(world):
     gateway = warm(Gateway(world, FOUR))
     gateway.ids = {"canary-router": 33}
@@ -128,8 +148,9 @@ def test_a_new_id_of_the_first_is_said_with_the_others(world):
     """Kong has started it anew, with the same configuration of the route."""
     gateway = warm(Gateway(world, FOUR[:2]))
     gateway.ids = {"abuse-guard": 11}
-    request(gateway)
-    assert [ids for _, ids in gateway.asked] == [[1, 2]], "the second one's is known, and it stands for all"
+    for _ in range(2):
+        assert request(gateway) == (200, "")
+    assert [ids for _, ids in gateway.asked] == [[11, 2]] * 2
 
 
 def test_an_answer_to_the_client_ends_the_request_at_once(world):

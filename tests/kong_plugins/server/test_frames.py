@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,20 @@ def connect() -> tuple[Echo, Transport]:
     return echo, transport
 
 
+def test_a_connection_holds_little_memory_however_much_came_over_it() -> None:
+    """A worker has hundreds of them: each worker of Kong keeps as many a plugin as it has requests at a time."""
+    message = msgpack.packb("x" * 700)
+    tracemalloc.start()
+    try:
+        connections = [connect()[0] for _ in range(10)]
+        for _ in range(3000):
+            connections[0].data_received(message)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held - 3000 * 702 < 10 * 150_000  # what it answered is kept by the test
+
+
 @pytest.mark.parametrize("step", [1, 2, 7, 1000])
 def test_messages_may_arrive_in_any_pieces(step: int) -> None:
     echo, transport = connect()
@@ -77,9 +92,9 @@ def test_what_is_not_messagepack_closes_the_connection() -> None:
 
 
 def test_a_message_over_the_limit_closes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames, "MAX_FRAME", 1000)
+    monkeypatch.setattr(frames, "MAX_FRAME", 20_000)
     echo, transport = connect()
-    echo.data_received(b"\xdb\x00\x01\x00\x00" + b"a" * 2000)
+    echo.data_received(b"\xdb\x00\x01\x00\x00" + b"a" * 30_000)
     assert transport.closed
     assert transport.sent == b""
 

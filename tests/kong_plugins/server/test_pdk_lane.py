@@ -11,6 +11,7 @@ from kong_plugins.server.frames import LATER, Connections
 from kong_plugins.server.pdk_lane import PdkLane, PdkProtocol, RpcError, header_map
 
 Record = Callable[..., list[Any]]
+NO_IDS = (float("inf"), float("nan"), 1e300, 1.5, 2**64, True, "1")
 GATES = ["abuse-guard", "passport", "canary-router", "static-fallback"]
 
 
@@ -265,6 +266,9 @@ def test_what_is_no_call_closes_the_connection(lane: PdkLane, message: Any) -> N
         ("plugin.StartInstance", [{"Name": ["x"], "Config": "{}"}]),
         ("plugin.Step", [{"EventId": 1, "Data": {"f": 1}}]),
         ("plugin.CloseInstance", []),
+        *(("plugin.HandleEvent", [{"InstanceId": n, "EventName": "access"}]) for n in NO_IDS),
+        *(("plugin.Step", [{"EventId": n, "Data": None}]) for n in NO_IDS),
+        *(("plugin.Step", [{"EventId": 1, "Data": {"ids": [n]}}]) for n in NO_IDS),
     ],
 )
 def test_a_malformed_call_gets_an_error_text(lane: PdkLane, method: str, args: list[Any]) -> None:

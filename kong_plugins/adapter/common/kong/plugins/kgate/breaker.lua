@@ -5,11 +5,13 @@
 -- does not count: four hung plugins of the pdk lane take 1.2 s together, and with probes counted from their start a
 -- client that sends one request after the other would make nothing but probes. For the same reason the next probe is
 -- later by what the last one took: while one worker waits, the others' half seconds pass too.
+-- After two seconds in which nobody asked nothing is known any more: all may ask, and one miss opens it again. Of a few
+-- requests that come together then, one would be answered and the others refused for a server that is long back.
 
 local M = {}
 M.__index = M
 
-local MISSES, WINDOW, PROBE_EVERY = 2, 1.0, 0.5
+local MISSES, WINDOW, PROBE_EVERY, FORGET = 2, 1.0, 0.5, 2.0
 
 function M.new()
   return setmetatable({ misses = 0, first = 0, open = false, probe = 0 }, M)
@@ -20,7 +22,12 @@ function M:allow(now)
   if not self.open then
     return true
   end
-  if now - self.probe >= PROBE_EVERY then
+  local since = now - self.probe
+  if since >= FORGET then
+    self.misses, self.first, self.open = MISSES - 1, now, false
+    return true
+  end
+  if since >= PROBE_EVERY then
     self.probe = now
     return true
   end

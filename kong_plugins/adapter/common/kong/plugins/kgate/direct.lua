@@ -81,7 +81,10 @@ function M.step(id)
   rec.said = said
   said[at] = id
   local known = plan.ids
-  local ids = known and known[at] == id and known or at == plan.n and all(said, at)
+  if known and known[at] ~= id then -- another server names this plugin's config otherwise: all say theirs
+    plan.ids, known = nil, nil
+  end
+  local ids = known or at == plan.n and all(said, at)
   if not ids then
     return yield()
   end
@@ -100,8 +103,12 @@ function M.verdict(packed)
   end
   rec.packed = nil
   local verdict = mp.decode(packed)
-  if type(verdict) == "table" and verdict.e == "ids" and ids == rec.plan.ids then
-    rec.plan.ids, rec.ids = nil, nil -- a new server that does not know all of them yet: they are said again
+  if type(verdict) == "table" and verdict.e == "ids" and ids ~= rec.said then
+    -- by what was known before; a new server that does not know all of them yet: they are said again
+    if rec.plan.ids == ids then
+      rec.plan.ids = nil
+    end
+    rec.ids = nil
     return yield()
   end
   rec.wire = verdict or false

@@ -15,6 +15,9 @@ local HEX8 = "^%x%x%x%x%x%x%x%x$"
 -- The retry must not meet the next dead connection of the pool: a pool of its own that is never filled.
 local FRESH = { pool = "kgate-fresh" }
 
+-- how a connection ends whose other side is gone; the latter where it had not read all
+local ENDED = { closed = true, ["connection reset by peer"] = true }
+
 local function fail(sock, err)
   sock:close()
   return nil, err
@@ -47,7 +50,7 @@ local function exchange(path, message, fresh)
   head, err, partial = sock:receive(8)
   if not head then
     sock:close()
-    return nil, err or "no answer", reused and err == "closed" and (partial == nil or partial == "")
+    return nil, err or "no answer", reused and ENDED[err] and (partial == nil or partial == "")
   end
   local size = find(head, HEX8) and tonumber(head, 16)
   if not size or size == 0 or size > MAX_ANSWER then
