@@ -191,6 +191,18 @@ def test_an_exit_closes_the_breaker_too(world):
     assert request(gateway) == (200, "")
 
 
+def test_an_error_after_the_verdict_is_not_the_servers(world):
+    """Of somebody's plugin between ours, say: whoever can cause it must not close the other routes."""
+    gateway = warm(Gateway(world, FOUR))
+    for _ in range(3):
+        assert reason_of(request(gateway, modes={"static-fallback": "error"})) == "no_verdict"
+    assert gateway.reached == 1
+    assert request(gateway) == (200, "")
+    for _ in range(2):
+        assert reason_of(request(gateway, modes={"abuse-guard": "error"})) == "server_away"
+    assert reason_of(request(gateway)) == "breaker_open"
+
+
 def test_fail_open_passes_with_a_mark_and_never_against_a_refusal(world):
     gateway = warm(Gateway(world, ["passport"], fail="open"))
     assert request(gateway, modes={"passport": "lost"}) == (200, "")

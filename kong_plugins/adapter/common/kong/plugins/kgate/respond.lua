@@ -19,10 +19,14 @@ local REASON, MEMO = "X-Kgate-Reason", "X-Kgate-Memo" -- the server's word on an
 -- not start.
 local function undecided(rec, source, delayed)
   if source == "error" and delayed == 500 then
-    guard.breaker:miss(ngx.now(), rec.asked)
+    local reason = "no_verdict"
+    if not rec.wire then -- else the server did answer: it may be somebody's plugin between ours that failed
+      reason = "server_away"
+      guard.breaker:miss(ngx.now(), rec.asked)
+    end
     rec.answered = true
-    rec.verdict, rec.reason = "fail", "server_away"
-    return kong.response.exit(problem.unavailable("server_away", rec.id))
+    rec.verdict, rec.reason = "fail", reason
+    return kong.response.exit(problem.unavailable(reason, rec.id))
   end
   if source == "exit" and delayed then
     guard.breaker:good()
