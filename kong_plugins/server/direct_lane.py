@@ -14,10 +14,14 @@ from __future__ import annotations
 from typing import Any
 
 from kong_plugins.engine.facts import PROTOCOL
+from kong_plugins.engine.problem import problem
 from kong_plugins.server.decider import Decided, UnknownConfig
 from kong_plugins.server.frames import pack
-from kong_plugins.server.pdk_lane import RET, PdkLane, RpcError, identifier
+from kong_plugins.server.pdk_lane import PdkLane, RpcError, exit_args, identifier
 
+_UNGUARDED = problem(
+    503, "unguarded", "The gateway's guard is not enabled: this route is switched off.", ""
+)  # as the adapter says it
 STEP, VERDICT = "kong.kgate.step", "kong.kgate.verdict"
 
 
@@ -29,7 +33,8 @@ class DirectLane(PdkLane):
 
     def _next(self, event_id: int, record: Any) -> Any:
         if record is None:
-            return RET  # there is no adapter, and so nobody to tell
+            # Kong does not know the function: it runs without the adapter, and nobody would hold the request back
+            return {"Method": "kong.response.exit", "Args": exit_args(_UNGUARDED)}
         if (
             not isinstance(record, list)
             or len(record) != 2

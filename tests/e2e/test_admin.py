@@ -75,13 +75,19 @@ def test_the_adapter_is_global_only(gateway: Gateway, name: str, scope: str) -> 
 
 
 @pytest.mark.usefixtures("restored")
-def test_a_gate_route_without_the_guard_is_closed(gateway: Gateway, client: Client) -> None:
-    made = document(gateway, plugins=[{"name": "passport", "config": {"issuers": ["main"]}}])
-    made["plugins"] = [plugin for plugin in made["plugins"] if plugin["name"] != "kgate"]
+@pytest.mark.parametrize("missing", [{"kgate"}, {"kgate", "kgate-facts"}])
+def test_a_gate_route_without_the_guard_is_closed(
+    gateway: Gateway, client: Client, missing: set[str]
+) -> None:
+    path = f"/without-{len(missing)}"
+    made = document(gateway, paths=[path], plugins=[{"name": "passport", "config": {"issuers": ["main"]}}])
+    made["plugins"] = [plugin for plugin in made["plugins"] if plugin["name"] not in missing]
     assert gateway.post_raw(made).status_code == 201
-    wait_until(lambda: client("/bare/echo", token=token()).status != 404, 2, "the new configuration")
+    wait_until(lambda: client(f"{path}/echo", token=token()).status != 404, 2, "the new configuration")
     before = gateway.reached()
-    assert client("/bare/echo", token=token()).status == 503
+    for headers in ({}, {"X-Passport": "forged"}):
+        refused = client(f"{path}/echo", token=token(), headers=headers)
+        assert (refused.status, refused.reason) == (503, "unguarded")
     assert gateway.reached() == before
 
 

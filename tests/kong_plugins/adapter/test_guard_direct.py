@@ -220,6 +220,18 @@ def test_what_others_leave_in_the_shared_context_counts_for_nothing(world, forge
     assert reason_of(answer) == "no_verdict"
 
 
+def test_without_the_adapter_in_kongs_configuration_a_gate_route_is_closed(world):
+    """The configuration of somebody who does not know of it, half applied, or tampered with."""
+    gateway = Gateway(world, FOUR)
+    combos = gateway.ctx[b"plugins"][b"ws"][b"combos"]
+    combos[b"kgate"] = combos[b"kgate-facts"] = None
+    gateway.without_guard(False)
+    world.module("kgate.handler")  # it is among Kong's plugins
+    assert reason_of(request(gateway)) == "unguarded"
+    assert gateway.reached == 0
+    assert gateway.asked == []
+
+
 def test_without_kgate_facts_there_is_no_verdict(world):
     gateway = Gateway(world, ["passport"], with_facts=False)
     assert reason_of(request(gateway)) == "no_verdict"

@@ -1,5 +1,6 @@
 """The pdk lane as today's adapter speaks it, message by message."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -75,10 +76,13 @@ def test_bytes_that_are_no_text_reach_the_filters(
     assert (told["st"], told["rs"]) == (401, "token_malformed")
 
 
-def test_without_an_adapter_there_is_nobody_to_tell(lane: DirectLane, configs: dict[str, str]) -> None:
+def test_without_an_adapter_a_gate_route_is_closed(lane: DirectLane, configs: dict[str, str]) -> None:
     (instance,) = start(lane, configs, ["passport"])
-    assert step(lane, instance, None) == "ret"
-    assert lane.call("plugin.Step", [{"EventId": instance}])["Data"] == "ret"
+    for told in (step(lane, instance, None), lane.call("plugin.Step", [{"EventId": instance}])["Data"]):
+        assert told["Method"] == "kong.response.exit"
+        status, body, headers = told["Args"]
+        assert (status, json.loads(body)["reason"]) == (503, "unguarded")
+        assert headers["Content-Type"] == "application/problem+json"
 
 
 def test_ids_of_a_server_before_are_asked_for_again(

@@ -9,6 +9,8 @@ local mp = require "kong.plugins.kgate.mp"
 local facts = require "kong.plugins.kgate.facts"
 local verdicts = require "kong.plugins.kgate.verdict"
 local apply = require "kong.plugins.kgate.apply"
+local internals = require "kong.plugins.kgate.internals"
+local problem = require "kong.plugins.kgate.problem"
 
 local concat, type, yield = table.concat, type, coroutine.yield
 local ngx, kong = ngx, kong
@@ -67,6 +69,9 @@ function M.step(id)
   local ctx = ngx.ctx
   local rec = ctx.kgate
   local plan = rec and rec.plan
+  if not rec and not internals.has_guard(ctx) then -- the adapter is loaded, and not in Kong's configuration
+    return kong.response.exit(problem.unavailable("unguarded", facts.request_id(ctx)))
+  end
   local at = plan and type(id) == "number" and place(plan)
   if not at then
     return yield()
