@@ -305,13 +305,16 @@ class Both:
         self._dir = server.run_dir
         self._parts = ["passport", PASSPORT]
         self._name = chain_of(*self._parts)
-        with Caller(self._dir / "passport.sock") as caller:
+        with Caller(self._dir / "passport-direct.sock") as caller:
             started = caller.call("plugin.StartInstance", {"Name": "passport", "Config": PASSPORT})
         self._instance = started["Id"]
         self._connect()
 
     def _connect(self) -> None:
-        self.asker, self.caller = Asker(self._dir / "express.sock"), Caller(self._dir / "passport.sock")
+        self.asker, self.caller = (
+            Asker(self._dir / "express.sock"),
+            Caller(self._dir / "passport-direct.sock"),
+        )
         self.asker.ask(["d", self._name, facts_of("r"), self._parts])
 
     def close(self) -> None:
@@ -339,9 +342,9 @@ class Both:
             assert "s" in verdict, verdict
         self.asker.ask(["o", f"b-{numbers.start}", 0, [[f"r{numbers.start}", *[""] * 12]]])
         for n in numbers:
-            data = {"f": facts_of(f"p{n}", authorization=f"Bearer {token(f'p{n}')}")}
-            step = {"EventId": self._instance, "Data": {"v": 1, **data, "g": ["passport"], "ids": []}}
-            assert self.caller.call("plugin.Step", step)["Data"]["Method"] == "kong.ctx.shared.set"
+            facts = facts_of(f"p{n}", authorization=f"Bearer {token(f'p{n}')}")
+            step = {"EventId": self._instance, "Data": [facts, [self._instance]]}
+            assert self.caller.call("plugin.Step", step)["Data"]["Method"] == "kong.kgate.verdict"
 
 
 @pytest.mark.chaos
