@@ -82,6 +82,15 @@ class ExpressLane:
         return self._decider.decide_chain(chain_hash, record)
 
     def _prepared(self, message: list[Any]) -> dict[str, Any]:
+        found = self._decider.prepared(message[1])
+        if "e" not in found or len(message) < 4:
+            return found
+        # another process of this server has decided, and knew the config
+        try:
+            self._decider.register(message[2], message[3])
+        except ConfigError as error:
+            log.error("express: %s", error)
+            return found
         return self._decider.prepared(message[1])
 
     def _outcome(self, message: list[Any]) -> dict[str, Any]:

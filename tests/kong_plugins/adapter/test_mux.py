@@ -189,3 +189,32 @@ def test_answers_to_unknown_questions_are_dropped(mux: Mux) -> None:
     mux.ask()
     mux.run()
     assert mux.results[0][0]["a"] == "mine"
+
+
+def test_a_connection_that_is_late_to_open_is_not_waited_for(mux: Mux) -> None:
+    """Kong's timers were seen to be late; the question is asked on a connection of its own while there is time."""
+    late = mux.world.run("local at = ngx.timer.at ngx.timer.at = function() return true end return at")
+    mux.ask(2)
+    mux.run(0.05)
+    assert mux.results == [], "it may still open"
+    mux.run(0.06)
+    assert mux.results == [(None, "timeout", True)] * 2
+    mux.world.run("ngx.timer.at = ...", late)
+    mux.ask()
+    mux.run()
+    assert mux.results[2:] == [({"v": 1, "n": "rid", "q": 1}, None, False)]
+
+
+def test_one_that_opens_late_and_is_silent_costs_no_more_time_than_any(mux: Mux) -> None:
+    mux.serve = lambda connection, messages: None
+    held = mux.world.run(
+        "held = {} local at = ngx.timer.at "
+        "ngx.timer.at = function(...) held[#held + 1] = { ... } return true end return at"
+    )
+    mux.ask()
+    mux.run(0.09)
+    mux.world.run("ngx.timer.at = ... for _, each in ipairs(held) do ngx.timer.at(unpack(each)) end", held)
+    mux.run(0.25)
+    assert mux.results == []
+    mux.run(0.02)
+    assert mux.results == [(None, "timeout", False)]

@@ -37,6 +37,17 @@ def test_fetched_once(world):
     assert [msgpack.unpackb(message) for message in script.sent()] == [["p", "h1"]]
 
 
+def test_the_express_lane_says_which_config_they_are_of(make_world):
+    """The process that is asked may not be the one that decided."""
+    world = make_world("express")
+    script = Scripted(world, [reply("h1", ANSWER)])
+    plan_ = world.table(
+        {"n": 2, "names": ["passport", "static-fallback"], "confs": [{"a": 1}, {"b": 2, "__seq__": 3}]}
+    )
+    assert world.module("kgate.prepared").obtain(b"/s", b"h1", b"R", plan_) is not None
+    assert msgpack.unpackb(script.sent()[0]) == ["p", "h1", "static-fallback", '{"b":2}']
+
+
 def test_the_servers_own_form_is_understood(world):
     prepared = plan((PreparedAnswer("items", ("refused", "502"), 203, (("A", "b"),), "body"),))
     Scripted(world, [{"answer": framed(to_wire(prepared))}])

@@ -70,6 +70,20 @@ def test_prepared_answers_are_fetched_by_hash(
     assert lane.handle(["p", "0" * 32]) == {"e": "unknown"}
 
 
+def test_prepared_answers_are_there_in_a_process_that_has_not_decided(
+    lane: ExpressLane, configs: dict[str, str], facts: Record, token: str
+) -> None:
+    chain, parts = parts_of(configs)
+    wire = lane.handle(["d", chain, facts(authorization=f"Bearer {token}"), parts])
+    assert wire is not None
+    other = ExpressLane(Decider(lambda: 0.0), lambda *batch: None)
+    asked = ["p", wire["p"], "static-fallback", configs["static-fallback"]]
+    assert other.handle(asked[:2]) == {"e": "unknown"}
+    assert other.handle([*asked[:3], "{no json"]) == {"e": "unknown"}
+    assert other.handle([*asked[:3], '{"responses": []}']) == {"e": "unknown"}, "a config with other answers"
+    assert other.handle(asked) == lane.handle(["p", wire["p"]])
+
+
 def test_outcomes_are_taken_once(lane: ExpressLane, outcomes: Outcomes) -> None:
     row = ["r1"] + [""] * 12
     assert lane.handle(["o", "w-1", 2, [row]]) == {"k": "ok"}

@@ -177,7 +177,7 @@ local function with_verdict(ctx, rec, plan, verdict, socket)
     rec.reason, rec.arm = "no_upstream", nil
   end
   if verdict.p and verdict.p ~= "" then
-    rec.prepared = prepared.obtain(socket, verdict.p, plan.route_id)
+    rec.prepared = prepared.obtain(socket, verdict.p, plan.route_id, plan)
   end
   rec.passed = true
   rec.verdict = "pass"

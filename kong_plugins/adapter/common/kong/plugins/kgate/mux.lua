@@ -17,6 +17,7 @@ local M = {}
 
 local CONNECT_MS, SEND_MS, POLL_MS = 50, 50, 1000
 local WAIT_SECONDS = 0.35 -- for a connection and the answer
+local OPEN_SECONDS = 0.1 -- for a connection alone: Kong's timers may be late, and it can be asked without one
 local MAX_LINKS = 4
 local CROWD = 8 -- questions under way on a link before another one is used
 local MAX_ANSWER = 16 * 1024 * 1024
@@ -232,7 +233,7 @@ end
 
 --- Ask for the verdict of a chain (of chain.lua) on facts, the list with the protocol number first and n entries.
 -- Returns the answer; or nil, the reason, and whether it may be asked again on a connection of its own: there is no
--- link, or the server has ended it.
+-- link (yet), or the server has ended it.
 function M.ask(path, chain, facts, n)
   if worker_exiting() then
     return nil, "exiting", true -- no timer starts any more
@@ -255,13 +256,18 @@ function M.ask(path, chain, facts, n)
     link.awake = true
     link.wake:post(1)
   end
+  local opening = link.sock == nil
   local ok
-  ok, err = waiter.sema:wait(WAIT_SECONDS)
+  ok, err = waiter.sema:wait(opening and OPEN_SECONDS or WAIT_SECONDS)
+  if not ok and opening and link.sock then
+    opening = false
+    ok, err = waiter.sema:wait(WAIT_SECONDS - OPEN_SECONDS)
+  end
   if not ok then -- the others on this link may get their answers yet, nobody new joins them
     link.waiting[number] = nil
     link.busy = link.busy - 1
     forget(link)
-    return nil, err
+    return nil, err, opening
   end
   local answer
   answer, err = waiter.answer, waiter.err

@@ -5,6 +5,8 @@ local express = require "kong.plugins.kgate.express"
 local breakers = require "kong.plugins.kgate.breaker"
 local verdicts = require "kong.plugins.kgate.verdict"
 local apply = require "kong.plugins.kgate.apply"
+local chains = require "kong.plugins.kgate.chain"
+local lane = require "kong.plugins.kgate.lane"
 
 local type, pairs, floor = type, pairs, math.floor
 local ngx, kong = ngx, kong
@@ -105,13 +107,25 @@ function M.get(hash)
   return entry.answers
 end
 
-local function fetch(socket, hash, now)
+-- The question for a hash. In the express lane with the config that it is of: the verdict may have come from another
+-- process of the server than the one that is asked now, and that may not know the config yet.
+local function question(hash, plan)
+  local text = mp.text("p") .. mp.text(hash)
+  for i = 1, plan and lane.is_express() and plan.n or 0 do
+    if plan.names[i] == "static-fallback" then
+      return "\x94" .. text .. mp.text(plan.names[i]) .. mp.text(chains.config_json(plan.confs[i]))
+    end
+  end
+  return "\x92" .. text
+end
+
+local function fetch(socket, hash, plan, now)
   local until_time = unknown[hash]
   if fetching[hash] or (until_time and now < until_time) or not breaker:allow(now) then
     return nil
   end
   fetching[hash] = true
-  local reply, err = express.call(socket, "\x92" .. mp.text("p") .. mp.text(hash))
+  local reply, err = express.call(socket, question(hash, plan))
   fetching[hash] = nil
   if not reply then
     breaker:miss(ngx.now(), now)
@@ -150,8 +164,9 @@ end
 
 --- In access: the answers of a verdict's hash, fetched when this worker does not have them. A failed fetch costs at
 -- most the express timeouts and never fails the request: then the last known ones serve.
-function M.obtain(socket, hash, route_id)
-  local answers = M.get(hash) or fetch(socket, hash, ngx.now())
+-- plan: of the request, where there is one.
+function M.obtain(socket, hash, route_id, plan)
+  local answers = M.get(hash) or fetch(socket, hash, plan, ngx.now())
   if not answers then
     return M.last_known(route_id)
   end
