@@ -23,6 +23,7 @@ KONG_USER = KONG_GROUP = "kong"
 """Whom Kong's workers run as in its images and packages (its setting nginx_user). Their numbers differ from image
 to image (kong:3.9 stands on Ubuntu 24.04, which has a user 1000 of its own): containers share a group instead."""
 DIRECT = "-direct"
+"""Ends the names of the pdk lane's sockets of today (`direct_socket`)."""
 READ_TIMEOUT_MS = 300
 """Bounds a hung plugin server in the pdk lane: Kong's own default is 60 s."""
 
@@ -32,14 +33,9 @@ def express_socket(run_dir: Path) -> Path:
     return run_dir / "express.sock"
 
 
-def plugin_socket(run_dir: Path, plugin: str) -> Path:
-    """The pdk lane's socket of one plugin for an adapter of the version before, which reads and writes
-    kong.ctx.shared. Kong counts message ids per plugin, so no socket is shared."""
-    return run_dir / f"{plugin}.sock"
-
-
 def direct_socket(run_dir: Path, plugin: str) -> Path:
-    """The pdk lane's socket of one plugin: there the server calls the adapter's own functions."""
+    """The pdk lane's socket of one plugin: there the server calls the adapter's own functions. Kong counts message ids
+    per plugin, so none is shared. (`PLUGIN.sock` beside it is for adapters of the version before.)"""
     return run_dir / f"{direct_lane(plugin)}.sock"
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from kong_plugins.engine.registry import PLUGINS
-from kong_plugins.kong_env import direct_socket, plugin_socket
+from kong_plugins.kong_env import direct_socket
+from kong_plugins.server.run_dir import socket_path
 from tests.e2e.client import Client
 from tests.e2e.gateway import Gateway, token
 
@@ -22,7 +23,7 @@ def before(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         made.start()
         for name in PLUGINS:  # nothing was asked yet: the sandbox has no connection
             direct_socket(made.run_dir, name).unlink()
-            direct_socket(made.run_dir, name).symlink_to(plugin_socket(made.run_dir, name))
+            direct_socket(made.run_dir, name).symlink_to(socket_path(made.run_dir, name))
         yield made
     finally:
         made.close()
