@@ -34,8 +34,8 @@ def express_socket(run_dir: Path) -> Path:
 
 
 def direct_socket(run_dir: Path, plugin: str) -> Path:
-    """The pdk lane's socket of one plugin: there the server calls the adapter's own functions. Kong counts message ids
-    per plugin, so none is shared. (`PLUGIN.sock` beside it is for adapters of the version before.)"""
+    """The pdk lane's socket of one plugin: there the server calls the adapter's own functions. Kong counts message
+    ids per plugin, so none is shared. (`PLUGIN.sock` beside it is for adapters of the version before.)"""
     return run_dir / f"{direct_lane(plugin)}.sock"
 
 
