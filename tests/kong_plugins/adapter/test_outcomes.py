@@ -1,6 +1,8 @@
-"""Outcome rows: one timer, one batch, resent once, and what is lost is counted."""
+"""Outcome rows: one timer that stays, batches, a batch resent once, and what is lost is counted."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import msgpack
 import pytest
@@ -21,12 +23,35 @@ def add(world, count=1):
         outcomes.add(b"/s", world.table(row(number)))
 
 
-def timers(world):
-    return [world.py(entry[1]) for entry in world.fake[b"timers"].values()]
+THREADS = (Path(__file__).parent / "threads.lua").read_bytes()
 
 
-def fire(world, index, premature=False):
-    world.fake[b"timers"][index][2](premature)
+@pytest.fixture
+def make_world(make_world):
+    """Worlds with light threads and timers, in simulated time; the sockets are the scripts'."""
+
+    def make(*args):
+        world = make_world(*args)
+        dialled = world.run("return ngx.socket.tcp")
+        world.threads = world.lua.execute(THREADS, world.fake)
+        world.run("ngx.socket.tcp = ...", dialled)
+        return world
+
+    return make
+
+
+@pytest.fixture
+def world(make_world):
+    return make_world("express")
+
+
+def run(world, seconds=0.0):
+    world.threads[b"run"](seconds)
+
+
+def started(world):
+    """How many timers were started so far."""
+    return len(world.threads[b"threads"])
 
 
 def rows_of(packed):
@@ -40,17 +65,43 @@ def batches(script):
     return [[*batch[:3], rows_of(batch[3])] for batch in found]
 
 
-def test_one_timer_and_one_batch(world):
-    script = Scripted(world, [OK, OK])
+def test_rows_go_out_together_a_tenth_of_a_second_later(world):
+    script = Scripted(world, [OK])
     add(world, 3)
-    assert timers(world) == [0.1]
-    fire(world, 1)
+    run(world, 0.09)
+    assert script.seen == []
+    run(world, 0.02)
     (batch,) = batches(script)
     assert (batch[0], batch[2], batch[3]) == ("r", 0, [row(0), row(1), row(2)])
+
+
+def test_one_timer_for_many_batches(world):
+    script = Scripted(world, [OK] * 50)
+    for _ in range(50):
+        add(world)
+        run(world, 0.5)
+    found = batches(script)
+    assert (len(found), started(world)) == (50, 1)
+    assert len({batch[1] for batch in found}) == 50
+
+
+def test_an_idle_timer_ends_and_the_next_row_starts_one(world):
+    script = Scripted(world, [OK] * 2)
     add(world)
-    assert timers(world) == [0.1, 0.1]
-    fire(world, 2)
-    assert batches(script)[1][1] != batch[1]
+    run(world, 6)
+    assert world.threads[b"alive"]() == 0
+    add(world)
+    run(world, 0.1)
+    assert (len(batches(script)), started(world), world.threads[b"alive"]()) == (2, 2, 1)
+
+
+def test_a_timer_gives_way_to_a_new_one(world):
+    """What nginx allocates for a timer's connections is freed with the timer alone."""
+    script = Scripted(world, [OK] * 450)
+    for _ in range(450):
+        add(world)
+        run(world, 0.2)
+    assert (len(batches(script)), started(world), world.threads[b"alive"]()) == (450, 3, 1)
 
 
 def test_batch_ids_differ_between_workers(make_world):
@@ -59,7 +110,7 @@ def test_batch_ids_differ_between_workers(make_world):
         world = make_world()
         script = Scripted(world, [OK])
         add(world)
-        fire(world, 1)
+        run(world, 0.1)
         ids.append(batches(script)[0][1])
     assert ids[0] != ids[1]
 
@@ -73,9 +124,9 @@ def test_nothing_to_send_dials_nobody(world):
 def test_a_failed_batch_is_sent_again_under_its_id(world):
     script = Scripted(world, [{"end": "timeout"}, OK])
     add(world, 2)
-    fire(world, 1)
-    assert timers(world) == [0.1, 1]
-    fire(world, 2)
+    run(world, 0.1)
+    assert [world.py(entry[1]) for entry in world.fake[b"late"].values()] == [1]
+    world.fake[b"late"][1][2]()
     first, second = batches(script)
     assert first == second
     assert not world.py(world.fake[b"warnings"])
@@ -84,51 +135,80 @@ def test_a_failed_batch_is_sent_again_under_its_id(world):
 def test_a_batch_that_fails_twice_is_counted_as_dropped(world):
     script = Scripted(world, [AWAY, AWAY, OK, OK])
     add(world, 2)
-    fire(world, 1)
-    fire(world, 2)
+    run(world, 0.1)
+    world.fake[b"late"][1][2]()
     assert "2 outcomes dropped: connection refused" in world.py(world.fake[b"warnings"])[0]
-    for index in (3, 4):
+    for _ in range(2):
         add(world)
-        fire(world, index)
+        run(world, 0.1)
     assert [batch[2] for batch in batches(script)] == [2, 0]
 
 
 def test_a_thousand_rows_are_kept_the_rest_is_counted(world):
     script = Scripted(world, [OK])
     add(world, 1003)
-    assert timers(world) == [0.1, 0]
-    fire(world, 2)
+    run(world, 0.1)
     assert (len(batches(script)[0][3]), batches(script)[0][2]) == (1000, 3)
 
 
 def test_a_busy_worker_does_not_wait(world):
+    script = Scripted(world, [OK] * 3)
     add(world, 499)
-    assert timers(world) == [0.1]
-    add(world, 2)
-    assert timers(world) == [0.1, 0]
-
-
-def test_without_a_timer_the_next_row_tries_again(world):
-    world.fake[b"no_timers"] = True
+    run(world)
+    assert script.seen == []
     add(world)
-    world.fake[b"no_timers"] = False
+    run(world)
+    add(world, 500)
+    run(world)
+    assert [len(batch[3]) for batch in batches(script)] == [500, 500]
+    add(world)
+    run(world, 0.09)
+    assert len(batches(script)) == 2
+    assert started(world) == 1
+
+
+@pytest.mark.parametrize("missing", ["timers", "semaphores"])
+def test_without_a_timer_the_next_row_tries_again(world, missing):
+    world.fake[f"no_{missing}".encode()] = True
+    add(world)
+    world.fake[f"no_{missing}".encode()] = False
+    assert "outcomes wait" in world.py(world.fake[b"warnings"])[0]
     add(world)
     script = Scripted(world, [OK])
-    assert timers(world) == [0.1]
-    fire(world, 1)
+    run(world, 0.1)
     assert len(batches(script)[0][3]) == 2
 
 
-def test_at_a_workers_exit_there_is_no_second_try(world):
+def test_at_a_workers_exit_a_timer_that_did_not_start_sends_without_a_second_try(world):
     Scripted(world, [AWAY])
+    world.fake[b"premature"] = True
     add(world)
-    fire(world, 1, premature=True)
-    assert timers(world) == [0.1]
+    run(world)
+    assert "1 outcomes dropped" in world.py(world.fake[b"warnings"])[0]
+    assert world.threads[b"alive"]() == 0
+
+
+def test_at_a_workers_exit_the_timer_sends_what_is_there_and_ends(world):
+    script = Scripted(world, [OK, OK])
+    add(world)
+    run(world, 0.2)
+    world.fake[b"exiting"] = True
+    run(world, 0.5)
+    add(world)
+    run(world)
+    assert len(batches(script)) == 2
+    run(world, 1)
+    assert world.threads[b"alive"]() == 0
 
 
 @pytest.mark.parametrize("broken", [None, 5])
 def test_an_error_stays_in_the_timer(world, broken):
     world.fake[b"dial"] = broken
     add(world)
-    fire(world, 1)
+    run(world, 0.1)
     assert "outcomes" in world.py(world.fake[b"errors"])[0]
+    script = Scripted(world, [OK])
+    world.fake[b"dials"] = 0
+    add(world)
+    run(world, 0.1)
+    assert len(batches(script)[0][3]) == 1
