@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from cli import operate
+from kong_plugins.state import connection, redis_reader
+from tests.pace import TIGHT
 from tests.redis_server import RedisServer, redis_executable
 
 # the same examples each time, and none that fails because the machine is busy; KGATE_FUZZ=1 looks for new ones
@@ -29,6 +32,21 @@ settings.load_profile("fuzz" if os.environ.get("KGATE_FUZZ") else "kgate")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+AS_THEY_ARE = [
+    (module, name, getattr(module, name))
+    for module, name in (
+        (connection, "CONNECT_SECONDS"),
+        (connection, "ANSWER_SECONDS"),
+        (redis_reader, "ANSWER_SECONDS"),
+        (operate, "REACH_SECONDS"),
+    )
+]
+"""How long a Redis is waited for. The tests' own is there: a second without an answer is the machine's doing, and
+says nothing. What is about these times has them back by `real_patience`."""
+if not TIGHT:
+    for _module, _name, _seconds in AS_THEY_ARE:
+        setattr(_module, _name, 20.0)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("kgate: a running Kong in the sandbox's place")
@@ -42,9 +60,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--kong-mode", choices=["dbless", "db"], default="dbless")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In CI a test is ended when it hangs, not because the machine is slow today."""
+    if os.environ.get("CI"):
+        for item in items:
+            marker = item.get_closest_marker("timeout")
+            item.add_marker(pytest.mark.timeout(5 * (marker.args[0] if marker else 60)), append=False)
+
+
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Long texts are tokens made with fresh keys: no name that two processes, or two runs, agree on."""
     return argname if isinstance(val, str | bytes) and len(val) > 60 else None
+
+
+@pytest.fixture
+def real_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that hangs is waited for as long as operators wait."""
+    for module, name, seconds in AS_THEY_ARE:
+        monkeypatch.setattr(module, name, seconds)
 
 
 @pytest.fixture(scope="session")

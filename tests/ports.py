@@ -1,4 +1,4 @@
-"""Ports for servers that a test starts."""
+"""Ports for servers that a test starts, and one where nobody listens."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import itertools
 import os
 import random
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 FIRST, LAST = 15_000, 32_000
 """Below the range that Linux takes for outgoing connections (32768 and up): a port from there may be a client's by
@@ -28,3 +30,11 @@ def free_port() -> int:
                 continue
             return port
     raise OSError("no free port")
+
+
+@contextmanager
+def refused_port() -> Iterator[int]:
+    """A port of 127.0.0.1 that refuses connections. It is bound all the time, so no other test gets it meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])

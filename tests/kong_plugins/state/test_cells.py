@@ -77,6 +77,7 @@ def together(request: pytest.FixtureRequest) -> Iterator[Together]:
         for process in processes:
             process.kill()
             process.wait()
+    assert [answer["missed"] for answer in answers] == [0] * 4
     cells = Cells.attach(fd)
     yield Together(answers, cells)
     cells.close()
@@ -265,9 +266,10 @@ def test_a_flood_pushes_out_new_keys_and_not_who_is_over_the_limit() -> None:
     assert cells.evicted > 18_000
     assert not any(cells.gcra(f"bad{number}", SECOND, burst, NOW)[0] for number in range(20))
     assert cells.take("svc", 1, SECOND // 2, NOW) is None
-    # when the flood's keys have ended, they make room without being counted
+    # when the flood's keys have ended, they make room without being counted. Nine of these 20 and the 21 from above
+    # in one of 128 buckets, which would push each other out: once in 10 million runs
     evicted = cells.evicted
-    for number in range(100):
+    for number in range(20):
         cells.gcra(f"later{number}", SECOND, burst, NOW + 2 * SECOND)
     assert cells.evicted == evicted
     cells.close()
@@ -281,11 +283,11 @@ def test_a_flood_takes_no_more_memory() -> None:
     keys = [f"{number}" for number in range(60_000)]
     took = []
     for key in keys:
-        started = time.perf_counter_ns()
+        started = time.thread_time_ns()  # not what others on the machine take
         cells.gcra(key, SECOND, 5 * SECOND, NOW)
-        took.append(time.perf_counter_ns() - started)
+        took.append(time.thread_time_ns() - started)
     assert os.fstat(fd).st_size == before < 4 * 2**20
-    # the bound of a million keys is measured by bench/cells.py; here with room for a busy machine
+    # the bound of a million keys is measured by bench/cells.py; here with room for a slow machine
     assert sorted(took)[int(len(took) * 0.99)] < 200_000
     cells.close()
     os.close(fd)

@@ -20,9 +20,10 @@ from kong_plugins.state.operations import blocks
 from kong_plugins.state.records import Put, Record, StateDump
 from kong_plugins.state.redis import RedisStore
 from kong_plugins.state.snapshot import snapshot_of, snapshot_of_dump
+from tests.pace import within
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 5) -> float:
+def eventually(holds: Callable[[], bool], seconds: float = 30) -> float:
     """Wait until it holds; returns the seconds it took."""
     started = time.monotonic()
     while not holds():
@@ -65,7 +66,7 @@ def follow() -> Iterator[Follow]:
         options.setdefault("build", build_here(store))
         made.append(Follower(store, seen, **options))
         made[-1].start()
-        assert made[-1].tried.wait(5)
+        assert made[-1].tried.wait(30)
         return made[-1], seen
 
     yield start
@@ -118,12 +119,11 @@ def test_changes_arrive_by_message_as_deltas(own_redis: Any, follow: Follow) -> 
     operator = RedisStore(own_redis.url)
     block(operator, "203.0.113.1")
     _, seen = follow(RedisStore(own_redis.url), poll_seconds=60)
-    time.sleep(0.05)  # it may still be subscribing: it reads once after that
     for number in range(5):
         block(operator, f"198.51.100.{number}")
-        assert eventually(lambda value=f"198.51.100.{number}": seen.blocked(value)) < 0.5  # type: ignore[misc]
+        assert eventually(lambda value=f"198.51.100.{number}": seen.blocked(value)) < within(0.5)  # type: ignore[misc]
     blocks.remove(operator, "203.0.113.1", actor="kim")
-    assert eventually(lambda: not seen.blocked("203.0.113.1")) < 0.5
+    assert eventually(lambda: not seen.blocked("203.0.113.1")) < within(0.5)
     assert seen.images == [seen.images[0]], "no image for a few changes"
 
 
@@ -222,7 +222,7 @@ def test_many_changes_make_a_new_image_and_none_is_lost(
     def build() -> Built:
         built = slow()
         building.set()
-        assert go.wait(5)
+        assert go.wait(50)
         return built
 
     go.set()
@@ -231,7 +231,7 @@ def test_many_changes_make_a_new_image_and_none_is_lost(
     building.clear()
     for number in range(8):
         block(store, f"203.0.113.{number}")
-    assert building.wait(5)
+    assert building.wait(30)
     # while the image is built, changes go on: they are not in it
     for number in range(8, 12):
         block(store, f"203.0.113.{number}")
@@ -284,7 +284,7 @@ def test_stop_ends_the_thread_soon(follow: Follow) -> None:
     follower, _ = follow(MemoryStore(), poll_seconds=60)
     started = time.monotonic()
     follower.stop()
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < within(1)
     assert not any(thread.name == "kgate-state" for thread in threading.enumerate())
 
 
@@ -304,7 +304,7 @@ def test_a_listener_that_fails_leaves_the_follower_degraded() -> None:
     block(store, "203.0.113.9")
     follower = Follower(store, Failing(), build_here(store))
     follower.start()
-    assert follower.tried.wait(5)
+    assert follower.tried.wait(30)
     block(store, "203.0.113.1")
     eventually(lambda: not follower.alive)
     assert follower.degraded
@@ -326,18 +326,17 @@ class Back(QuietStore):
         return super().load() if self.older is None else self.older
 
 
-def test_a_store_that_went_back_is_believed_after_a_while(
-    follow: Follow, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "BACK_SECONDS", 0.3)
+def test_a_store_that_went_back_is_believed_after_a_while(follow: Follow) -> None:
+    passed = [0.0]
     store = Back()
     block(store, "203.0.113.1")
     older = store.load()
     block(store, "203.0.113.2")
-    follower, seen = follow(store, poll_seconds=0.02)
+    follower, seen = follow(store, poll_seconds=0.02, monotonic=lambda: time.monotonic() + passed[0])
     store.older = older
     eventually(lambda: "went back" in follower.error)
     assert seen.blocked("203.0.113.2")
+    passed[0] += module.BACK_SECONDS
     eventually(lambda: not follower.degraded)
     assert (seen.blocked("203.0.113.1"), seen.blocked("203.0.113.2")) == (True, False)
     assert seen.restarts == 2
@@ -368,8 +367,9 @@ def test_a_read_that_lags_never_replaces_a_newer_state(follow: Follow) -> None:
 
     follower, seen = follow(store, build=build, poll_seconds=0.02)
     lags.set()
-    block(store, "203.0.113.2")
-    block(store, "203.0.113.3")
+    with store._changed:  # nobody reads between the two: their log holds one
+        block(store, "203.0.113.2")
+        block(store, "203.0.113.3")
     eventually(lambda: follower.degraded)
     assert "went back" in follower.error
     lags.clear()

@@ -79,7 +79,7 @@ def test_a_killed_holder_blocks_nobody(cells: Cells, holder: subprocess.Popen[st
 
 
 def test_a_stopped_holder_costs_the_others_less_than_a_millisecond(
-    cells: Cells, holder: subprocess.Popen[str]
+    cells: Cells, holder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop(holder)
     waits = []
@@ -92,6 +92,7 @@ def test_a_stopped_holder_costs_the_others_less_than_a_millisecond(
     # 1 ms on an idle machine; a holder that is waited for would take forever
     assert statistics.median(waits) < (0.001 if TIGHT else 0.1)
     # and those that are known to be stuck are not waited for at all
+    monkeypatch.setattr(locks, "SUSPECT_SECONDS", 60)
     for stripe in range(cells.memory.stripes):
         cells.acquire(stripe)
     waits = []
@@ -132,15 +133,16 @@ def test_a_process_alone_keeps_its_own_account_and_hands_it_in(
     assert not cells.gcra("k", HOUR, 3 * HOUR, now)[0]
 
 
-def test_a_holder_that_goes_on_is_waited_for(cells: Cells) -> None:
+def test_a_holder_that_goes_on_is_waited_for(cells: Cells, monkeypatch: pytest.MonkeyPatch) -> None:
     """It had no core for a while: deciding alone would be wrong."""
+    monkeypatch.setattr(locks, "LONGEST_SECONDS", 60)  # as long as the machine lets it wait
     held = threading.Event()
 
     def hold() -> None:
         for stripe in range(cells.memory.stripes):
             assert cells.acquire(stripe)
         held.set()
-        time.sleep(0.005)
+        time.sleep(2 * locks.PATIENCE_SECONDS)
         for stripe in range(cells.memory.stripes):
             cells.release(stripe)
 

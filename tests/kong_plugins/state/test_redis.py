@@ -27,6 +27,8 @@ from kong_plugins.state.operations import limits
 from kong_plugins.state.records import Delete, Event, Put, Record, StateDump
 from kong_plugins.state.redis import RedisStore
 from tests.kong_plugins.state.stores import record
+from tests.pace import within
+from tests.ports import refused_port
 from tests.redis_server import RedisServer
 
 EVENT = Event("", 0.0, "block.add", "kim", "x")
@@ -60,7 +62,7 @@ def everything(store: Store) -> None:
     store.apply([Delete("canaries", "c", 1)])
     with pytest.raises(ValueError, match="no rows"):
         store.stage([])
-    assert changes.wait(1)
+    assert changes.wait(30)
     changes.close()
     dump = store.load()
     (bulk,) = dump.bulk
@@ -75,22 +77,21 @@ def everything(store: Store) -> None:
 def test_keys_are_versioned_and_all_in_one_slot(store: RedisStore, client: Any, namespace: str) -> None:
     """Also the keys that a script makes up: a cluster would refuse them in another slot."""
     seen: set[str] = set()
-    ready, stop = threading.Event(), threading.Event()
+    ready = threading.Event()
 
     def watch() -> None:
         with client.monitor() as monitor:
             ready.set()
             for command in monitor.listen():
-                seen.update(re.findall(r'(?<![\w"\\])kgate:[^ "\\]+', command["command"]))
-                if stop.is_set():
+                if command["command"].startswith("ECHO that was all"):
                     return
+                seen.update(re.findall(r'(?<![\w"\\])kgate:[^ "\\]+', command["command"]))
 
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    assert ready.wait(5)
+    assert ready.wait(30)
     everything(store)
-    stop.set()
-    client.ping()
+    client.echo("that was all")
     watcher.join()
     own = {key for key in seen if namespace in key}
     prefix = f"kgate:v2:{{{namespace}}}:"
@@ -135,7 +136,8 @@ def test_every_key_has_a_cap_or_a_ttl(store: RedisStore, client: Any, namespace:
     assert {name for name in lasting if name.startswith("bulk:")} == {
         f"bulk:{held.data['bulk']}" for held in store.records("sources")
     }
-    assert [client.ttl(key) for key in client.scan_iter(f"{prefix}bulk:*") if client.ttl(key) > 0] == [50]
+    (left,) = [ttl for key in client.scan_iter(f"{prefix}bulk:*") if (ttl := client.ttl(key)) > 0]
+    assert 20 < left <= 50
 
 
 def test_the_log_is_capped_and_says_that_it_has_a_gap(redis_server: Any, namespace: str) -> None:
@@ -168,11 +170,15 @@ def test_namespaces_are_apart(store: RedisStore, redis_server: Any) -> None:
 
 
 def test_ended_records_leave_redis_in_portions(store: RedisStore, client: Any, namespace: str) -> None:
-    prefix, now = key_prefix(namespace), store.now()
-    for page in range(15):
-        store.apply([Put(record(f"ip 10.0.{page}.{n}", expires=now + 0.5)) for n in range(100)])
+    prefix = key_prefix(namespace)
+    for seconds in (0.5, 5, 20):
+        now = store.now()
+        for page in range(15):
+            store.apply([Put(record(f"ip 10.0.{page}.{n}", expires=now + seconds)) for n in range(100)])
+        if store.now() < now + seconds:  # else the machine was slow, and the first have gone already
+            break
     assert client.zcard(f"{prefix}expiry") == 1500
-    while store.now() < now + 0.51:
+    while store.now() < now + seconds + 0.01:
         time.sleep(0.01)
     store.apply([Put(record())])
     assert (client.hlen(f"{prefix}blocks"), client.zcard(f"{prefix}expiry")) == (501, 500)
@@ -287,10 +293,12 @@ def test_a_change_without_an_answer_says_that_it_may_have_been_made(
     store = RedisStore(redis_server.url, namespace)
     store._client.connection_pool.connection_kwargs["socket_timeout"] = 0.2
     pauser = redis.Redis.from_url(redis_server.url)
-    pauser.execute_command("CLIENT", "PAUSE", 400, "WRITE")
-    with pytest.raises(StoreError, match="may have been made"):
-        store.apply([Put(record())])
-    pauser.execute_command("CLIENT", "UNPAUSE")
+    pauser.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
+    try:
+        with pytest.raises(StoreError, match="may have been made"):
+            store.apply([Put(record())])
+    finally:
+        pauser.execute_command("CLIENT", "UNPAUSE")
     pauser.close()
     store.close()
 
@@ -407,7 +415,7 @@ def exchanged_as(url: str, namespace: str) -> None:
     store = RedisStore(url, namespace)
     exchange.start()
     try:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while not (exchange.connected and exchange.sent and store.limited()):
             assert time.monotonic() < deadline, exchange.error
             time.sleep(0.01)
@@ -434,20 +442,21 @@ def test_nothing_listens(unused_port: int) -> None:
         store.subscribe()
 
 
+@pytest.mark.usefixtures("real_patience")
 def test_a_redis_that_hangs_costs_about_a_second() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         store = RedisStore(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
         started = time.monotonic()
         with pytest.raises(StoreError):
             store.now()
-        assert time.monotonic() - started < 1.8
+        assert time.monotonic() - started < within(1.8)
         store.close()
 
 
 @pytest.fixture
-def unused_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+def unused_port() -> Iterator[int]:
+    with refused_port() as port:
+        yield port
 
 
 @pytest.mark.parametrize(

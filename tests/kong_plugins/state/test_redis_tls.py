@@ -58,7 +58,7 @@ class TlsEnd:
         ready = threading.Event()
         self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve(ready)))
         self._thread.start()
-        assert ready.wait(5)
+        assert ready.wait(30)
 
     async def _serve(self, ready: threading.Event) -> None:
         server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._context)
@@ -113,7 +113,7 @@ def test_a_store_behind_tls(tls: tuple[str, str], namespace: str) -> None:
         changes = store.subscribe()
         store.apply([Put(record())])
         assert len(store.records("blocks")) == 1
-        assert changes.wait(1)
+        assert changes.wait(30)
         changes.close()
         store.close()
 

@@ -45,11 +45,17 @@ def test_wrong_questions(store: Store, wrong: dict[str, Any]) -> None:
         events.recent(store, **wrong)
 
 
-def test_follow(store: Store) -> None:
+def test_follow(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks.add(store, "10.0.0.1", actor="kim")
-    following = events.follow(store, seconds=2)
-    timer = threading.Timer(0.05, lambda: blocks.add(store, "10.0.0.2", actor="kim"))
-    timer.start()
+    following = events.follow(store, seconds=30)
+    timer, wait = threading.Timer(0.05, lambda: blocks.add(store, "10.0.0.2", actor="kim")), store.wait
+
+    def waiting(after_id: str | None, timeout: float) -> Any:
+        timer.start()  # not before it is known from where on it follows
+        monkeypatch.undo()
+        return wait(after_id, timeout)
+
+    monkeypatch.setattr(store, "wait", waiting)
     assert [event.subject for event in next(following)] == ["ip 10.0.0.2"]
     timer.join()
     blocks.add(store, "10.0.0.3", actor="kim")
