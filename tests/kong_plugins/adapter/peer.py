@@ -118,7 +118,7 @@ class Server:
         with socket.socket(socket.AF_UNIX) as last:
             last.connect(str(self.path))
             last.sendall(msgpack.packb("stop"))
-        self._thread.join(timeout=5)
+        self._thread.join(timeout=30)
         self._listener.close()
 
 
@@ -139,7 +139,7 @@ def real_dial(world: Any) -> Callable[[], None]:
                 state["sock"], state["times"] = pool.pop()
                 return 1
             sock = socket.socket(socket.AF_UNIX)
-            sock.settimeout(2)
+            sock.settimeout(20)
             try:
                 sock.connect(path.decode().removeprefix("unix:"))
             except OSError as error:

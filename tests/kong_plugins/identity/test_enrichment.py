@@ -249,7 +249,7 @@ def test_through_trust_with_its_threads(mint, key_server, tmp_path):
     try:
         token = mint.token()
         assert trust.verify(token, ("main",), NOW).level == "token_only"
-        found = enricher._answers.get(timeout=5)
+        found = enricher._answers.get(timeout=30)
         enricher._answers.put(found)
         assert trust.verify(token, ("main",), NOW + 1).claims["roles"] == ["courier"]
     finally:

@@ -203,9 +203,9 @@ def test_thread(make, mint):
     fetcher.start()
     try:
         for left in (2, 1, 0):
-            assert nap.begun.acquire(timeout=5)
+            assert nap.begun.acquire(timeout=30)
             while len(answers) > left:
-                assert nap.begun.acquire(timeout=5)
+                assert nap.begun.acquire(timeout=30)
             fetcher.want("next")
     finally:
         fetcher.stop()

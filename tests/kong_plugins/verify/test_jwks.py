@@ -50,7 +50,7 @@ def test_thread(gateway):
     keys.start()
     assert keys().find("k1") is not None
     for _ in range(2):
-        assert asked.acquire(timeout=5)
+        assert asked.acquire(timeout=30)
     keys.stop()
     assert not keys._thread.is_alive()
 
