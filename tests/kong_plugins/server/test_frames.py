@@ -190,7 +190,7 @@ def test_after_standing_still_only_connections_with_something_waiting_close() ->
         got = []
         for _, theirs in pairs:
             try:
-                got.append(await asyncio.wait_for(loop.sock_recv(theirs, 100), 2))
+                got.append(await asyncio.wait_for(loop.sock_recv(theirs, 100), 20))
             except (ConnectionResetError, TimeoutError) as error:
                 got.append(b"" if isinstance(error, ConnectionResetError) else b"nothing")
         known.close()

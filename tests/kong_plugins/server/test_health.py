@@ -11,7 +11,7 @@ from kong_plugins.server.health import Health, json_answer
 async def ask(port: int, raw: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(raw)
-    answer = await asyncio.wait_for(reader.read(), 3)
+    answer = await asyncio.wait_for(reader.read(), 30)
     writer.close()
     return answer
 

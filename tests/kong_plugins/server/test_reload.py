@@ -45,13 +45,13 @@ def test_open_breakers_and_used_limits_outlive_a_reload_and_a_death(serve: Calla
     reload(server)
     assert ask(server, BROKEN).get("st") == 503
     assert ask(server, LIMITED)["st"] == 429
-    wait_until(lambda: server.analyses() not in ([], [analysis]), 3)
+    wait_until(lambda: len(server.analyses()) == 1 and server.analyses() != [analysis], 10)
 
     def openings() -> int:
         return server.log.read_text().count("breaker.opened")
 
     (analysis,), before = server.analyses(), openings()
-    time.sleep(1.2)  # it tells once a second
+    time.sleep(2.5)  # it tells once a second
     os.kill(analysis, signal.SIGKILL)
     wait_until(lambda: openings() > before, 10)  # the next one has taken it over, and shows it
     assert ask(server, BROKEN).get("st") == 503
@@ -64,11 +64,19 @@ def test_a_reload_that_is_asked_for_during_one_comes_after_it(serve: Callable[..
     def reloads() -> int:
         return server.log.read_text().count("reloaded: 2 new workers")
 
-    server.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: len(server.workers()) > 2, 20)  # it is under way
-    for _ in range(3):
+    for _ in range(10):
+        done = reloads()
         server.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: reloads() == 2, 30)
+        wait_until(lambda: len(server.workers()) > 2, 20)  # it is under way
+        for _ in range(3):
+            server.process.send_signal(signal.SIGHUP)
+        if reloads() == done:
+            break
+        # the machine held this process up until the reload was over: some of the three began others
+        wait_until(lambda: len(server.workers()) == 2, 20)
+        time.sleep(2)
+        wait_until(lambda: len(server.workers()) == 2, 20)
+    wait_until(lambda: reloads() == done + 2, 30)
     generation = set(server.workers())
     time.sleep(0.5)
-    assert (reloads(), set(server.workers())) == (2, generation), "once is enough"
+    assert (reloads(), set(server.workers())) == (done + 2, generation), "once is enough"

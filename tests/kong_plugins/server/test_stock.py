@@ -31,7 +31,7 @@ class Kong:
 
     def __init__(self, path: Path, record: list[Any]) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(10)
+        self._socket.settimeout(30)
         self._socket.connect(str(path))
         self._unpacker = msgpack.Unpacker(self._socket.makefile("rb", buffering=0), strict_map_key=False)
         self._number = 0
@@ -82,6 +82,11 @@ class Kong:
         self._socket.close()
 
 
+def listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 @pytest.fixture(scope="module")
 def stock_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("stock")
@@ -103,8 +108,8 @@ def stock_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 20
-        while not (folder / "s").exists():
+        deadline = time.monotonic() + 50
+        while not listens(folder / "s"):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -127,7 +132,7 @@ def kong(stock_socket: Path, request: pytest.FixtureRequest) -> Iterator[Callabl
         each.close()
 
 
-def live_token(seconds: float = 60, iss: str = "https://auth.example") -> str:
+def live_token(seconds: float = 600, iss: str = "https://auth.example") -> str:
     now = time.time()
     claims = {"iss": iss, "aud": "shop", "sub": "alice", "exp": now + seconds, "iat": now}
     return jwt.encode(claims, SECRET, algorithm="HS256")

@@ -9,13 +9,23 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import pytest
 import requests
 
 from kong_plugins.engine.registry import VERSION
-from tests.kong_plugins.server.running import Caller, Server, event, running, start_instance, wait_until
+from tests.kong_plugins.server.running import (
+    Caller,
+    Server,
+    event,
+    running,
+    start_instance,
+    steadily,
+    undisturbed,
+    wait_until,
+)
 from tests.ports import free_port
 
 Serve = Callable[..., Server]
@@ -38,7 +48,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[Serv
 @pytest.fixture
 def server(shared: Server, port: int) -> Iterator[Server]:
     yield shared
-    wait_until(lambda: requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5).json()["workers"] == 2, 5)
+    wait_until(lambda: requests.get(f"http://127.0.0.1:{port}/healthz", timeout=20).json()["workers"] == 2, 5)
 
 
 def test_every_worker_knows_an_instance_before_its_start_is_answered(server: Server) -> None:
@@ -60,28 +70,20 @@ def balance(server: Server) -> None:
         assert set(spread(callers).values()) == {8}
         victim = server.workers()[0]
         os.kill(victim, signal.SIGKILL)
-        wait_until(lambda: server.log.read_text().count(" has ended (") == 1, 1)
+        wait_until(lambda: server.log.read_text().count(" has ended (") == 1, 5)
         again = []
         for caller in callers:
             with contextlib.suppress(OSError):
                 caller.call("plugin.GetStatus", {})
                 again.append(caller)
         assert len(again) == 24, "only the dead worker's connections are lost"
-        wait_until(lambda: server.log.read_text().count(" is ready") == 5, 1)  # of the death
+        wait_until(lambda: server.log.read_text().count(" is ready") == 5, 10)  # of the death
         again += [stack.enter_context(Caller(path)) for _ in range(8)]
         assert max(spread(again).values()) <= 1.3 * 8
 
 
 def test_connections_are_balanced_also_after_a_worker_died(serve: Serve) -> None:
-    for left in reversed(range(3)):
-        server = serve(workers=4)
-        try:
-            balance(server)
-            return
-        except (AssertionError, OSError):
-            # the machine did not let a worker run for 150 ms: by design it then closes what waited
-            if not left or "stood still" not in server.log.read_text():
-                raise
+    undisturbed(serve, balance, workers=4)
 
 
 def test_new_workers_know_the_configs_of_before(server: Server, port: int) -> None:
@@ -90,7 +92,7 @@ def test_new_workers_know_the_configs_of_before(server: Server, port: int) -> No
     deaths = server.log.read_text().count(" has ended (")
     for worker in before:
         os.kill(worker, signal.SIGKILL)
-    wait_until(lambda: server.log.read_text().count(" has ended (") == deaths + 2, 3)
+    wait_until(lambda: server.log.read_text().count(" has ended (") == deaths + 2, 10)
 
     def knows() -> bool:
         try:
@@ -99,9 +101,9 @@ def test_new_workers_know_the_configs_of_before(server: Server, port: int) -> No
         except (ConnectionError, OSError):
             return False  # it waited until a worker was ready, and that was too long for an answer
 
-    wait_until(knows, 3)
+    wait_until(knows, 10)
     assert not set(before) & set(server.workers())
-    metrics = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text
+    metrics = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=20).text
     assert f"kgate_worker_deaths_total {deaths + 2}.0" in metrics
 
 
@@ -128,12 +130,18 @@ def test_a_whole_server_that_stood_still_goes_on_and_answers_nothing_late(
     server: Server,
 ) -> None:
     instance = start_instance(server)
-    with Caller(server.run_dir / "abuse-guard.sock") as caller:
-        caller.call("plugin.HandleEvent", event(instance))
+
+    def asked() -> Caller:
+        made = Caller(server.run_dir / "abuse-guard.sock")
+        made.call("plugin.HandleEvent", event(instance))
+        return made
+
+    with steadily(asked) as caller:
         os.killpg(server.process.pid, signal.SIGSTOP)
+        caller.send("plugin.HandleEvent", event(instance))
         threading.Timer(0.45, os.killpg, (server.process.pid, signal.SIGCONT)).start()
         with pytest.raises((ConnectionError, OSError)):
-            caller.call("plugin.HandleEvent", event(instance))
+            caller.answer()
 
     def serves() -> bool:
         try:
@@ -141,7 +149,7 @@ def test_a_whole_server_that_stood_still_goes_on_and_answers_nothing_late(
         except OSError:
             return False  # it came before the supervisor had looked what is old
 
-    wait_until(serves, 1)
+    wait_until(serves, 5)
 
 
 def test_workers_end_with_their_supervisor(serve: Serve) -> None:
@@ -171,7 +179,7 @@ def test_another_user_is_refused_and_told_how_to_be_let_in(server: Server) -> No
             os.setgid(user)
             os.setuid(user)
             with socket.socket(socket.AF_UNIX) as sock:
-                sock.settimeout(1)
+                sock.settimeout(20)
                 sock.connect(str(path))
                 answer = 2 if sock.recv(1) else 1
         except TimeoutError:
@@ -193,8 +201,12 @@ def test_garbage_on_a_socket_harms_nobody_else(server: Server) -> None:
             with socket.socket(socket.AF_UNIX) as sock:
                 sock.connect(str(server.run_dir / f"{lane}.sock"))
                 sock.sendall(noise.randbytes(noise.randint(1, 2000)))
-    with Caller(server.run_dir / "abuse-guard.sock") as caller:
-        assert caller.call("plugin.HandleEvent", event(instance))["EventId"] == instance
+
+    def handled() -> int:
+        with Caller(server.run_dir / "abuse-guard.sock") as caller:
+            return int(caller.call("plugin.HandleEvent", event(instance))["EventId"])
+
+    assert steadily(handled) == instance
 
 
 def test_a_batch_of_outcomes_may_reach_two_workers_and_counts_once(server: Server) -> None:
@@ -204,35 +216,43 @@ def test_a_batch_of_outcomes_may_reach_two_workers_and_counts_once(server: Serve
             sock.connect(str(server.run_dir / "express.sock"))
             sock.sendall(msgpack.packb(["r", "w-1", 0, msgpack.packb(row)]))
             assert msgpack.unpackb(sock.recv(100)[8:]) == {"k": "ok"}
-    wait_until(lambda: "outcomes of batch w-1: " in server.log.read_text(), 2)
+    wait_until(lambda: "outcomes of batch w-1: " in server.log.read_text(), 5)
     assert server.log.read_text().count("outcomes of batch w-1") == 1
 
 
 def test_probes_and_metrics_of_a_whole_server(server: Server, port: int) -> None:
     def get(path: str) -> requests.Response:
-        return requests.get(f"http://127.0.0.1:{port}{path}", timeout=5)
+        return requests.get(f"http://127.0.0.1:{port}{path}", timeout=20)
 
     assert get("/healthz").json() == {"workers": 2, "wanted": 2, "version": VERSION}
     wait_until(lambda: get("/readyz").status_code == 200, 3)
     instance = start_instance(server)
     record = [1, "r1", "203.0.113.9", "http", "GET", "h", "/", "/", "orders", "order", "food", "", ""]
-    with Caller(server.run_dir / "abuse-guard.sock") as caller:
-        step = {"EventId": instance, "Data": {"v": 1, "f": record, "g": ["abuse-guard"], "ids": []}}
-        assert caller.call("plugin.Step", step)["Data"]["Method"] == "kong.response.exit"
-    labels = 'plugin="abuse-guard",reason="ip_denied",route="orders",tenant="food",verdict="exit"'
-    line = f"kgate_requests_total{{{labels}}} 1.0"
-    wait_until(lambda: line in get("/metrics").text, 3)
+    labels, lines = 'plugin="abuse-guard",reason="ip_denied",route="orders",tenant="food",verdict="exit"', []
+
+    def refused() -> str:
+        lines.append(f"kgate_requests_total{{{labels}}} {len(lines) + 1}.0")
+        with Caller(server.run_dir / "abuse-guard.sock") as caller:
+            step = {"EventId": instance, "Data": {"v": 1, "f": record, "g": ["abuse-guard"], "ids": []}}
+            return str(caller.call("plugin.Step", step)["Data"]["Method"])
+
+    assert steadily(refused) == "kong.response.exit"
+    # one, but for those that the machine held up and that were asked again
+    wait_until(lambda: any(line in get("/metrics").text for line in lines), 3)
     assert "203.0.113.9" not in get("/metrics").text
 
 
 def test_without_control_state_it_is_alive_but_not_ready(serve: Serve) -> None:
     port, nobody = free_port(), free_port()
     server = serve("--metrics-listen", f"127.0.0.1:{port}", workers=1, redis=f"redis://127.0.0.1:{nobody}/0")
-    assert requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5).status_code == 200
-    wait_until(lambda: "no_state" in requests.get(f"http://127.0.0.1:{port}/readyz", timeout=5).text, 3)
+    assert requests.get(f"http://127.0.0.1:{port}/healthz", timeout=20).status_code == 200
+    wait_until(lambda: "no_state" in requests.get(f"http://127.0.0.1:{port}/readyz", timeout=20).text, 3)
     instance = start_instance(server)
     record = [1, "r1", "198.51.100.7", "http", "GET", "h", "/", "/", "orders", "order", "food", "", ""]
-    with Caller(server.run_dir / "abuse-guard.sock") as caller:
-        step = {"EventId": instance, "Data": {"v": 1, "f": record, "g": ["abuse-guard"], "ids": []}}
-        set_ = caller.call("plugin.Step", step)["Data"]
-    assert set_["Args"][1] == {"v": 1, "n": "r1", "e": "no_state"}, "closed: no ids, no verdict"
+
+    def told() -> Any:
+        with Caller(server.run_dir / "abuse-guard.sock") as caller:
+            step = {"EventId": instance, "Data": {"v": 1, "f": record, "g": ["abuse-guard"], "ids": []}}
+            return caller.call("plugin.Step", step)["Data"]["Args"][1]
+
+    assert steadily(told) == {"v": 1, "n": "r1", "e": "no_state"}, "closed: no ids, no verdict"
