@@ -51,7 +51,7 @@ def parse(data: bytes) -> Answer:
     return Answer(int(lines[0].split(" ")[1]), headers, body)
 
 
-def raw(port: int, data: bytes, timeout: float = 5.0) -> bytes:
+def raw(port: int, data: bytes, timeout: float = 30.0) -> bytes:
     """All bytes that come back until the other side closes."""
     with socket.create_connection(("127.0.0.1", port), timeout) as s:
         s.sendall(data)
@@ -120,7 +120,7 @@ class Box:
         self.proxy = self.admin = 0
 
     def call(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(50)
 
     def start(self, **settings: str) -> Box:
         async def start() -> None:
@@ -177,7 +177,7 @@ class Box:
 
         self.call(stop())
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(5)
+        self.thread.join(30)
         self.loop.close()
 
 

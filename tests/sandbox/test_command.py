@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from tests.pace import within
+
 RUN = [sys.executable, "-m", "cli.main", "sandbox", "--lane", "express"]
 FREE = ["--proxy-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--output", "json"]
 
@@ -40,7 +42,7 @@ def line(process: subprocess.Popen[str]) -> Any:
 
 def status(url: str) -> int:
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:
+        with urllib.request.urlopen(url, timeout=30) as response:
             return int(response.status)
     except urllib.error.HTTPError as e:
         e.close()
@@ -66,22 +68,28 @@ def kong_file(path: Path, route: str = "/r") -> Path:
         ],
         "plugins": [{"name": "request-termination", "config": {"status_code": 418}}],
     }
-    path.write_text(json.dumps(config))
-    return path
+    return put(path, json.dumps(config))
+
+
+def put(path: Path, text: str) -> Path:
+    """Write it in one step, as editors do: who watches the file never sees half of it."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    return new.replace(path)
 
 
 def test_prints_where_it_is_and_stops_at_sigterm(tmp_path: Path) -> None:
     file = kong_file(tmp_path / "kong.json")
     with sandbox("--run-dir", str(tmp_path), "-f", str(file), *FREE) as process:
         told = line(process)
-        assert cpu_seconds(process.pid) < 1.0  # so that it starts in less than 1.5 s
+        assert cpu_seconds(process.pid) < within(1.0)  # so that it starts in less than 1.5 s
         assert "not Kong" in told["notice"]
         assert told["pid"] == process.pid
         assert status(told["admin"] + "/services/s") == 200
-        with urllib.request.urlopen(told["admin"] + "/", timeout=5) as response:
+        with urllib.request.urlopen(told["admin"] + "/", timeout=30) as response:
             assert json.load(response)["plugins"]["available_on_server"]["kgate"]
         os.kill(process.pid, signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
         assert process.stderr
         assert process.stderr.read() == ""
 
@@ -98,7 +106,7 @@ def test_one_clear_line_and_exit_1(tmp_path: Path, case: str) -> None:
         if case in ("file", "config"):
             args += ["-f", str(file)]
         with sandbox(*args) as process:
-            _, err = process.communicate(timeout=15)
+            _, err = process.communicate(timeout=50)
     assert process.returncode == (2 if case == "file" else 1)
     assert err.startswith("kgate: ")
     assert err.count("\n") == 1
@@ -125,7 +133,7 @@ def test_watch_takes_a_change_keeps_the_old_on_an_error_and_logs_requests(tmp_pa
         assert (taken["event"], taken["ok"]) == ("reload", True)
         assert [status(proxy + path) for path in ("/r", "/q")] == [404, 418]
         assert [line(process)["status"] for _ in range(2)] == [404, 418]
-        file.write_text('{"_format_version": "3.0", "services": 7}')
+        put(file, '{"_format_version": "3.0", "services": 7}')
         refused = line(process)
         assert (refused["ok"], len(refused["errors"])) == (False, 1)
         assert "services" in refused["errors"][0]
@@ -142,10 +150,10 @@ def test_nodes_have_their_own_files_and_nothing_is_left_after_kill_9(tmp_path: P
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
         assert children == ""
         process.kill()
-        process.wait(5)
+        process.wait(30)
         for node in nodes:
             with pytest.raises(OSError, match="refused"):
-                urllib.request.urlopen(node["proxy"], timeout=5)
+                urllib.request.urlopen(node["proxy"], timeout=30)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +165,6 @@ def test_nodes_have_their_own_files_and_nothing_is_left_after_kill_9(tmp_path: P
 )
 def test_wrong_usage(tmp_path: Path, args: list[str], text: str) -> None:
     with sandbox("--run-dir", str(tmp_path), *args) as process:
-        _, err = process.communicate(timeout=15)
+        _, err = process.communicate(timeout=50)
     assert process.returncode == 2
     assert text in err

@@ -313,7 +313,7 @@ kong.service.request.set_header('X-M', ngx.ctx.mine)
     kong.load(services=[make_service(port, {"access": code})])
     sockets = []
     for n in range(20):
-        s = socket.create_connection(("127.0.0.1", kong.proxy), 5)
+        s = socket.create_connection(("127.0.0.1", kong.proxy), 30)
         s.sendall(f"GET /r HTTP/1.1\r\nHost: h\r\nX-N: {n}\r\nConnection: close\r\n\r\n".encode())
         sockets.append(s)
     for n, s in enumerate(sockets):

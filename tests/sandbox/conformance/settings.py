@@ -24,7 +24,8 @@ def gateway_settings(folder: Path) -> dict[str, str]:
         "KONG_PLUGINS": f"bundled,probe,{NAME},{BUFFERED}",
         "KONG_LUA_PACKAGE_PATH": f"{PLUGINS}/?.lua;;",
         "KONG_PLUGINSERVER_NAMES": f"{NAME},{BUFFERED}",
-        "KONG_NGINX_PROXY_LUA_SOCKET_READ_TIMEOUT": "400ms",
+        # enough for an answer on any machine where there is one
+        "KONG_NGINX_PROXY_LUA_SOCKET_READ_TIMEOUT": "1500ms",
     }
     for name, phases in ((NAME, ["access", "log"]), (BUFFERED, ["access", "response", "log"])):
         path = folder / f"{name}.json"

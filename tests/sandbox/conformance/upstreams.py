@@ -55,9 +55,9 @@ class Upstreams:
         self._open: set[socket.socket] = set()
         for name in (*ECHOES, *FAILING):
             self._listen(name)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.ports["refuses"] = int(free.getsockname()[1])
+        self._refuses = socket.socket()  # bound and not listening: nobody else gets the port
+        self._refuses.bind(("127.0.0.1", 0))
+        self.ports["refuses"] = int(self._refuses.getsockname()[1])
 
     def _listen(self, name: str) -> None:
         listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -71,7 +71,7 @@ class Upstreams:
         return addresses | {f"{name}.port": port for name, port in self.ports.items()}
 
     def close(self) -> None:
-        for each in [*self._listeners, *self._open]:
+        for each in [*self._listeners, *self._open, self._refuses]:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
