@@ -6,10 +6,14 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from kong_plugins.server.decider import ConfigError, Decided, Decider, Later
+from kong_plugins.engine.facts import PROTOCOL
+from kong_plugins.server.decider import ConfigError, Decided, Decider, Later, UnknownConfig
 from kong_plugins.server.frames import LATER, OWED, Connections, FrameProtocol, pack
 from kong_plugins.server.outcomes import pack_rows
+from kong_plugins.server.pdk_lane import RpcError, identifier
 
+NUMBERED = frozenset({"m", "i"})
+"""Questions of many requests on one connection."""
 TakeOutcomes = Callable[[str, int, bytes], object]
 """Takes a batch: its id, the rows dropped before it, the packed rows (outcomes.py)."""
 
@@ -45,6 +49,7 @@ class ExpressLane:
         self._operations: dict[str, Callable[[list[Any]], dict[str, Any]]] = {
             "d": self._decide,
             "m": self._decide_numbered,
+            "i": self._decide_ids,
             "p": self._prepared,
             "o": self._outcome,
             "r": self._rows,
@@ -80,6 +85,18 @@ class ExpressLane:
         if not isinstance(chain_hash, str) or not isinstance(record, list):
             return {"e": "malformed"}
         return self._decider.decide_chain(chain_hash, record)
+
+    def _decide_ids(self, message: list[Any]) -> dict[str, Any]:
+        """The pdk lane's question: its chain is named by config ids."""
+        ids, record, _number = message[1:]
+        if not ids or not isinstance(record, list):
+            return {"e": "malformed"}
+        try:
+            return self._decider.decide_ids([identifier(value) for value in ids], record)[1]
+        except UnknownConfig:
+            return {"v": PROTOCOL, "n": str(record[1]), "e": "ids"}
+        except RpcError:
+            return {"e": "malformed"}
 
     def _prepared(self, message: list[Any]) -> dict[str, Any]:
         found = self._decider.prepared(message[1])
@@ -120,18 +137,20 @@ class ExpressProtocol(FrameProtocol):
             return self._later(message, later)
         if reply is None:
             return None
-        if message[0] != "m":
+        if message[0] not in NUMBERED:
             return frame(reply)
         number = message[-1]
         return numbered_frame(reply, number) if type(number) is int else None
 
     def _later(self, message: list[Any], later: Later) -> bytes | None:
         """Answer when Redis has; the others on the connection need not wait for it."""
-        chain_hash, number = message[1], message[-1]
-        if message[0] != "m":
+        number = message[-1]
+        # the pdk lane knows its question by the number alone
+        chain = {} if message[0] == "i" else {"ch": message[1]}
+        if message[0] not in NUMBERED:
 
             def reply(decided: Decided) -> None:
-                self.reply(frame(in_order({**decided[1], "ch": chain_hash})))
+                self.reply(frame(in_order({**decided[1], **chain})))
 
             later.start(reply)
             return LATER
@@ -140,7 +159,7 @@ class ExpressProtocol(FrameProtocol):
         since = self.owe()
 
         def pay(decided: Decided) -> None:
-            self.pay(numbered_frame({**decided[1], "ch": chain_hash}, number), since)
+            self.pay(numbered_frame({**decided[1], **chain}, number), since)
 
         later.start(pay)
         return OWED

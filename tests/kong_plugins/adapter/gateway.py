@@ -56,6 +56,25 @@ DIRECT = """
   return gate
 """
 
+# The connection that the requests of a worker share, where there is one.
+MUX = """
+  local mp, fake = require "kong.plugins.kgate.mp", package.loaded.fake
+  local is_there, modes, lost, decide = ...
+  return function(path, ids, facts, n)
+    if not is_there then return nil, "", true end
+    assert(path == "/s" and ids.mux_head:sub(1, 3) == "\\x94\\xa1i")
+    if modes[fake.plugin_id] == "lost" then
+      lost(fake.plugin_id)
+      return nil, "timeout", false
+    end
+    local parts = { "\\x92" .. mp.array(n) .. mp.int(facts[1]) }
+    mp.put_texts(parts, 1, facts, 2, n)
+    local answer = mp.decode(decide(table.concat(parts) .. ids.mux_head:sub(4)))
+    if type(answer) ~= "table" then return nil, "bad answer", true end
+    return answer
+  end
+"""
+
 UPSTREAM = """
   local how = ...
   return function(ctx)
@@ -77,6 +96,7 @@ class Gateway:
         self.world, self.names = world, names
         self.confs = world.table({name: {"fail": fail} for name in names})
         self.asked: list[Any] = []
+        self.lost: list[bytes] = []  # by whom was asked what nobody answered
         world.lua.globals()[b"package"][b"loaded"][b"fake"] = world.fake
         self.own = world.table(
             {
@@ -96,6 +116,8 @@ class Gateway:
 
     def _gate(self, lane: str, modes: dict[str, str], fields: dict[str, Any]) -> list[Any]:
         world, entries = self.world, []
+        if lane == "direct":
+            self._connect(modes, self._server(fields))
         for index, name in enumerate(self.names, 1):
             if lane == "express":
                 handler = world.module(f"{name}.handler")._table
@@ -112,6 +134,12 @@ class Gateway:
 
     ids: Mapping[str, int] = {}
     """Of the gate plugins' configs, where these are not their places (direct)."""
+    connection = False
+    """Whether there is a connection that many requests share, on which the adapter asks (direct)."""
+
+    def _connect(self, modes: dict[str, str], decide: Any) -> None:
+        mux = self.world.module("kgate.mux")._table
+        mux[b"ask"] = self.world.run(MUX, self.connection, self.world.table(modes), self.lost.append, decide)
 
     def _server(self, fields: dict[str, Any]) -> Any:
         """The plugin server of the direct lane: what it is asked is in `asked`, `fields` are its verdict's."""

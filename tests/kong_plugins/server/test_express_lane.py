@@ -8,9 +8,9 @@ import msgpack
 import pytest
 
 from kong_plugins.engine.outcome import Outcome
-from kong_plugins.server.decider import Decider
+from kong_plugins.server.decider import Decided, Decider, Later
 from kong_plugins.server.express_lane import ExpressLane, ExpressProtocol, frame
-from kong_plugins.server.frames import Connections
+from kong_plugins.server.frames import OWED, Connections
 from kong_plugins.server.outcomes import Outcomes
 
 Record = Callable[..., list[Any]]
@@ -29,6 +29,30 @@ def lane(decider: Decider, outcomes: Outcomes) -> ExpressLane:
 def parts_of(configs: dict[str, str]) -> tuple[str, list[str]]:
     parts = [text for pair in configs.items() for text in pair]
     return hashlib.md5("".join(f"{part}\0" for part in parts).encode()).hexdigest(), parts
+
+
+def answers_to(lane: ExpressLane, questions: list[list[Any]]) -> list[Any]:
+    """What is written, in one go, for questions that come together."""
+    written: list[bytes] = []
+
+    class Transport:
+        write = staticmethod(written.append)
+        is_closing = staticmethod(lambda: False)
+
+    protocol = ExpressProtocol(lane, "express", Connections(lambda: 0.0))
+    protocol.transport = Transport()  # type: ignore[assignment]
+    protocol.data_received(b"".join(msgpack.packb(question) for question in questions))
+    assert len(written) == 1
+    return split(written[0])
+
+
+def split(data: bytes) -> list[Any]:
+    answers = []
+    while data:
+        size = int.from_bytes(data[:4], "big")
+        answers.append(msgpack.unpackb(data[4 : 4 + size], unicode_errors="surrogateescape"))
+        data = data[4 + size :]
+    return answers
 
 
 def test_configs_travel_once_and_then_the_hash_is_enough(
@@ -108,26 +132,54 @@ def test_numbered_questions_are_answered_in_one_go_and_by_their_numbers(
     chain, parts = parts_of(configs)
     record = facts(authorization=f"Bearer {token}")
     lane.handle(["d", chain, record, parts])
-    written: list[bytes] = []
-
-    class Transport:
-        write = staticmethod(written.append)
-        is_closing = staticmethod(lambda: False)
-
-    protocol = ExpressProtocol(lane, "express", Connections(lambda: 0.0))
-    protocol.transport = Transport()  # type: ignore[assignment]
     questions = [["m", chain, record, 7], ["m", "0" * 32, record, 8], ["m", chain, record, 4_000_000_000]]
-    protocol.data_received(b"".join(msgpack.packb(question) for question in questions))
-    assert len(written) == 1
-    answers, data = [], written[0]
-    while data:
-        size = int.from_bytes(data[:4], "big")
-        answers.append(msgpack.unpackb(data[4 : 4 + size]))
-        data = data[4 + size :]
+    answers = answers_to(lane, questions)
     assert [answer["q"] for answer in answers] == [7, 8, 4_000_000_000]
     assert [list(answer)[-1] for answer in answers] == ["q"] * 3, "what differs stands last"
     assert answers[1] == {"e": "config", "q": 8}
     assert answers[0]["u"] == "order-v2"
+
+
+def test_a_chain_may_be_named_by_the_ids_of_its_configs(
+    lane: ExpressLane, configs: dict[str, str], facts: Record, token: str, decider: Decider
+) -> None:
+    ids = [decider.register(name, text).id for name, text in configs.items()]
+    record = facts(authorization=f"Bearer {token}")
+    refused, passed = answers_to(
+        lane, [["i", ids, facts(), 7], ["i", [float(each) for each in ids], record, 8]]
+    )
+    assert (refused["st"], refused["rs"], refused["q"]) == (401, "token_missing", 7)
+    assert (passed["n"], passed["u"], passed["q"]) == ("r1", "order-v2", 8)
+    assert {"X-Passport", "X-Canary"} <= set(passed["s"][::2])
+    assert list(passed)[-1] == "q"
+    assert decider.tally.decisions == 2
+
+
+def test_an_id_that_is_not_known_is_asked_for_again(
+    lane: ExpressLane, configs: dict[str, str], facts: Record, decider: Decider
+) -> None:
+    known = decider.register("passport", configs["passport"]).id
+    questions = [["i", [known, 4_000_000_000_000_000], facts(), 1], ["i", [7], facts(), 2]]
+    assert answers_to(lane, questions) == [{"v": 1, "n": "r1", "e": "ids", "q": number} for number in (1, 2)]
+
+
+@pytest.mark.parametrize("question", [["m", "x" * 32], ["i", [5]]])
+def test_a_verdict_that_comes_later_is_an_answer_to_its_question(
+    lane: ExpressLane, facts: Record, decider: Decider, question: list[Any]
+) -> None:
+    waiting: list[Callable[[Decided], None]] = []
+
+    def later(_chain: Any, _record: list[Any]) -> Decided:
+        raise Later(waiting.append)
+
+    decider.decide_ids = decider.decide_chain = later  # type: ignore[method-assign, assignment]
+    protocol = ExpressProtocol(lane, "express", Connections(lambda: 0.0))
+    sent: list[bytes] = []
+    protocol.pay = lambda answer, _since: sent.append(answer)  # type: ignore[method-assign]
+    assert protocol.answer([*question, facts(), 9]) is OWED
+    waiting[0]((None, {"v": 1, "n": "r1", "e": "no_state"}))
+    (told,) = split(sent[0])
+    assert (told["e"], told["q"], "ch" in told) == ("no_state", 9, question[0] == "m")
 
 
 def test_after_standing_still_questions_are_answered(
@@ -184,6 +236,15 @@ def test_what_is_no_request_closes_the_connection(lane: ExpressLane, message: An
         ["m", "x"],
         ["m", 1, [], 1],
         ["m", "x", None, 1],
+        ["i", [1]],
+        ["i", [1], None, 1],
+        ["i", [], ["x"] * 13, 1],
+        ["i", 5, ["x"] * 13, 1],
+        ["i", ["1"], ["x"] * 13, 1],
+        ["i", [True], ["x"] * 13, 1],
+        ["i", [2**60], ["x"] * 13, 1],
+        ["i", [None], ["x"] * 13, 1],
+        ["i", [1], [], 1],
         ["zzz"],
         ["p", []],
     ],

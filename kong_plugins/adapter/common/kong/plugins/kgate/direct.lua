@@ -2,10 +2,12 @@
 -- functions of the PDK by name, and these two stand in its table: `kong.kgate.step` and `kong.kgate.verdict`.
 --
 -- An event of a plugin ends with the answer "ret", which takes one more message, or when a called function does not
--- return: kong.response.exit yields, and Kong drops the plugin's coroutine and goes on. These do the same. Four plugins
--- take five messages that way, and nine where they read and write kong.ctx.shared.
+-- return: kong.response.exit yields, and Kong drops the plugin's coroutine and goes on. These do the same, and the
+-- verdict is asked for on a connection that many requests share (mux.lua). Four plugins take four messages that way,
+-- and nine where they read and write kong.ctx.shared.
 
 local mp = require "kong.plugins.kgate.mp"
+local mux = require "kong.plugins.kgate.mux"
 local facts = require "kong.plugins.kgate.facts"
 local verdicts = require "kong.plugins.kgate.verdict"
 local apply = require "kong.plugins.kgate.apply"
@@ -35,12 +37,18 @@ local function pack(ctx, rec, plan, ids)
   parts[2] = mp.array(n)
   parts[3] = mp.int(scratch[1])
   local last = mp.put_texts(parts, 3, scratch, 2, n)
-  parts[last + 1] = mp.array(plan.n)
-  last = last + 1
-  for i = 1, plan.n do
-    parts[last + i] = mp.int(ids[i])
+  parts[last + 1] = ids.packed
+  rec.packed = concat(parts, "", 1, last + 1)
+end
+
+-- The ids with what is sent of them, made once: they stay with the plan.
+local function prepare(ids, n)
+  parts[1] = mp.array(n)
+  for i = 1, n do
+    parts[i + 1] = mp.int(ids[i])
   end
-  rec.packed = concat(parts, "", 1, last + plan.n)
+  ids.packed = concat(parts, "", 1, n + 1)
+  ids.mux_head = "\x94" .. mp.text("i") .. ids.packed
 end
 
 -- Which of the plan's gate plugins is running.
@@ -60,6 +68,25 @@ local function all(ids, n)
     end
   end
   return ids
+end
+
+-- A verdict that answers the client does so here, but for a 200: that is the guard's, which takes If-Match away first.
+local function conclude(rec, verdict)
+  local ids = rec.ids
+  if type(verdict) == "table" and verdict.e == "ids" and ids ~= rec.said then
+    -- by what was known before; a new server that does not know all of them yet: they are said again
+    if rec.plan.ids == ids then
+      rec.plan.ids = nil
+    end
+    rec.ids = nil
+    return yield()
+  end
+  rec.wire = verdict or false
+  if verdicts.is_valid(verdict, rec.id) and verdict.st and verdict.st ~= 200 then
+    rec.tenant, rec.reason, rec.arm, rec.memo = verdict.tn, verdict.rs, verdict.a, verdict.m
+    return kong.response.exit(verdict.st, verdict.b or "", apply.headers(verdict.h))
+  end
+  return yield()
 end
 
 --- A gate plugin runs with the config of this id. Returns what the server decides by, where it is to decide now: with
@@ -94,34 +121,30 @@ function M.step(id)
     return yield()
   end
   rec.ids = ids
-  pack(ctx, rec, plan, ids)
-  return write
+  if not ids.packed then
+    prepare(ids, plan.n)
+  end
+  local verdict, err, again = mux.ask(rec.socket, ids, scratch, facts.fill(scratch, ctx, plan, plan.headers))
+  if verdict then
+    return conclude(rec, verdict)
+  end
+  if again then
+    pack(ctx, rec, plan, ids)
+    return write
+  end
+  kong.log.err("kgate: no answer of the plugin server: ", err)
+  rec.wire = false
+  return yield()
 end
 
---- The server's verdict, packed. One that answers the client does so here, but for a 200: that is the guard's, which
--- takes If-Match away first.
+--- The server's verdict, packed.
 function M.verdict(packed)
   local rec = ngx.ctx.kgate
-  local ids = rec and rec.ids
-  if not ids then
+  if not (rec and rec.ids) then
     return yield()
   end
   rec.packed = nil
-  local verdict = mp.decode(packed)
-  if type(verdict) == "table" and verdict.e == "ids" and ids ~= rec.said then
-    -- by what was known before; a new server that does not know all of them yet: they are said again
-    if rec.plan.ids == ids then
-      rec.plan.ids = nil
-    end
-    rec.ids = nil
-    return yield()
-  end
-  rec.wire = verdict or false
-  if verdicts.is_valid(verdict, rec.id) and verdict.st and verdict.st ~= 200 then
-    rec.tenant, rec.reason, rec.arm, rec.memo = verdict.tn, verdict.rs, verdict.a, verdict.m
-    return kong.response.exit(verdict.st, verdict.b or "", apply.headers(verdict.h))
-  end
-  return yield()
+  return conclude(rec, mp.decode(packed))
 end
 
 kong.kgate = { step = M.step, verdict = M.verdict }

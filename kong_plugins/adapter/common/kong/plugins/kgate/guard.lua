@@ -71,6 +71,7 @@ function M.collect(conf)
   cold.try(rec, plan)
   rec.asked = now
   rec.ip = facts.ip()
+  rec.socket = conf.socket
   if direct.used then
     return
   end
