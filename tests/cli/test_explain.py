@@ -28,7 +28,7 @@ RING = Keyring(KEY)
 URL = "https://shop.example.com/cart"
 
 
-def token(subject: str = "kim", seconds: float = 600, **claims: Any) -> str:
+def token(subject: str = "kim", seconds: float = 86_400, **claims: Any) -> str:
     now = int(time.time())
     payload = {
         "iss": ISS,

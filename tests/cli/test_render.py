@@ -96,7 +96,7 @@ def test_a_device_or_a_pipe_is_written_to_and_not_replaced(project_dir: Path) ->
     reader = threading.Thread(target=lambda: read.append(Path("pipe").read_bytes()))
     reader.start()
     assert RUN.invoke(main, ["render", "-o", "pipe"]).exit_code == 0
-    reader.join(5)
+    reader.join(30)
     assert stat.S_ISFIFO(os.stat("pipe").st_mode)
     assert json.loads(read[0])["_format_version"] == "3.0"
 

@@ -140,7 +140,7 @@ def test_a_node_that_lost_its_volume_gets_its_config_again(
             stub.hash = "0" * 32  # it was restarted without its volume
 
     stub.on_status = status  # type: ignore[assignment]
-    kgate("sync", "--yes", "--wait-new", "--wait-for", "0.9")
+    kgate("sync", "--yes", "--wait-new", "--wait-for", "4")
     assert len(stub.posts) == 2
     # what a new node boots from is what is pushed, byte for byte
     assert {post.body for post in stub.posts} == {Path("kong.json").read_bytes()}

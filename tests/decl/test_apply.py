@@ -264,7 +264,7 @@ def test_a_name_that_nobody_knows(rendered: Rendered, project: Project) -> None:
 
 
 def test_a_node_that_hangs(stubs: list[AdminStub], rendered: Rendered, project: Project) -> None:
-    stubs[0].on_status = lambda _: Answer(200, {}, delay=0.5)
+    stubs[0].on_status = lambda _: Answer(200, {}, delay=5)
     (result,) = run(stubs[:1], rendered, project, timeout=0.1)
     assert (result.state, result.reason) == ("failed", "gave no answer within 0.1 s")
 

@@ -154,11 +154,11 @@ def test_ca_client_certificate_and_name(secure: str, tmp_path: Path) -> None:
         paths = {name: str(tmp_path / file) for name, file in files.items()}
         return Tls(**{**paths, "server_name": "kong.example", **changes})  # type: ignore[arg-type]
 
-    pool = Pool(f"https://{secure}", timeout=3, tls=tls())
+    pool = Pool(f"https://{secure}", timeout=30, tls=tls())
     assert pool.request("GET", "/").status == 200
     pool.close()
     for wrong in ({"ca": None}, {"server_name": None}, {"client_cert": None, "client_key": None}):
-        pool = Pool(f"https://{secure}", timeout=3, tls=tls(**wrong))
+        pool = Pool(f"https://{secure}", timeout=30, tls=tls(**wrong))
         with pytest.raises(TransportError) as caught:
             pool.request("GET", "/")
         assert "TLS failed" in caught.value.reason or "client_cert" in wrong
