@@ -48,7 +48,7 @@ class Refusals:
     def saw(self, outcome: Outcome, now: float) -> None:
         """An outcome whose reason is one of TOLD."""
         is_dry = outcome.reason == DRY_RUN
-        limit = memo_of(outcome, "dry" if is_dry else "limit") or ""
+        limit = memo_of(outcome.memo, "dry" if is_dry else "limit") or ""
         key = (outcome.reason, outcome.route, limit)
         found = self._held.get(key)
         if found is None:

@@ -8,6 +8,7 @@ follows the same Redis.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from kong_plugins.canary_router.abort import AbortIf
@@ -80,12 +81,11 @@ class CanaryAnalyst:
         """Count them. A canary without a target is given up at the first one."""
         found = []
         for outcome in outcomes:
-            name, _, arm = outcome.arm.rpartition("=")
+            name, arm = _name_and_arm(outcome.arm)
             if arm not in ("canary", "control"):
                 found += self._look_at_rule(outcome, name, now)
                 continue
-            drawn = memo_of(outcome, DRAWN)
-            tag = drawn or memo_of(outcome, PINNED) or ""
+            drawn, tag = _tag(outcome.memo)
             canary = self._watched(name, tag, now)
             if canary is None:
                 continue
@@ -93,7 +93,7 @@ class CanaryAnalyst:
                 if arm == "control" or canary.confirmed or now - canary.aborted < QUIET:
                     continue
                 canary = self._anew(canary)
-            if canary.count(outcome, arm, drawn is not None, now):
+            if canary.count(outcome, arm, drawn, now):
                 reason = "its upstream has no healthy target: everybody gets control"
                 found.append(canary.abort("no_target", reason, now))
         return found
@@ -206,6 +206,22 @@ class CanaryAnalyst:
         return {
             name: {"aborted": canary.aborted, **canary.figures()} for name, canary in self._canaries.items()
         }
+
+
+# every outcome comes here, and most are alike
+
+
+@lru_cache(maxsize=1024)
+def _name_and_arm(text: str) -> tuple[str, str]:
+    name, _, arm = text.rpartition("=")
+    return name, arm
+
+
+@lru_cache(maxsize=1024)
+def _tag(memo: str) -> tuple[bool, str]:
+    """Whether the percent was asked, and the tag of the limits in use."""
+    drawn = memo_of(memo, DRAWN)
+    return drawn is not None, drawn or memo_of(memo, PINNED) or ""
 
 
 def _listed(found: Conclusion | None) -> list[Conclusion]:

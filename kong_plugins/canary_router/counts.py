@@ -7,6 +7,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import ceil, log2
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ _MAX_BUCKET = 24 * STEPS
 _LAST_STATUS = re.compile(r"([0-9]{3})\s*\Z", re.ASCII)
 
 
+@lru_cache(maxsize=4096)
 def bucket_of(milliseconds: float) -> int:
     """The latency's bucket."""
     return min(_MAX_BUCKET, ceil(STEPS * log2(milliseconds))) if milliseconds > 1 else 0
@@ -55,20 +57,26 @@ def seen_of(outcome: Outcome) -> Seen | None:
     A failure is a last try of 5xx (nginx writes connection errors as 502 and 504), or Kong's own error. Kong
     answers for an upstream without a target that it may use by "exit" and 503, without a try.
     """
-    status = _LAST_STATUS.search(outcome.upstream_status)
-    if outcome.source == "kgate" or outcome.status == "499":
+    _, _, _, _, status, upstream_status, tries, milliseconds, source, reason, _, _, _ = outcome
+    return _seen(status, upstream_status, tries, milliseconds, source, reason)
+
+
+@lru_cache(maxsize=4096)  # most outcomes are alike
+def _seen(
+    status: str, upstream_status: str, tries: str, milliseconds: str, source: str, reason: str
+) -> Seen | None:
+    last = _LAST_STATUS.search(upstream_status)
+    if source == "kgate" or status == "499":
         return None
-    if status is None:
-        if outcome.source == "exit":
-            missing = outcome.tries in ("", "0") and (
-                outcome.status == "503" or outcome.reason == "no_target"
-            )
+    if last is None:
+        if source == "exit":
+            missing = tries in ("", "0") and (status == "503" or reason == "no_target")
             return Seen(True, None, True) if missing else None
-        return Seen(True) if outcome.source == "error" else None
-    if status[1] >= "500":
+        return Seen(True) if source == "error" else None
+    if last[1] >= "500":
         return Seen(True)
     try:
-        return Seen(False, float(outcome.milliseconds))
+        return Seen(False, float(milliseconds))
     except ValueError:
         return Seen(False)
 

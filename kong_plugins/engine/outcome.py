@@ -28,10 +28,10 @@ class Outcome(NamedTuple):
     ip: str
 
 
-def memo_of(outcome: Outcome, name: str) -> str | None:
-    """The value of `name=value` in the outcome's memo: filters write such words, joined by spaces."""
+def memo_of(memo: str, name: str) -> str | None:
+    """The value of `name=value` in an outcome's memo: filters write such words, joined by spaces."""
     start = f"{name}="
-    for word in outcome.memo.split(" "):
+    for word in memo.split(" "):
         if word.startswith(start):
             return word[len(start) :]
     return None

@@ -6,7 +6,6 @@ most MAX_SERIES label sets of requests are kept, the rest counts as route "other
 
 from __future__ import annotations
 
-from collections import Counter as Tallies
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from kong_plugins.engine.outcome import Outcome
+from kong_plugins.server.outcomes import Kind
 from kong_plugins.server.tally import BUCKETS
 from kong_plugins.server.trust_metrics import TrustMetrics
 
@@ -144,9 +143,8 @@ class Metrics:
         mine.buckets = [a + b for a, b in zip(mine.buckets, report["buckets"], strict=True)]
         mine.seconds += report["seconds"]
 
-    def outcomes(self, rows: Iterable[Outcome]) -> None:
+    def outcomes(self, counts: Mapping[Kind, int]) -> None:
         """Count what became of requests. A fail answer of the guard is seen here alone: no server knew of it."""
-        counts = Tallies((row.tenant, row.route, row.status[:1], row.source, row.reason) for row in rows)
         for (tenant, route, first, source, reason), count in counts.items():
             status = f"{first}xx" if first and first in "12345" else "none"
             known = source if source in ("service", "error", "exit", "kgate") else "none"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kong_plugins.engine.outcome import Outcome
 from kong_plugins.server.frames import NOT_MESSAGEPACK, pack, unpacker
 
 REMEMBERED_BATCHES = 4096
+FIELDS = len(Outcome._fields)
+Kind = tuple[str, str, str, str, str]
+"""What metrics tell apart: tenant, route, the status' first digit, source, reason."""
 
 
 def pack_rows(rows: Iterable[Sequence[Any]]) -> bytes:
@@ -20,32 +23,48 @@ def pack_rows(rows: Iterable[Sequence[Any]]) -> bytes:
 
 def read_rows(packed: bytes) -> Iterator[Outcome | None]:
     """The rows of a batch; None for one of another shape. What comes after bytes that are no MessagePack is lost."""
+    for row in _texts(packed):
+        yield row if row is None else Outcome._make((row[-1], *row[:-1]))
+
+
+def _texts(packed: bytes) -> Iterator[list[str] | None]:
     rows = unpacker()
     rows.feed(packed)
     try:
         for row in rows:
-            yield _outcome(row)
+            if isinstance(row, list) and len(row) == FIELDS:
+                try:
+                    "".join(row)  # the cheapest look at the type of every field
+                except TypeError:
+                    yield None
+                else:
+                    yield row
+            else:
+                yield None
     except NOT_MESSAGEPACK:
         yield None
 
 
-def _outcome(row: Any) -> Outcome | None:
-    if not isinstance(row, list) or len(row) != len(Outcome._fields):
-        return None
-    try:
-        "".join(row)  # the cheapest look at the type of every field
-    except TypeError:
-        return None
-    return Outcome._make((row[-1], *row[:-1]))
+def count_rows(packed: bytes) -> tuple[dict[Kind, int], int]:
+    """How many rows of a batch are of each kind, and how many have another shape."""
+    counts: dict[Kind, int] = {}
+    malformed = 0
+    for row in _texts(packed):
+        if row is None:
+            malformed += 1
+            continue
+        kind = row[2], row[0], row[3][:1], row[7], row[8]
+        counts[kind] = counts.get(kind, 0) + 1
+    return counts, malformed
 
 
 class Outcomes:
     """Takes batches, once each: a batch that is sent again after a lost answer counts once.
 
-    sink: called with the rows of each batch. The counters are for health and metrics.
+    sink: called with what was counted of each batch. The counters are for health and metrics.
     """
 
-    def __init__(self, sink: Callable[[list[Outcome]], None] | None = None) -> None:
+    def __init__(self, sink: Callable[[Mapping[Kind, int]], None] | None = None) -> None:
         self._sink = sink
         self._seen: OrderedDict[str, None] = OrderedDict()
         self.rows = 0
@@ -60,13 +79,9 @@ class Outcomes:
         if len(self._seen) > REMEMBERED_BATCHES:
             self._seen.popitem(last=False)
         self.dropped += int(dropped)
-        rows = []
-        for row in read_rows(packed):
-            if row is None:
-                self.malformed += 1
-            else:
-                rows.append(row)
-        self.rows += len(rows)
-        if self._sink is not None and rows:
-            self._sink(rows)
+        counts, malformed = count_rows(packed)
+        self.malformed += malformed
+        self.rows += sum(counts.values())
+        if self._sink is not None and counts:
+            self._sink(counts)
         return True

@@ -177,7 +177,7 @@ class BreakerAnalyst:
                 budget.resume(state)
 
     def _memo(self, outcome: Outcome) -> _Memo | None:
-        text = memo_of(outcome, "b")
+        text = memo_of(outcome.memo, "b")
         if text is None:
             return None
         parts = text.split(":")

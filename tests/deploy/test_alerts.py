@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import yaml
 
-from kong_plugins.engine.outcome import Outcome
 from kong_plugins.server.metrics import Metrics
 from kong_plugins.server.tally import BUCKETS
 from tests.deploy.promql import Recording, evaluate, selectors
@@ -79,10 +78,7 @@ def lost(metrics: Metrics, step: int) -> None:
 
 
 def guard(metrics: Metrics, step: int) -> None:
-    row = Outcome._make([""] * len(Outcome._fields))._replace(
-        tenant="order", route="orders", status="503", source="kgate", reason="server_away"
-    )
-    metrics.outcomes([row] * 5)
+    metrics.outcomes({("order", "orders", "5", "kgate", "server_away"): 5})
 
 
 def forced(metrics: Metrics, step: int) -> None:

@@ -11,7 +11,7 @@ from kong_plugins.engine.outcome import Outcome
 from kong_plugins.server.decider import Decided, Decider, Later
 from kong_plugins.server.express_lane import ExpressLane, ExpressProtocol, frame
 from kong_plugins.server.frames import OWED, Connections
-from kong_plugins.server.outcomes import Outcomes
+from kong_plugins.server.outcomes import Outcomes, read_rows
 
 Record = Callable[..., list[Any]]
 
@@ -118,8 +118,8 @@ def test_outcomes_are_taken_once(lane: ExpressLane, outcomes: Outcomes) -> None:
 def test_the_id_of_a_row_comes_last_and_adapters_of_before_send_it_first(
     decider: Decider,
 ) -> None:
-    seen: list[Outcome] = []
-    lane = ExpressLane(decider, Outcomes(seen.extend).take)
+    seen: list[Outcome | None] = []
+    lane = ExpressLane(decider, lambda _id, _dropped, packed: seen.extend(read_rows(packed)))
     fields = [str(number) for number in range(12)]
     assert lane.handle(["r", "w-1", 0, msgpack.packb([*fields, "r1"])]) == {"k": "ok"}
     assert lane.handle(["o", "w-2", 0, [["r1", *fields]]]) == {"k": "ok"}

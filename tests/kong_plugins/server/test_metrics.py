@@ -9,11 +9,16 @@ from kong_plugins.engine.outcome import Outcome
 from kong_plugins.engine.verdict import Verdict
 from kong_plugins.server import metrics, tally
 from kong_plugins.server.metrics import Metrics
+from kong_plugins.server.outcomes import Kind, count_rows, pack_rows
 from kong_plugins.server.tally import BUCKETS, Tally
 
 FACTS = Facts("r1", "203.0.113.9", "http", "GET", "h", "/secret/path", "/secret/path", "orders", "order", "food",
               "", frozenset(), {})  # fmt: skip
 ROW = Outcome("r1", "orders", "order", "food", "200", "200", "1", "3", "service", "", "", "", "203.0.113.9")
+
+
+def counts_of(row: Outcome) -> dict[Kind, int]:
+    return count_rows(pack_rows([row]))[0]
 
 
 def test_a_report_holds_what_came_since_the_last_one() -> None:
@@ -50,10 +55,10 @@ def test_reports_of_workers_add_up() -> None:
 
 def test_outcomes_and_the_guards_own_answers() -> None:
     found = Metrics()
-    found.outcomes([ROW])
-    found.outcomes([ROW._replace(status="503", source="kgate", reason="server_away")])
-    found.outcomes([ROW._replace(status="403", source="kgate", reason="ip_blocked")])
-    found.outcomes([ROW._replace(status="", source="<script>")])
+    found.outcomes(counts_of(ROW))
+    found.outcomes(counts_of(ROW._replace(status="503", source="kgate", reason="server_away")))
+    found.outcomes(counts_of(ROW._replace(status="403", source="kgate", reason="ip_blocked")))
+    found.outcomes(counts_of(ROW._replace(status="", source="<script>")))
     found.lost(3)
     found.lost(-1)
     text = found.text().decode()
@@ -68,7 +73,7 @@ def test_users_addresses_and_paths_are_no_labels() -> None:
     counted, found = Tally(), Metrics()
     counted.add(FACTS, Verdict(memo="alice"), 0.001)
     found.worker(counted.report())
-    found.outcomes([ROW])
+    found.outcomes(counts_of(ROW))
     text = found.text().decode()
     assert not [word for word in ("alice", "203.0.113.9", "/secret", "r1") if word in text]
 
@@ -79,7 +84,7 @@ def test_series_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     counted, found = Tally(), Metrics()
     for number in range(50):
         counted.add(FACTS._replace(route=f"route-{number}"), Verdict(), 0.001)
-        found.outcomes([ROW._replace(route=f"route-{number}")])
+        found.outcomes(counts_of(ROW._replace(route=f"route-{number}")))
     told = counted.report()
     assert len(told["verdicts"]) == 9
     assert sum(row[-1] for row in told["verdicts"]) == 50, "nothing is lost, only put together"

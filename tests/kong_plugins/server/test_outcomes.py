@@ -3,8 +3,7 @@
 import msgpack
 import pytest
 
-from kong_plugins.engine.outcome import Outcome
-from kong_plugins.server.outcomes import REMEMBERED_BATCHES, Outcomes, pack_rows
+from kong_plugins.server.outcomes import REMEMBERED_BATCHES, Kind, Outcomes, pack_rows, read_rows
 
 ROW = [
     "r1",
@@ -23,13 +22,20 @@ ROW = [
 ]
 
 
-def test_rows_reach_the_sink_with_their_names() -> None:
-    seen: list[Outcome] = []
-    outcomes = Outcomes(seen.extend)
-    assert outcomes.take("w1-1", 0, pack_rows([ROW, ROW]))
-    assert outcomes.rows == 2
-    assert seen[0].upstream_status == "502, 200"
-    assert seen[0].ip == "203.0.113.9"
+def test_rows_have_names() -> None:
+    (row,) = read_rows(pack_rows([ROW]))
+    assert row is not None
+    assert (row.request_id, row.upstream_status, row.ip) == ("r1", "502, 200", "203.0.113.9")
+
+
+def test_the_sink_gets_what_was_counted() -> None:
+    told: list[dict[Kind, int]] = []
+    outcomes = Outcomes(lambda counts: told.append(dict(counts)))
+    refused = [*ROW[:8], "kgate", "ip_blocked", *ROW[10:]]
+    assert outcomes.take("w1-1", 0, pack_rows([ROW, refused, ROW]))
+    assert outcomes.rows == 3
+    kind = ("food", "checkout", "2")
+    assert told == [{(*kind, "service", ""): 2, (*kind, "kgate", "ip_blocked"): 1}]
 
 
 def test_a_batch_that_is_sent_again_counts_once() -> None:
@@ -43,24 +49,30 @@ def test_a_batch_that_is_sent_again_counts_once() -> None:
     "bad", [ROW[:-1], [*ROW, ""], [*ROW[:-1], 5], "row", None, {}, [], [[]] * 13], ids=repr
 )
 def test_a_row_of_another_shape_is_counted_and_left_out(bad: object) -> None:
-    seen: list[Outcome] = []
-    outcomes = Outcomes(seen.extend)
-    outcomes.take("w1-1", 0, msgpack.packb(bad) + pack_rows([ROW]))
-    assert (outcomes.rows, outcomes.malformed, len(seen)) == (1, 1, 1)
+    packed = msgpack.packb(bad) + pack_rows([ROW])
+    outcomes = Outcomes()
+    outcomes.take("w1-1", 0, packed)
+    assert (outcomes.rows, outcomes.malformed) == (1, 1)
+    assert [row is None for row in read_rows(packed)] == [True, False]
 
 
 @pytest.mark.parametrize("end", [b"\xc1", b"\x9d\xd9\xff", b"\xdd\xff\xff\xff\xff"])
 def test_bytes_that_are_no_rows_end_the_batch(end: bytes) -> None:
     outcomes = Outcomes()
-    assert outcomes.take("w1-1", 0, pack_rows([ROW]) + end + pack_rows([ROW]))
+    packed = pack_rows([ROW]) + end + pack_rows([ROW])
+    assert outcomes.take("w1-1", 0, packed)
     assert outcomes.rows == 1
+    assert len([row for row in read_rows(packed) if row is not None]) == 1
 
 
 def test_bytes_that_are_not_utf8_are_kept() -> None:
-    seen: list[Outcome] = []
+    told: list[Kind] = []
     row = [b"r1", b"caf\xe9", *[b""] * 11]
-    Outcomes(seen.extend).take("w1-1", 0, msgpack.packb([*row[1:], row[0]], use_bin_type=False))
-    assert seen[0].route == "caf\udce9"
+    packed = msgpack.packb([*row[1:], row[0]], use_bin_type=False)
+    Outcomes(told.extend).take("w1-1", 0, packed)
+    (found,) = read_rows(packed)
+    assert found is not None
+    assert found.route == told[0][1] == "caf\udce9"
 
 
 def test_remembered_batches_are_bounded() -> None:

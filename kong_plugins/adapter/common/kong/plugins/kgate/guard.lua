@@ -19,6 +19,7 @@ local apply = require "kong.plugins.kgate.apply"
 local lane = require "kong.plugins.kgate.lane"
 local direct = require "kong.plugins.kgate.direct"
 local const = require "kong.plugins.kgate.const"
+local new_table = require "table.new"
 
 local ngx, kong, tostring, ipairs, type = ngx, kong, tostring, ipairs, type
 
@@ -28,8 +29,12 @@ local breaker = breakers.new()
 M.breaker = breaker
 
 local function open(ctx, plan)
-  local rec = ctx.kgate or { n = 0 } -- a gate plugin may have made it
-  ctx.kgate = rec
+  local rec = ctx.kgate -- a gate plugin may have made it
+  if not rec then
+    rec = new_table(0, 24) -- as many fields as it gets
+    rec.n = 0
+    ctx.kgate = rec
+  end
   rec.plan = plan
   rec.id = facts.request_id(ctx)
   return rec

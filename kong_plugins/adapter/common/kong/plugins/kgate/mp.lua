@@ -6,6 +6,7 @@
 
 local byte, char, sub = string.byte, string.char, string.sub
 local concat, floor, type = table.concat, math.floor, type
+local new_table = require "table.new" -- LuaJIT's: a table that grows is copied each time
 
 local M = {}
 
@@ -13,6 +14,7 @@ local M = {}
 M.NULL = {}
 
 local MAX_DEPTH = 32
+local MANY = 64 -- elements for which no room is made before they are read
 local BIG = 4294967296 -- 2^32
 
 local function be16(n)
@@ -144,7 +146,7 @@ local function read_array(s, i, size, n, depth)
   if n > size - i + 1 then -- each element takes a byte at least: no allocation for a lie
     return nil, nil, "truncated"
   end
-  local out = {}
+  local out = new_table(n < MANY and n or 0, 0)
   for k = 1, n do
     local value, after, err = read(s, i, size, depth)
     if not after then
@@ -162,7 +164,7 @@ local function read_map(s, i, size, n, depth)
   if n * 2 > size - i + 1 then
     return nil, nil, "truncated"
   end
-  local out = {}
+  local out = new_table(0, n < MANY and n or 0)
   for _ = 1, n do
     local key, value, after, err
     local tag = byte(s, i)
