@@ -68,7 +68,7 @@ class Lua:
         )
         self.values.set_array_marks(*helpers(array_mt, empty_array_mt))
         self._resume = self.runloop["resume"]
-        self._call_pdk = self.runloop["call_pdk"]
+        self._call_pdk, self._resume_pdk = self.runloop["call_pdk"], self.runloop["resume_pdk"]
         self._new = self.runloop["new"]
         self._output = self.runloop["output"]
         self._fire = self.runloop["fire"]
@@ -171,7 +171,7 @@ class Lua:
         out = self.runloop["body_filter"](r, part.decode("latin-1"), last)
         return None if out is False else str(out).encode("latin-1")
 
-    def pdk(self, r: Any, plugin: str, conf: Any, method: str, args: list[Any]) -> tuple[str, Any]:
+    async def pdk(self, r: Any, plugin: str, conf: Any, method: str, args: list[Any]) -> tuple[str, Any]:
         """A PDK call for an external plugin: `ok`, `packed` (MessagePack), `missing`, `raise`, `exit` or `left`
         (the function yielded), and the result."""
         lua_args = self.runtime.table()
@@ -179,6 +179,9 @@ class Lua:
             if arg is not None:
                 lua_args[i] = self.values.to_lua(arg)
         result = self._call_pdk(r, plugin, conf, method, lua_args, len(args))
+        while isinstance(result, tuple) and result[0] == "wait":
+            op, *what = result[1:]
+            result = self._resume_pdk(r, *(await self._ops[op](*what)))
         return result if isinstance(result, tuple) else (result, None)
 
     async def _settle(self, r: Any, result: Any, resume: Callable[..., Any] | None = None) -> str:

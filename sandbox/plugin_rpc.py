@@ -268,7 +268,7 @@ class Externals:
                 raise BrokenProtocol(f"{method}: API disabled in the current context")
             if method in _BODY and phase in ("rewrite", "access"):
                 await self._lua.read_body(r)
-            outcome, result = self._lua.pdk(r, remote.name, conf, method, _cut(arguments))
+            outcome, result = await self._lua.pdk(r, remote.name, conf, method, _cut(arguments))
             if outcome == "exit":
                 raise _Exited
             if outcome == "left":

@@ -1,6 +1,7 @@
 """An answer when the service has none; and never instead of the gateway's own word."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -72,3 +73,25 @@ def test_no_route_is_kongs_404(client: Client) -> None:
 def test_the_mark_of_a_client_does_not_come_back(gateway: Gateway, client: Client) -> None:
     answer = client("/secure/echo", headers={"X-Fallback": "forged"}, token=token())
     assert "x-fallback" not in answer.headers
+
+
+def test_of_many_first_requests_at_a_time_all_have_the_new_answer(gateway: Gateway, client: Client) -> None:
+    """No worker of Kong has it yet: one request fetches it, the others are about to need it."""
+    config = gateway.config()
+    plugins = [
+        plugin
+        for service in config["services"]
+        for owner in (service, *service["routes"])
+        for plugin in owner.get("plugins", [])
+        if plugin["name"] == "static-fallback"
+    ]
+    for plugin in plugins:
+        for answer in plugin["config"]["responses"]:
+            answer["json"] = {"items": ["new"]}
+    try:
+        gateway.push(config)
+        with ThreadPoolExecutor(24) as many:
+            answers = list(many.map(lambda _: client("/refused/echo", token=token()), range(24)))
+        assert [(answer.status, answer.body) for answer in answers] == [(200, b'{"items":["new"]}')] * 24
+    finally:
+        gateway.push(gateway.config())

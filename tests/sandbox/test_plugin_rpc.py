@@ -173,6 +173,35 @@ def test_a_called_function_may_pack_its_result_itself_or_end_the_event(box: Any,
     assert ext.calls[-1][1] == {"EventId": 5, "Data": [7, "x\udcff"]}
 
 
+def test_a_called_function_may_wait(box: Any, ext: PluginServer) -> None:
+    """For anything that a handler may wait for; it then goes on, and the event with it."""
+    own = """
+      local semaphore = require "ngx.semaphore"
+      kong.mine = {
+        nap = function(word)
+          ngx.sleep(0.01)
+          local s = semaphore.new(0)
+          ngx.timer.at(0, function() s:post(1) end)
+          local ok, err = s:wait(5)
+          return { word, ok or err, kong.request.get_path() }
+        end,
+        leave = function() ngx.sleep(0.01) coroutine.yield() error("comes back") end,
+        exit = function() ngx.sleep(0.01) return kong.response.exit(418, "tea") end,
+        fail = function() ngx.sleep(0.01) error("late") end,
+      }
+    """
+    box.load(services=[box.config], plugins=[{"name": "probe", "config": {"rewrite": own}}])
+    ext.steps = [call("kong.mine.nap", "x"), call("kong.mine.nap", "y"), call("kong.mine.leave"), RET]
+    assert box.get("/r").status == 200
+    assert [argument["Data"] for method, argument in ext.calls if method == "plugin.Step"] == [
+        ["x", True, "/r"],
+        ["y", True, "/r"],
+    ]
+    for function, status in (("exit", 418), ("fail", 500)):
+        ext.steps = [call(f"kong.mine.{function}"), RET]
+        assert box.get("/r").status == status
+
+
 def test_a_new_configuration_starts_new_and_closes_old(box: Any, ext: PluginServer) -> None:
     box.get("/r")
     box.load(services=[{**box.config, "tags": ["new"]}])

@@ -3,7 +3,8 @@ local state = require "shim.state"
 local py = state.py
 local M = {}
 
--- A PDK call of an external plugin, under its request. The plugin's own coroutine is suspended meanwhile.
+-- A PDK call of an external plugin, under its request. The plugin's own coroutine is suspended meanwhile. The function
+-- may wait (for a socket, a semaphore): the driver awaits that and resumes it.
 local methods = {
   ["kong.ctx.shared.get"] = function(k) return kong.ctx.shared[k] end,
   ["kong.ctx.shared.set"] = function(k, v) kong.ctx.shared[k] = v end,
@@ -29,11 +30,18 @@ function M.call_pdk(r, plugin_name, conf, name, args, n)
     end
     methods[name] = method
   end
-  local co = coroutine.create(method)
-  local ok, result = coroutine.resume(co, unpack(args, 1, n))
+  r.called = coroutine.create(method)
+  return M.resume_pdk(r, unpack(args, 1, n))
+end
+
+local function ended(r, ok, result, ...)
   if not ok then return "raise", tostring(result) end
-  -- a yield ends the event for good; that of an exit also answers the client
-  if coroutine.status(co) ~= "dead" then return result == state.EXIT and "exit" or "left" end
+  if coroutine.status(r.called) ~= "dead" then
+    -- a yield ends the event for good; that of an exit also answers the client
+    if result == nil then return "left" end
+    if result == state.EXIT then return "exit" end
+    return "wait", result, ...
+  end
   if type(result) == "function" then
     -- Kong's packer calls it with its buffer (kong/runloop/plugin_servers/rpc/mp_rpc.lua)
     local buffer = {}
@@ -41,6 +49,12 @@ function M.call_pdk(r, plugin_name, conf, name, args, n)
     return "packed", table.concat(buffer)
   end
   return "ok", result
+end
+
+-- Go on with the function, with what it has waited for.
+function M.resume_pdk(r, ...)
+  state.cur = r
+  return ended(r, coroutine.resume(r.called, ...))
 end
 
 return M

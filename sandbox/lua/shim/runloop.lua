@@ -4,6 +4,7 @@ local state = require "shim.state"
 local answers = require "shim.pdk_response"
 local threads = require "shim.thread"
 local timers = require "shim.timers"
+local pdk_call = require "shim.pdk_call"
 local py = state.py
 
 local M = {}
@@ -328,7 +329,7 @@ function M.init_worker()
   end
 end
 
-M.call_pdk = require("shim.pdk_call").call_pdk
+M.call_pdk, M.resume_pdk = pdk_call.call_pdk, pdk_call.resume_pdk
 threads.set_settle(settle)
 timers.set_settle(settle)
 M.fire = timers.fire

@@ -94,23 +94,51 @@ def test_the_routes_last_known_answers_serve_meanwhile(world):
     assert obtain(world, "h2", route="other") is None
 
 
-def test_one_request_fetches_while_the_others_go_on(world):
-    """The fetch yields: a second request must not wait for it or dial as well."""
-    Scripted(world, [])
-    code = """
-      local prepared, fake = ...
-      local co = coroutine.create(function() return prepared.obtain("/s", "h1", "R") end)
-      local dials = 0
-      fake.dial = function()
-        dials = dials + 1
-        return { settimeouts = function() end, connect = function() coroutine.yield() return nil, "x" end }
-      end
-      coroutine.resume(co)
-      local second = prepared.obtain("/s", "h1", "R")
-      coroutine.resume(co)
-      return second, dials
-    """
-    assert world.run(code, world.module("kgate.prepared")._table, world.fake) == (None, 1)
+FIRST_TOGETHER = """
+  local prepared, fake, answer = ...
+  local dials, slept = 0, 0
+  fake.dial = function()
+    dials = dials + 1
+    local sock = { settimeouts = function() end, getreusedtimes = function() return 0 end, setkeepalive = function() end }
+    function sock.connect() coroutine.yield() return answer and 1 or nil, "x" end
+    function sock.send() return 1 end
+    function sock.close() end
+    function sock.receive(_, n)
+      local part = answer:sub(1, n)
+      answer = answer:sub(n + 1)
+      return part
+    end
+    return sock
+  end
+  local first, found = nil, {}
+  local co = coroutine.create(function() first = prepared.obtain("/s", "h1", "R") end)
+  ngx.sleep = function(seconds)
+    slept = slept + 1
+    fake.now = fake.now + seconds
+    if slept == 3 then coroutine.resume(co) end
+  end
+  coroutine.resume(co)
+  local second = prepared.obtain("/s", "h1", "R2")
+  return first ~= nil, second ~= nil and first == second, dials, slept
+"""
+
+
+def test_of_many_that_come_first_one_fetches_and_all_have_the_answers(world):
+    answer = framed({"k": "h1", "r": [ANSWER]})
+    prepared = world.module("kgate.prepared")._table
+    assert world.run(FIRST_TOGETHER, prepared, world.fake, answer) == (True, True, 1, 3)
+
+
+def test_a_fetch_that_fails_leaves_all_without_and_nobody_dials_as_well(world):
+    prepared = world.module("kgate.prepared")._table
+    assert world.run(FIRST_TOGETHER, prepared, world.fake, None) == (False, False, 1, 3)
+
+
+def test_a_fetch_that_hangs_is_waited_for_for_a_third_of_a_second(world):
+    code = FIRST_TOGETHER.replace("slept == 3", "false")
+    prepared = world.module("kgate.prepared")._table
+    assert world.run(code, prepared, world.fake, None)[:3] == (False, False, 1)
+    assert 1000.3 < world.fake[b"now"] < 1000.4
 
 
 def test_least_recently_used_go_beyond_8_mb(world):

@@ -31,7 +31,7 @@ M.breaker = breaker
 local function open(ctx, plan)
   local rec = ctx.kgate -- a gate plugin may have made it
   if not rec then
-    rec = new_table(0, 24) -- as many fields as it gets
+    rec = new_table(0, 16) -- for the fields that nearly all get
     rec.n = 0
     ctx.kgate = rec
   end

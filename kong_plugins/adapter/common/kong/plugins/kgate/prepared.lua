@@ -16,6 +16,7 @@ local M = {}
 local LIMIT_BYTES = 8 * 1024 * 1024
 local ENTRY_BYTES, ANSWER_BYTES = 200, 300 -- a guess of what the tables take
 local UNKNOWN_SECONDS = 1
+local STEP_SECONDS, WAIT_SECONDS = 0.002, 0.35
 local MAX_ROUTES, MAX_UNKNOWN = 10000, 1000
 
 local entries, total, tick = {}, 0, 0 -- hash -> { answers, size, used }
@@ -146,6 +147,15 @@ local function fetch(socket, hash, plan, now)
   return answers
 end
 
+-- Until the request that fetches them has them: of many that come first, together, all have what they may need.
+local function wait(hash)
+  local last = ngx.now() + WAIT_SECONDS
+  repeat
+    ngx.sleep(STEP_SECONDS)
+  until not fetching[hash] or ngx.now() >= last
+  return M.get(hash)
+end
+
 local function remember(route_id, hash)
   if last_of_route[route_id] == nil then
     routes = routes + 1
@@ -166,7 +176,10 @@ end
 -- most the express timeouts and never fails the request: then the last known ones serve.
 -- plan: of the request, where there is one.
 function M.obtain(socket, hash, route_id, plan)
-  local answers = M.get(hash) or fetch(socket, hash, plan, ngx.now())
+  local answers = M.get(hash)
+  if not answers then
+    answers = fetching[hash] and wait(hash) or fetch(socket, hash, plan, ngx.now())
+  end
   if not answers then
     return M.last_known(route_id)
   end
