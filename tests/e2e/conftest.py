@@ -69,7 +69,7 @@ def operator(gateway: Gateway, redis_program: str) -> Gateway:
 
 @pytest.fixture
 def client(gateway: Gateway) -> Client:
-    return Client(gateway.proxy)
+    return Client(gateway.proxy, gateway)
 
 
 @pytest.fixture

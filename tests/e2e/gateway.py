@@ -22,6 +22,7 @@ from click.testing import CliRunner
 
 from cli.main import main
 from kong_plugins.server.run_dir import write_plugin_info
+from tests.e2e.client import Client
 from tests.e2e.upstream import Upstream
 from tests.pace import within
 from tests.ports import free_port
@@ -101,7 +102,7 @@ BOTH_LIMITS: dict[str, Any] = {
 
 def lane_of(admin: str) -> str:
     """The lane that a running Kong was started for."""
-    settings = requests.get(admin, timeout=10).json()["configuration"]
+    settings = requests.get(admin, timeout=30).json()["configuration"]
     return "express" if "/express/?.lua" in settings["lua_package_path"] else "pdk"
 
 
@@ -118,6 +119,16 @@ def wait_until(true: Callable[[], bool], seconds: float, what: str) -> float:
         assert time.monotonic() - started < within(seconds), f"not within {seconds} s: {what}"
         time.sleep(0.02)
     return time.monotonic() - started
+
+
+def steady(read: Callable[[], float], times: int = 24) -> float:
+    """What is read when it has been the same so often in a row, over 0.6 s: what was under way has arrived."""
+    found, same = read(), 0
+    while same < times:
+        time.sleep(0.025)
+        now = read()
+        found, same = now, same + 1 if now == found else 0
+    return found
 
 
 class Gateway:
@@ -191,7 +202,7 @@ class Gateway:
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples that have these labels."""
-        text = requests.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5).text
+        text = requests.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=30).text
         wanted = [f'{key}="{value}"' for key, value in labels.items()]
         rows = [line for line in text.splitlines() if line.startswith((name + "{", name + " "))]
         return sum(float(row.rpartition(" ")[2]) for row in rows if all(label in row for label in wanted))
@@ -232,6 +243,18 @@ class Gateway:
                 found: dict[str, Any] = json.loads(line)
                 return found
         raise AssertionError(f"the {name} did not start:\n{self.log(name)}")
+
+    def serving(self) -> bool:
+        """The plugin server runs and is not stopped."""
+        process = self.processes.get("server")
+        if process is None or process.poll() is not None:
+            return False
+        state = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state not in "TZX"
+
+    def held_up(self) -> int:
+        """How often a process of the plugin server has noticed that it stood still."""
+        return (self.dir / "server.log").read_text().count("stood still")
 
     def log(self, name: str) -> str:
         return (self.dir / f"{name}.log").read_text()[-4000:]
@@ -326,7 +349,18 @@ class Gateway:
         }
 
     def push(self, config: dict[str, Any]) -> None:
-        """Lint and push with kgate; in DB mode the rendered entities are put one by one."""
+        """Lint and push with kgate, and wait until it is in force; in DB mode the rendered entities are put one by
+        one."""
+        # what is stored is not yet live: a route of its own tells
+        sign = f"/pushed-{os.urandom(4).hex()}"
+        route = {"name": "pushed", "hosts": ["shop.example"], "paths": [sign]}
+        shown = {
+            "name": "pushed",
+            "url": f"http://127.0.0.1:{self.refused_port}",
+            "routes": [route],
+            "retries": 0,
+        }
+        config = {**config, "services": [*config["services"], shown]}
         path = self.dir / "gateway.yaml"
         path.write_text(json.dumps(config))
         if self.nodes > 1:  # of one plugin server, which counts for all
@@ -334,6 +368,8 @@ class Gateway:
         self.kgate("-f", str(path), "lint")
         if self.mode == "dbless":
             self.kgate("-f", str(path), "sync", "--yes", "--max-deletes", "100%")
+            for proxy in self.proxies:
+                wait_until(lambda proxy=proxy: Client(proxy).once(sign).status != 404, 5, "it is in force")
             return
         rendered = json.loads(self.kgate("-f", str(path), "render").stdout)
         put_all(self.admin, rendered)
@@ -345,7 +381,7 @@ class Gateway:
             f"{self.admin}/config?flatten_errors=1",
             data=json.dumps(document),
             headers={"Content-Type": "text/yaml"},
-            timeout=10,
+            timeout=30,
         )
 
     # observation
@@ -379,7 +415,7 @@ class Gateway:
 def _end(process: subprocess.Popen[str]) -> None:
     """Wait for a process that was told to end; kill it when it does not."""
     try:
-        process.wait(5)
+        process.wait(15)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -393,14 +429,14 @@ def put_all(admin: str, document: dict[str, Any]) -> None:
     def put(kind: str, entity: dict[str, Any], parent: str = "") -> None:
         children = {key: entity.pop(key) for key in ("routes", "plugins", "targets") if key in entity}
         if kind == "targets":  # no upsert there
-            answer = requests.post(f"{admin}{parent}/targets", json=entity, timeout=10)
+            answer = requests.post(f"{admin}{parent}/targets", json=entity, timeout=30)
         else:
-            answer = requests.put(f"{admin}{parent}/{kind}/{entity['id']}", json=entity, timeout=10)
+            answer = requests.put(f"{admin}{parent}/{kind}/{entity['id']}", json=entity, timeout=30)
         assert answer.status_code in (200, 201), f"{parent}/{kind}: {answer.status_code} {answer.text}"
         own = f"/{kind}/{entity['id']}"
         if kind == "upstreams":
-            for old in requests.get(f"{admin}{own}/targets", timeout=10).json()["data"]:
-                requests.delete(f"{admin}{own}/targets/{old['id']}", timeout=10)
+            for old in requests.get(f"{admin}{own}/targets", timeout=30).json()["data"]:
+                requests.delete(f"{admin}{own}/targets/{old['id']}", timeout=30)
         for child_kind, items in children.items():
             for item in items:
                 put(child_kind, item, own)

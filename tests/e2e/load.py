@@ -31,7 +31,7 @@ class Load:
     def _ask(self) -> None:
         bearer = token()
         while not self._stop.is_set():
-            answer = self._client(self._path, token=bearer)
+            answer = self._client.once(self._path, token=bearer)
             self.told.append(Told(time.monotonic(), answer))
             time.sleep(self._pause)
 

@@ -15,19 +15,22 @@ from tests.e2e.gateway import CLUSTER, ISSUER, ISSUER_FIELDS, Gateway
 
 
 class AuthServer:
-    """An issuer: its keys at /jwks and what it knows of its users at /userinfo. `away` answers 503."""
+    """An issuer: its keys at /jwks and what it knows of its users at /userinfo. `away` answers 503. What is
+    asked of users waits until it is `free`."""
 
     def __init__(self) -> None:
         self.keys = {"k1": ec.generate_private_key(ec.SECP256R1())}
-        self.away = self.slow = False
+        self.away = False
+        self.free = threading.Event()
+        self.free.set()
         self.asked: list[str] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.asked.append(self.path)
-                if outer.slow and self.path != "/jwks":
-                    time.sleep(0.5)
+                if self.path != "/jwks":
+                    outer.free.wait(30)
                 found = outer.jwks() if self.path == "/jwks" else {"grade": "gold", "roles": ["courier"]}
                 body = b"" if outer.away else json.dumps(found).encode()
                 self.send_response(503 if outer.away else 200)
@@ -106,7 +109,7 @@ class PassportGateway(Gateway):
         """End the plugin server."""
         process = self.processes["server"]
         process.terminate()
-        process.wait(10)
+        process.wait(30)
         if process.stdout is not None:
             process.stdout.close()
 

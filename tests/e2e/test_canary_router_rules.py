@@ -14,6 +14,7 @@ import pytest
 
 from tests.e2e.client import Client
 from tests.e2e.gateway import Gateway, token, wait_until
+from tests.pace import within
 
 
 @pytest.mark.parametrize(
@@ -75,17 +76,20 @@ def test_a_staff_route_does_not_exist_for_others(gateway: Gateway, client: Clien
 
 
 def test_a_device_keeps_its_arm_by_a_signed_cookie(client: Client) -> None:
-    servers = set()
-    for _ in range(12):
+    servers: list[str] = []
+    # a new device each time: half of them, by luck
+    while len(servers) < 12 or (len(set(servers)) == 1 and len(servers) < 60):
         first = client("/device/echo")
         cookie = first.headers["set-cookie"].partition(";")[0]
         again = client("/device/echo", headers={"Cookie": cookie})
         assert again.json["server"] == first.json["server"]
         assert "set-cookie" not in again.headers
-        servers.add(first.json["server"])
-        forged = client("/device/echo", headers={"Cookie": cookie[:-4] + "AAAA"})
+        servers.append(first.json["server"])
+        forged = client(
+            "/device/echo", headers={"Cookie": cookie[:-4] + ("BBBB" if "AAA" in cookie[-4:] else "AAAA")}
+        )
         assert forged.headers["set-cookie"].partition(";")[0] != cookie
-    assert servers == {"main", "canary"}
+    assert set(servers) == {"main", "canary"}
 
 
 def test_a_ramp_of_the_plan_and_of_an_operator(client: Client, operator: Gateway) -> None:
@@ -131,16 +135,18 @@ def reset(operator: Gateway) -> Iterator[None]:
 def test_a_canary_without_a_target_is_given_up_within_a_second(client: Client, operator: Gateway) -> None:
     before, failed = len(events(operator, "hollow")), 0
     started = time.monotonic()
-    while (answer := client("/hollow/echo", token=token("carol"))).status == 503:
+    while (answer := client.once("/hollow/echo", token=token("carol"))).status == 503:
         failed += 1
-        assert time.monotonic() - started < 1, f"{failed} requests have failed"
+        assert time.monotonic() - started < within(1), f"{failed} requests have failed"
     assert answer.json["server"] == "main"
     assert failed >= 1, "somebody must meet it first"
+    wait_until(lambda: len(events(operator, "hollow")) > before, 1, "the event")
     (event,) = events(operator, "hollow")[before:]
     assert event["reason"].startswith("no_target: ")
     assert event["data"]["rule"] == "no_target"
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.usefixtures("reset", "express")
 def test_a_canary_that_fails_more_often_is_given_up_everywhere(client: Client, operator: Gateway) -> None:
     arms: dict[str, list[str]] = {"main": [], "canary": []}
@@ -151,7 +157,7 @@ def test_a_canary_that_fails_more_often_is_given_up_everywhere(client: Client, o
     before = len(events(operator, "risky"))
     started = time.monotonic()
     while not events(operator, "risky")[before:]:
-        assert time.monotonic() - started < 20, "it was not given up"
+        assert time.monotonic() - started < within(20), "it was not given up"
         for _ in range(3):
             for mine in arms["canary"][:10]:
                 client("/risky/status/500", token=mine)

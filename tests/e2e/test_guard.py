@@ -139,9 +139,10 @@ def test_a_stall_under_load_costs_503_at_most(server: Gateway, client: Client, s
         server.signal_server(signal.SIGSTOP)
         time.sleep(seconds)
         server.signal_server(signal.SIGCONT)
+        over = time.monotonic()
         time.sleep(1)
+        wait_until(lambda: load.served_again(over) < 60, 1, "it goes on by itself")
     assert load.statuses() <= {200, 503}
-    assert load.answers[-1].status == 200, "it goes on by itself"
     assert unverified(server, since) == 0
 
 

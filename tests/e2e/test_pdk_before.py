@@ -30,7 +30,7 @@ def before(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def test_they_are_served_and_guarded(before: Gateway) -> None:
-    client, reached = Client(before.proxy), before.reached()
+    client, reached = Client(before.proxy, before), before.reached()
     for _ in range(2):  # cold and warm
         for route in ("secure", "all"):
             answer = client(f"/{route}/echo", token=token("alice"))
@@ -44,7 +44,7 @@ def test_they_are_served_and_guarded(before: Gateway) -> None:
 
 
 def test_without_the_server_they_are_closed(before: Gateway) -> None:
-    client = Client(before.proxy)
+    client = Client(before.proxy, before)
     before.signal_server(signal.SIGKILL)
     reached = before.reached()
     assert [client("/all/echo", token=token()).status for _ in range(4)] == [503] * 4
