@@ -85,7 +85,7 @@ class Composed:
         for name in ("secrets.sh", "redis.sh", "redis.conf"):
             shutil.copy(ROOT / "deploy/compose" / name, folder)
         for _ in range(2):  # the second time it changes nothing
-            subprocess.run(["sh", folder / "secrets.sh"], check=True, capture_output=True, timeout=10)
+            subprocess.run(["sh", folder / "secrets.sh"], check=True, capture_output=True, timeout=60)
         return {path.name: settings(path.read_text()) for path in (folder / "secrets").iterdir()}
 
     def here(self, text: str) -> str:
@@ -130,7 +130,7 @@ class Composed:
         entry = made.get("entrypoint") or ["kgate"]
         command = [*self._drop, *entry, *(self.here(part) for part in made["command"])]
         return subprocess.run(
-            command, cwd=self.dir, env=self._env(service), capture_output=True, text=True, timeout=30
+            command, cwd=self.dir, env=self._env(service), capture_output=True, text=True, timeout=120
         )
 
     def start(self, name: str, command: list[str], env: Mapping[str, str]) -> None:
@@ -178,7 +178,7 @@ class Composed:
     def get(self, url: str, **headers: str) -> requests.Response:
         with requests.Session() as session:
             session.trust_env = False
-            return session.get(url, headers=headers, timeout=5)
+            return session.get(url, headers=headers, timeout=30)
 
     def token(self) -> str:
         return self.get(f"http://127.0.0.1:{self.ports['issuer:8080']}/token?user=alice").text
@@ -189,7 +189,7 @@ class Composed:
             try:
                 if done():
                     return
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 pass
             process = self._processes[what]
             if process.poll() is not None or time.monotonic() > end:
@@ -203,7 +203,7 @@ class Composed:
                 os.killpg(process.pid, signal.SIGTERM)
         for process in self._processes.values():
             try:
-                process.wait(10)
+                process.wait(30)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()

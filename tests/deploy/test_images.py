@@ -86,7 +86,7 @@ def test_secrets_are_made_once_each_for_its_own_service(tmp_path: Path) -> None:
     script = shutil.copy(ROOT / "deploy/compose/secrets.sh", tmp_path)
     seen = []
     for _ in range(2):
-        done = subprocess.run(["sh", script], capture_output=True, text=True, timeout=10)
+        done = subprocess.run(["sh", script], capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         seen.append({path.name: settings(path.read_text()) for path in (tmp_path / "secrets").iterdir()})
     assert seen[0] == seen[1]

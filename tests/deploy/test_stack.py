@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import requests
 from click.testing import CliRunner, Result
 
 from cli.main import main
@@ -53,19 +55,26 @@ def stack(redis_program: str) -> Iterator[Composed]:
         made.close()
 
 
-def url(stack: Composed, path: str) -> str:
-    return f"http://127.0.0.1:{stack.ports['gateway:8000']}{path}"
+def ask(stack: Composed, path: str, **headers: str) -> requests.Response:
+    """The gateway's answer; once more when it was without a verdict: the machine may have held up the plugin server
+    for longer than Kong waits."""
+    for _ in range(5):
+        answer = stack.get(f"http://127.0.0.1:{stack.ports['gateway:8000']}{path}", **headers)
+        if answer.status_code != 503:
+            break
+        time.sleep(0.6)  # the guard's breaker lets one try again twice a second
+    return answer
 
 
 def test_a_token_is_served_and_none_is_refused(stack: Composed) -> None:
-    refused = stack.get(url(stack, "/orders"), **ORDERS)
+    refused = ask(stack, "/orders", **ORDERS)
     assert (refused.status_code, refused.json()["reason"]) == (401, "token_missing")
-    served = stack.get(url(stack, "/orders"), **ORDERS, Authorization=f"Bearer {stack.token()}")
+    served = ask(stack, "/orders", **ORDERS, Authorization=f"Bearer {stack.token()}")
     assert (served.status_code, served.json()) == (200, {"server": "orders", "user": "alice"})
 
 
 def test_the_fallback_answers_for_the_front_server_that_is_away(stack: Composed) -> None:
-    answer = stack.get(url(stack, "/menu"), Host="menu.localhost", Authorization=f"Bearer {stack.token()}")
+    answer = ask(stack, "/menu", Host="menu.localhost", Authorization=f"Bearer {stack.token()}")
     assert (answer.status_code, answer.json()) == (200, {"items": []})
 
 
@@ -80,7 +89,18 @@ def test_what_the_services_leave_in_their_folders(stack: Composed) -> None:
     assert {path.stat().st_mode & 0o777 for path in secrets.iterdir()} == {0o600}
 
 
-def doctor(stack: Composed, *args: str) -> Result:
+def doctor(stack: Composed, broken: set[str], *args: str) -> Result:
+    """What it finds; another time when it is not these checks that fail: its request is answered late, too, where the
+    machine stands still."""
+    for _ in range(4):
+        result = one_look(stack, *args)
+        if {each["check"] for each in told(result) if each["status"] == "error"} == broken:
+            break
+        time.sleep(0.6)
+    return result
+
+
+def one_look(stack: Composed, *args: str) -> Result:
     proxy, admin, health, redis = (
         stack.ports[name] for name in ("gateway:8000", "kong:8001", "kgate:9542", "redis:6379")
     )
@@ -105,7 +125,7 @@ def told(result: Result) -> list[dict[str, Any]]:
 
 
 def test_the_doctor_finds_nothing_to_mend(stack: Composed) -> None:
-    result = doctor(stack)
+    result = doctor(stack, set())
     odd = [each for each in told(result) if each["status"] in ("error", "warning")]
     assert [(each["check"], "sandbox" in each["said"]) for each in odd] == [("kong-version", True)]
     assert result.return_value == 0
@@ -139,7 +159,7 @@ def test_the_doctor_finds_nothing_to_mend(stack: Composed) -> None:
 def test_the_doctor_names_the_part_that_is_broken(
     stack: Composed, option: str, value: str, check: str
 ) -> None:
-    result = doctor(stack, option, value)
+    result = doctor(stack, {check}, option, value)
     broken = [each for each in told(result) if each["status"] == "error"]
     assert result.return_value == 4
     assert {each["check"] for each in broken} == {check}
@@ -152,7 +172,7 @@ def test_the_doctor_sees_a_redis_that_evicts(stack: Composed, own_redis: Any) ->
     with redis.Redis.from_url(own_redis.url) as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
         client.config_set("maxmemory", "100mb")
-    result = doctor(stack, "--redis", own_redis.url)
+    result = doctor(stack, {"redis"}, "--redis", own_redis.url)
     found = [each for each in told(result) if each["check"] == "redis"]
     assert [(each["status"], "allkeys-lru" in each["said"]) for each in found] == [("error", True)]
 

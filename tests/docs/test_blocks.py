@@ -63,7 +63,7 @@ def test_no_block_is_skipped_silently() -> None:
         assert not block.why_not or len(block.why_not.split()) > 1, block.name
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_blocks_of_a_page_run(page: Path, tmp_path: Path, own_redis: RedisServer) -> None:
     script = ["set -euo pipefail"]
@@ -98,7 +98,7 @@ def test_the_blocks_of_a_page_run(page: Path, tmp_path: Path, own_redis: RedisSe
             stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
-        code = process.wait(100)
+        code = process.wait(280)
     finally:
         end_session(process.pid)  # what the page started in the background
         process.wait()
