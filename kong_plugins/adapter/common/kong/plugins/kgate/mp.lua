@@ -100,6 +100,32 @@ function M.put_texts(parts, at, list, from, to)
   return at
 end
 
+--- Append facts (list[1..n], the first an integer and 12 texts after it, see facts.lua) to a string.buffer.
+function M.put_facts(buffer, list, n)
+  local b, c, d, e, f, g = list[2], list[3], list[4], list[5], list[6], list[7]
+  local h, i, j, k, l, m = list[8], list[9], list[10], list[11], list[12], list[13]
+  local p = prefixes
+  buffer:put(M.array(n), M.int(list[1]), p[#b] or text_prefix(#b), b, p[#c] or text_prefix(#c), c,
+    p[#d] or text_prefix(#d), d, p[#e] or text_prefix(#e), e, p[#f] or text_prefix(#f), f, p[#g] or text_prefix(#g), g,
+    p[#h] or text_prefix(#h), h, p[#i] or text_prefix(#i), i, p[#j] or text_prefix(#j), j, p[#k] or text_prefix(#k), k,
+    p[#l] or text_prefix(#l), l, p[#m] or text_prefix(#m), m)
+  for at = 14, n do
+    local s = list[at]
+    buffer:put(p[#s] or text_prefix(#s), s)
+  end
+end
+
+--- Append 13 strings to a string.buffer, as one array. In one call: it is made for each request.
+function M.put_row(buffer, row)
+  local a, b, c, d, e, f, g = row[1], row[2], row[3], row[4], row[5], row[6], row[7]
+  local h, i, j, k, l, m = row[8], row[9], row[10], row[11], row[12], row[13]
+  local p = prefixes
+  buffer:put("\x9d", p[#a] or text_prefix(#a), a, p[#b] or text_prefix(#b), b, p[#c] or text_prefix(#c), c,
+    p[#d] or text_prefix(#d), d, p[#e] or text_prefix(#e), e, p[#f] or text_prefix(#f), f, p[#g] or text_prefix(#g), g,
+    p[#h] or text_prefix(#h), h, p[#i] or text_prefix(#i), i, p[#j] or text_prefix(#j), j, p[#k] or text_prefix(#k), k,
+    p[#l] or text_prefix(#l), l, p[#m] or text_prefix(#m), m)
+end
+
 --- Pack a string, an integer, or an array of these (nested as deep as it is).
 function M.pack(value)
   local kind = type(value)

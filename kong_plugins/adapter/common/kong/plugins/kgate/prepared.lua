@@ -122,7 +122,7 @@ end
 
 local function fetch(socket, hash, plan, now)
   local until_time = unknown[hash]
-  if fetching[hash] or (until_time and now < until_time) or not breaker:allow(now) then
+  if (until_time and now < until_time) or not breaker:allow(now) then
     return nil
   end
   fetching[hash] = true
@@ -177,8 +177,10 @@ end
 -- plan: of the request, where there is one.
 function M.obtain(socket, hash, route_id, plan)
   local answers = M.get(hash)
-  if not answers then
-    answers = fetching[hash] and wait(hash) or fetch(socket, hash, plan, ngx.now())
+  if not answers and fetching[hash] then
+    answers = wait(hash)
+  elseif not answers then
+    answers = fetch(socket, hash, plan, ngx.now())
   end
   if not answers then
     return M.last_known(route_id)
