@@ -216,11 +216,22 @@ local function choose(path)
   return link or best, err
 end
 
--- ["m", chain hash, facts, number]. What differs from message to message comes last: see outcomes.lua.
+local last_byte = {}
+for value = 0, 255 do
+  last_byte[value] = char(value)
+end
+local before, of = "", -1 -- the bytes of a number before its last, and of which number / 256
+
+-- ["m", chain hash, facts, number].
 local function put(queue, chain, facts, n, number)
   queue:put(chain.mux_head)
   mp.put_facts(queue, facts, n)
-  queue:put(char(0xce, floor(number / 16777216), floor(number / 65536) % 256, floor(number / 256) % 256, number % 256))
+  local last = number % 256
+  local rest = (number - last) / 256
+  if rest ~= of then
+    before, of = char(0xce, floor(rest / 65536), floor(rest / 256) % 256, rest % 256), rest
+  end
+  queue:put(before, last_byte[last])
 end
 
 --- Ask for the verdict of a chain (of chain.lua) on facts, the list with the protocol number first and n entries.
