@@ -27,10 +27,22 @@ def frame(reply: dict[str, Any]) -> bytes:
 
 
 def numbered_frame(reply: dict[str, Any], number: int) -> bytes:
-    """4 bytes of length and the map with the question's number `q`: on a connection that many requests share."""
-    reply["q"] = number
+    """4 bytes of length and the map with the question's number `q`: on a connection that many requests share.
+
+    number: below 2^32. The request's id and the number stand last, so that the adapter can look up the rest.
+    """
+    request_id = reply.pop("n", None)
     body: bytes = pack(reply)
-    return len(body).to_bytes(4, "big") + body
+    fields = len(reply) + 1
+    end: bytes = _NUMBER + number.to_bytes(4, "big")
+    if request_id is not None:
+        fields, end = fields + 1, _REQUEST_ID + pack(request_id) + end
+    # a small map's head is its size: there are not more than 15 fields (docs/protocol.md)
+    return (len(body) + len(end)).to_bytes(4, "big") + bytes((0x80 | fields,)) + body[1:] + end
+
+
+_NUMBER: bytes = pack("q") + b"\xce"
+_REQUEST_ID: bytes = pack("n")
 
 
 def in_order(wire: dict[str, Any]) -> dict[str, Any]:
@@ -38,6 +50,10 @@ def in_order(wire: dict[str, Any]) -> dict[str, Any]:
     if "n" in wire:
         wire["n"] = wire.pop("n")
     return wire
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 32
 
 
 class ExpressLane:
@@ -140,7 +156,7 @@ class ExpressProtocol(FrameProtocol):
         if message[0] not in NUMBERED:
             return frame(reply)
         number = message[-1]
-        return numbered_frame(reply, number) if type(number) is int else None
+        return numbered_frame(reply, number) if _is_number(number) else None
 
     def _later(self, message: list[Any], later: Later) -> bytes | None:
         """Answer when Redis has; the others on the connection need not wait for it."""
@@ -154,7 +170,7 @@ class ExpressProtocol(FrameProtocol):
 
             later.start(reply)
             return LATER
-        if type(number) is not int:
+        if not _is_number(number):
             return None
         since = self.owe()
 

@@ -16,8 +16,12 @@ ASK = """
 """
 
 
+NUMBER = b"\xa1q\xce\0\0\0\1"
+
+
 def answer(number: int, **fields: Any) -> bytes:
-    body: bytes = msgpack.packb({"v": 1, **fields, "q": number})
+    body: bytes = msgpack.packb({"v": 1, **fields, "q": number + (1 << 31)})
+    body = body[:-4] + number.to_bytes(4, "big")  # always of four bytes
     return len(body).to_bytes(4, "big") + body
 
 
@@ -38,6 +42,7 @@ class Mux:
         self.by_connection: dict[int, list[Any]] = {}
         self.serve: Any = lambda connection, messages: b"".join(answer(m[3], n=m[2][1]) for m in messages)
         self.results: list[Any] = []
+        self.sound: list[bool] = []  # of the answers
 
     def _serve(self, connection: int, data: bytes) -> Any:
         unpacker = msgpack.Unpacker()
@@ -52,7 +57,9 @@ class Mux:
             self.world.run(ASK, self.threads, self.module, self.chain, self.facts, len(FACTS), self._done)
 
     def _done(self, found: Any, err: Any = None, again: Any = None) -> None:
-        self.results.append((self.world.py(found), err and err.decode(), bool(again)))
+        self.results.append((self.world.py(found), None if found is not None else err.decode(), bool(again)))
+        if found is not None:
+            self.sound.append(err)
 
     def run(self, seconds: float = 0) -> None:
         self.threads[b"run"](seconds)
@@ -135,9 +142,15 @@ def test_those_who_wait_on_a_slow_link_get_their_answers(mux: Mux) -> None:
         (lambda _, messages: (None, True), "closed"),
         (lambda _, messages: (answer(1)[:9], True), "closed"),
         (lambda _, messages: b"\xff\xff\xff\xff....", "bad answer: length"),
-        (lambda _, messages: b"\0\0\0\1\xc1", "bad answer: unsupported type 193"),
-        (lambda _, messages: b"\0\0\0\1\x01", "bad answer: not a map"),
-        (lambda _, messages: b"\0\0\0\0", "bad answer: truncated"),
+        (lambda _, messages: b"\0\0\0\x08\xc1" + NUMBER, "bad answer: unsupported type 193"),
+        (lambda _, messages: b"\0\0\0\x08\x91" + NUMBER, "bad answer: bytes after the value"),
+        (lambda _, messages: b"\0\0\0\x08\x8f" + NUMBER, "bad answer: truncated"),
+        (lambda _, messages: b"\0\0\0\x09\x92\x01" + NUMBER, "bad answer: bytes after the value"),
+        (lambda _, messages: b"\0\0\0\x08\x93" + NUMBER, "bad answer: truncated"),
+        (lambda _, messages: b"\0\0\0\x08\xa7" + NUMBER, "bad answer: not a map"),
+        (lambda _, messages: b"\0\0\0\x07" + NUMBER, "bad answer: no number"),
+        (lambda _, messages: b"\0\0\0\1\x01", "bad answer: no number"),
+        (lambda _, messages: b"\0\0\0\0", "bad answer: no number"),
     ],
 )
 def test_a_connection_that_ends_fails_all_who_wait_there_and_they_may_ask_again(

@@ -99,7 +99,8 @@ FIRST_TOGETHER = """
   local dials, slept = 0, 0
   fake.dial = function()
     dials = dials + 1
-    local sock = { settimeouts = function() end, getreusedtimes = function() return 0 end, setkeepalive = function() end }
+    local function nothing() return 0 end
+    local sock = { settimeouts = nothing, getreusedtimes = nothing, setkeepalive = nothing }
     function sock.connect() coroutine.yield() return answer and 1 or nil, "x" end
     function sock.send() return 1 end
     function sock.close() end

@@ -8,8 +8,9 @@ import msgpack
 import pytest
 
 from kong_plugins.engine.outcome import Outcome
+from kong_plugins.engine.verdict import Verdict, to_wire
 from kong_plugins.server.decider import Decided, Decider, Later
-from kong_plugins.server.express_lane import ExpressLane, ExpressProtocol, frame
+from kong_plugins.server.express_lane import ExpressLane, ExpressProtocol, frame, numbered_frame
 from kong_plugins.server.frames import OWED, Connections
 from kong_plugins.server.outcomes import Outcomes, read_rows
 
@@ -140,6 +141,14 @@ def test_numbered_questions_are_answered_in_one_go_and_by_their_numbers(
     assert answers[0]["u"] == "order-v2"
 
 
+def test_a_verdict_with_every_field_is_a_small_map() -> None:
+    """Its head is one byte, which `numbered_frame` writes itself."""
+    full = Verdict(403, "{}", (("A", "1"),), (("B", "2"),), "u", "p", "m", "r", "a", None, "passport", 3)
+    wire = {**to_wire(full, "r1", "order"), "ch": "0" * 32}
+    assert {"v", "n", "tn", "st", "b", "h", "s", "u", "p", "m", "rs", "a", "rt", "ch"} == set(wire)
+    assert split(numbered_frame(dict(wire), 5)) == [{**wire, "q": 5}]
+
+
 def test_a_chain_may_be_named_by_the_ids_of_its_configs(
     lane: ExpressLane, configs: dict[str, str], facts: Record, token: str, decider: Decider
 ) -> None:
@@ -213,7 +222,19 @@ def test_a_bad_config_is_no_verdict(lane: ExpressLane, facts: Record) -> None:
 
 
 @pytest.mark.parametrize(
-    "message", [None, 1, "d", [], [1], {"d": 1}, ["m", "x", [], "7"], ["m", "x", [], True]]
+    "message",
+    [
+        None,
+        1,
+        "d",
+        [],
+        [1],
+        {"d": 1},
+        ["m", "x", [], "7"],
+        ["m", "x", [], True],
+        ["m", "x", [], -1],
+        ["i", [1], [], 2**32],
+    ],
 )
 def test_what_is_no_request_closes_the_connection(lane: ExpressLane, message: Any) -> None:
     assert ExpressProtocol(lane, "express", Connections(lambda: 0.0)).answer(message) is None

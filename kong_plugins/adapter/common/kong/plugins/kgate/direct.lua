@@ -71,7 +71,7 @@ local function all(ids, n)
 end
 
 -- A verdict that answers the client does so here, but for a 200: that is the guard's, which takes If-Match away first.
-local function conclude(rec, verdict)
+local function conclude(rec, verdict, sound)
   local ids = rec.ids
   if type(verdict) == "table" and verdict.e == "ids" and ids ~= rec.said then
     -- by what was known before; a new server that does not know all of them yet: they are said again
@@ -81,8 +81,8 @@ local function conclude(rec, verdict)
     rec.ids = nil
     return yield()
   end
-  rec.wire = verdict or false
-  if verdicts.is_valid(verdict, rec.id) and verdict.st and verdict.st ~= 200 then
+  rec.wire, rec.sound = verdict or false, sound
+  if not sound and verdicts.is_valid(verdict, rec.id) and verdict.st and verdict.st ~= 200 then
     rec.tenant, rec.reason, rec.arm, rec.memo = verdict.tn, verdict.rs, verdict.a, verdict.m
     return kong.response.exit(verdict.st, verdict.b or "", apply.headers(verdict.h))
   end
@@ -124,15 +124,16 @@ function M.step(id)
   if not ids.packed then
     prepare(ids, plan.n)
   end
-  local verdict, err, again = mux.ask(rec.socket, ids, scratch, facts.fill(scratch, ctx, plan, plan.headers))
+  local n = facts.fill(scratch, ctx, plan, plan.headers)
+  local verdict, sound, again = mux.ask(rec.socket, ids, scratch, n)
   if verdict then
-    return conclude(rec, verdict)
+    return conclude(rec, verdict, sound)
   end
   if again then
     pack(ctx, rec, plan, ids)
     return write
   end
-  kong.log.err("kgate: no answer of the plugin server: ", err)
+  kong.log.err("kgate: no answer of the plugin server: ", sound)
   rec.wire = false
   return yield()
 end
@@ -144,7 +145,7 @@ function M.verdict(packed)
     return yield()
   end
   rec.packed = nil
-  return conclude(rec, mp.decode(packed))
+  return conclude(rec, mp.decode(packed), false)
 end
 
 kong.kgate = { step = M.step, verdict = M.verdict }

@@ -117,10 +117,12 @@ local function ask(ctx, rec, plan, socket)
   local chain, headers = chains.of(plan), plan.headers
   local n = facts.fill(scratch, ctx, plan, headers)
   rec.ip = scratch[3]
-  local verdict, err, again = mux.ask(socket, chain, scratch, n)
+  local verdict, sound, again = mux.ask(socket, chain, scratch, n)
+  local err = not verdict and sound
   if (again and ngx.now() - now < AGAIN_SECONDS) or (verdict and verdict.e == "config") then
     n = facts.fill(scratch, ctx, plan, headers) -- another request has filled it in between
     verdict, err = express.decide(socket, chain, express.pack_facts(scratch, n))
+    sound = false
   end
   if not verdict then
     breaker:miss(ngx.now(), now)
@@ -128,7 +130,7 @@ local function ask(ctx, rec, plan, socket)
     return nil, "server_away"
   end
   breaker:good()
-  if verdict.e ~= nil or verdict.ch ~= chain.hash or not verdicts.is_valid(verdict, rec.id) then
+  if verdict.e ~= nil or verdict.ch ~= chain.hash or not (sound or verdicts.is_valid(verdict, rec.id)) then
     kong.log.err("kgate: no verdict: ", verdict.e or "not a verdict on this request")
     return nil, "no_verdict"
   end
@@ -149,7 +151,8 @@ local function take(rec, plan)
     kong.log.err("kgate: no verdict: ", tostring(verdict.e))
     return nil, "no_verdict"
   end
-  if not verdicts.is_valid(verdict, rec.id) or not verdicts.has_ids(ids, plan.n) then
+  local sound = verdict and rec.sound or verdicts.is_valid(verdict, rec.id)
+  if not sound or not verdicts.has_ids(ids, plan.n) then
     if rec.asked then
       breaker:miss(ngx.now(), rec.asked)
     end

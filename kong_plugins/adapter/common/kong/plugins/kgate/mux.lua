@@ -6,10 +6,11 @@
 -- waiting and reaches no other request.
 
 local mp = require "kong.plugins.kgate.mp"
+local answers = require "kong.plugins.kgate.answers"
 local semaphore = require "ngx.semaphore"
 local buffer = require "string.buffer"
 
-local byte, sub, char, floor, type = string.byte, string.sub, string.char, math.floor, type
+local byte, sub, char, floor = string.byte, string.sub, string.char, math.floor
 local pairs, pcall = pairs, pcall
 local ngx, kong = ngx, kong
 local worker_exiting = ngx.worker.exiting
@@ -29,7 +30,7 @@ local POOL = { pool = "kgate-mux" } -- never filled: each link has a connection 
 
 local by_path = {} -- socket path -> its links, those that are open or opening
 
--- waiting requests: { semaphore, answer, err }; used again after an answer came
+-- waiting requests: { semaphore, request id, answer, whether it is sound, err }; used again after an answer came
 
 local free, n_free = {}, 0
 
@@ -40,7 +41,7 @@ local function take_waiter()
     return waiter
   end
   local sema, err = semaphore.new(0)
-  return sema and { sema = sema, answer = nil, err = nil }, err
+  return sema and { sema = sema, id = nil, answer = nil, sound = nil, err = nil }, err
 end
 
 local function give_back(waiter)
@@ -106,16 +107,19 @@ local function hand_out(link, data)
     if last > size then
       break
     end
-    local answer, why = mp.decode(data, at + 4, last)
-    if type(answer) ~= "table" then
-      return nil, "bad answer: " .. (why or "not a map")
+    local number = answers.number(data, at + 4, last)
+    if not number then
+      return nil, "bad answer: no number"
     end
-    local number = answer.q
-    local waiter = number and link.waiting[number]
+    local waiter = link.waiting[number]
     if waiter then
+      local answer, sound = answers.read(data, at + 4, last, waiter.id)
+      if not answer then
+        return nil, sound
+      end
       link.waiting[number] = nil
       link.busy = link.busy - 1
-      waiter.answer = answer
+      waiter.answer, waiter.sound = answer, sound
       waiter.sema:post(1)
       if link.closed and link.busy == 0 then
         link.wake:post(1)
@@ -235,8 +239,8 @@ local function put(queue, chain, facts, n, number)
 end
 
 --- Ask for the verdict of a chain (of chain.lua) on facts, the list with the protocol number first and n entries.
--- Returns the answer; or nil, the reason, and whether it may be asked again on a connection of its own: there is no
--- link (yet), or the server has ended it.
+-- Returns the answer and whether it is a verdict that was found sound and to be on this request; or nil, the reason,
+-- and whether it may be asked again on a connection of its own: there is no link (yet), or the server has ended it.
 function M.ask(path, chain, facts, n)
   if worker_exiting() then
     return nil, "exiting", true -- no timer starts any more
@@ -251,6 +255,7 @@ function M.ask(path, chain, facts, n)
     number = 1
   end
   link.number = number
+  waiter.id = facts[2]
   link.waiting[number] = waiter
   link.busy = link.busy + 1
   put(link.queue, chain, facts, n, number)
@@ -271,10 +276,13 @@ function M.ask(path, chain, facts, n)
     forget(link)
     return nil, err, opening
   end
-  local answer
-  answer, err = waiter.answer, waiter.err
+  local answer, sound
+  answer, sound, err = waiter.answer, waiter.sound, waiter.err
   give_back(waiter)
-  return answer, err, not answer
+  if answer then
+    return answer, sound
+  end
+  return nil, err, true
 end
 
 return M
