@@ -27,22 +27,11 @@ def frame(reply: dict[str, Any]) -> bytes:
 
 
 def numbered_frame(reply: dict[str, Any], number: int) -> bytes:
-    """4 bytes of length and the map with the question's number `q`: on a connection that many requests share.
-
-    number: below 2^32. The request's id and the number stand last, so that the adapter can look up the rest.
-    """
-    request_id = reply.pop("n", None)
+    """4 bytes of length and the map with the question's number `q`: on a connection that many requests share. The
+    request's id and the number stand last, so that the adapter can look up the rest."""
+    in_order(reply)["q"] = number
     body: bytes = pack(reply)
-    fields = len(reply) + 1
-    end: bytes = _NUMBER + number.to_bytes(4, "big")
-    if request_id is not None:
-        fields, end = fields + 1, _REQUEST_ID + pack(request_id) + end
-    # a small map's head is its size: there are not more than 15 fields (docs/protocol.md)
-    return (len(body) + len(end)).to_bytes(4, "big") + bytes((0x80 | fields,)) + body[1:] + end
-
-
-_NUMBER: bytes = pack("q") + b"\xce"
-_REQUEST_ID: bytes = pack("n")
+    return len(body).to_bytes(4, "big") + body
 
 
 def in_order(wire: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from kong_plugins.server.express_lane import numbered_frame
 
 from .conftest import World
 
+NUMBER = 1 << 16
 ID, OTHER = "0" * 31 + "1", "0" * 31 + "2"
 PASS = {"v": 1, "tn": "order", "s": ["X-Passport", "eyJ", "X-Canary", "control"], "m": "b=1", "ch": "ab" * 16}
 
@@ -20,7 +21,7 @@ class Answers:
         self.world = world
         self.module = world.module("kgate.answers")
 
-    def read(self, wire: dict[str, Any], number: int = 7, waiting: str = ID) -> tuple[Any, Any]:
+    def read(self, wire: dict[str, Any], number: int = NUMBER, waiting: str = ID) -> tuple[Any, Any]:
         """As it comes, between two others; the answer as a Lua table, and whether it is sound."""
         frame = numbered_frame(dict(wire), number)
         data, first = b"before" + frame[4:] + b"after", 7
@@ -40,7 +41,7 @@ def answers(world: World) -> Answers:
 
 
 def test_an_answer_is_what_the_server_said(answers: Answers) -> None:
-    assert answers.py({**PASS, "n": ID}) == ({**PASS, "n": ID, "q": 7}, True)
+    assert answers.py({**PASS, "n": ID}) == ({**PASS, "n": ID, "q": NUMBER}, True)
 
 
 def test_what_is_alike_is_read_once(answers: Answers) -> None:
@@ -58,7 +59,7 @@ def test_what_differs_in_a_byte_is_another_answer(answers: Answers, change: dict
     answers.read({**PASS, "n": ID})
     found, sound = answers.py({**PASS, **change, "n": ID})
     assert sound
-    assert found == {**PASS, **change, "n": ID, "q": 7}
+    assert found == {**PASS, **change, "n": ID, "q": NUMBER}
     found, sound = answers.py({**PASS, "n": ID, "rs": "x"})
     assert (found.get("rs"), sound) == ("x", True)
 
@@ -99,13 +100,13 @@ def test_errors_exits_and_what_is_no_verdict_are_left_to_the_guard(
     answers: Answers, wire: dict[str, Any]
 ) -> None:
     for _ in range(2):
-        assert answers.py(wire) == ({**wire, "q": 7}, False)
+        assert answers.py(wire) == ({**wire, "q": NUMBER}, False)
 
 
 def test_short_ids_are_read_as_well(answers: Answers) -> None:
     """Of a Kong before 3.5, say: then each answer is read anew."""
     for _ in range(2):
-        assert answers.py({**PASS, "n": "rid"}, waiting="rid") == ({**PASS, "n": "rid", "q": 7}, False)
+        assert answers.py({**PASS, "n": "rid"}, waiting="rid") == ({**PASS, "n": "rid", "q": NUMBER}, False)
     assert not answers.py({**PASS, "n": ""}, waiting="")[1]
 
 

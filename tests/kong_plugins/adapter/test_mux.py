@@ -16,12 +16,12 @@ ASK = """
 """
 
 
-NUMBER = b"\xa1q\xce\0\0\0\1"
+FIRST = 1 << 16
+NUMBER = b"\xa1q\xce\0\1\0\0"
 
 
 def answer(number: int, **fields: Any) -> bytes:
-    body: bytes = msgpack.packb({"v": 1, **fields, "q": number + (1 << 31)})
-    body = body[:-4] + number.to_bytes(4, "big")  # always of four bytes
+    body: bytes = msgpack.packb({"v": 1, **fields, "q": number})
     return len(body).to_bytes(4, "big") + body
 
 
@@ -73,8 +73,8 @@ def mux(make_world: Any) -> Mux:
 def test_one_question_and_its_answer(mux: Mux) -> None:
     mux.ask()
     mux.run()
-    assert mux.results == [({"v": 1, "n": "rid", "q": 1}, None, False)]
-    assert mux.sent == [[["m", "hash", FACTS, 1]]]
+    assert mux.results == [({"v": 1, "n": "rid", "q": FIRST}, None, False)]
+    assert mux.sent == [[["m", "hash", FACTS, FIRST]]]
     assert mux.threads[b"last"][b"pool"] == b"kgate-mux"  # a pooled connection might carry another's answer
 
 
@@ -103,7 +103,7 @@ def test_answers_may_come_in_any_order_and_in_pieces(mux: Mux, piece: int) -> No
     mux.serve = lambda _, messages: b"".join(answer(m[3], a=str(m[3])) for m in reversed(messages))
     mux.ask(7)
     mux.run()
-    assert sorted(found["a"] for found, _, _ in mux.results) == [str(n) for n in range(1, 8)]
+    assert sorted(found["a"] for found, _, _ in mux.results) == [str(n) for n in range(FIRST, FIRST + 7)]
 
 
 def test_an_answer_that_comes_too_late_reaches_nobody(mux: Mux) -> None:
@@ -116,7 +116,7 @@ def test_an_answer_that_comes_too_late_reaches_nobody(mux: Mux) -> None:
     late = mux.threads[b"last"]
     mux.serve = lambda _, messages: b"".join(answer(m[3], a="new") for m in messages)
     mux.ask(2)
-    late[b"push"](answer(1, a="old") + answer(2, a="old"))
+    late[b"push"](answer(FIRST, a="old") + answer(FIRST + 1, a="old"))
     mux.run()
     assert [found["a"] for found, _, _ in mux.results[2:]] == ["new", "new"]
     assert mux.threads[b"connects"] == 2  # nobody joins the link that did not answer
@@ -131,7 +131,7 @@ def test_those_who_wait_on_a_slow_link_get_their_answers(mux: Mux) -> None:
     mux.ask()
     mux.run(0.16)
     assert mux.results == [(None, "timeout", False)]
-    mux.threads[b"last"][b"push"](answer(2, a="yet"))
+    mux.threads[b"last"][b"push"](answer(FIRST + 1, a="yet"))
     mux.run()
     assert mux.results[1][0]["a"] == "yet"
 
@@ -140,7 +140,7 @@ def test_those_who_wait_on_a_slow_link_get_their_answers(mux: Mux) -> None:
     ("serve", "err"),
     [
         (lambda _, messages: (None, True), "closed"),
-        (lambda _, messages: (answer(1)[:9], True), "closed"),
+        (lambda _, messages: (answer(FIRST)[:9], True), "closed"),
         (lambda _, messages: b"\xff\xff\xff\xff....", "bad answer: length"),
         (lambda _, messages: b"\0\0\0\x08\xc1" + NUMBER, "bad answer: unsupported type 193"),
         (lambda _, messages: b"\0\0\0\x08\x91" + NUMBER, "bad answer: bytes after the value"),
@@ -198,7 +198,7 @@ def test_a_worker_that_ends_is_not_held_up(mux: Mux) -> None:
 
 
 def test_answers_to_unknown_questions_are_dropped(mux: Mux) -> None:
-    mux.serve = lambda _, messages: answer(99) + answer(0) + answer(messages[0][3], a="mine")
+    mux.serve = lambda _, messages: answer(FIRST + 98) + answer(FIRST + 50) + answer(messages[0][3], a="mine")
     mux.ask()
     mux.run()
     assert mux.results[0][0]["a"] == "mine"
@@ -215,7 +215,7 @@ def test_a_connection_that_is_late_to_open_is_not_waited_for(mux: Mux) -> None:
     mux.world.run("ngx.timer.at = ...", late)
     mux.ask()
     mux.run()
-    assert mux.results[2:] == [({"v": 1, "n": "rid", "q": 1}, None, False)]
+    assert mux.results[2:] == [({"v": 1, "n": "rid", "q": FIRST}, None, False)]
 
 
 def test_one_that_opens_late_and_is_silent_costs_no_more_time_than_any(mux: Mux) -> None:

@@ -25,7 +25,8 @@ local CROWD = 8 -- questions under way on a link before another one is used
 local MAX_ANSWER = 16 * 1024 * 1024
 local CHUNK = 65536
 local MAX_FREE = 256
-local LAST_NUMBER = 2 ^ 31
+-- of questions: from 2^16 on MessagePack writes each in five bytes, which answers.lua looks for
+local FIRST_NUMBER, LAST_NUMBER = 2 ^ 16, 2 ^ 31
 local POOL = { pool = "kgate-mux" } -- never filled: each link has a connection of its own
 
 local by_path = {} -- socket path -> its links, those that are open or opening
@@ -186,7 +187,8 @@ local function start(path, links)
   if not wake then
     return nil, err
   end
-  local link = { path = path, waiting = {}, busy = 0, queue = buffer.new(), wake = wake, awake = true, number = 0 }
+  local link = { path = path, waiting = {}, busy = 0, queue = buffer.new(), wake = wake, awake = true,
+    number = FIRST_NUMBER - 1 }
   local ok
   ok, err = ngx.timer.at(0, run, link)
   if not ok then
@@ -252,7 +254,7 @@ function M.ask(path, chain, facts, n)
   end
   local number = link.number + 1
   if number == LAST_NUMBER then
-    number = 1
+    number = FIRST_NUMBER
   end
   link.number = number
   waiter.id = facts[2]
