@@ -110,6 +110,12 @@ def test_short_ids_are_read_as_well(answers: Answers) -> None:
     assert not answers.py({**PASS, "n": ""}, waiting="")[1]
 
 
+def test_large_ones_are_not_remembered(answers: Answers) -> None:
+    wire = {**PASS, "n": ID, "h": ["Set-Cookie", "x" * 5000]}
+    for _ in range(2):
+        assert answers.py(wire) == ({**wire, "q": NUMBER}, False)
+
+
 def test_it_remembers_no_more_than_two_thousand(answers: Answers) -> None:
     first, _ = answers.read({**PASS, "n": ID})
     for number in range(2048):

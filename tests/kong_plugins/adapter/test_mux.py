@@ -7,6 +7,7 @@ from typing import Any
 
 import msgpack
 import pytest
+from lupa.luajit21 import LuaError
 
 THREADS = (Path(__file__).parent / "threads.lua").read_bytes()
 FACTS = [1, "rid", "192.0.2.1", "http", "GET", "h", "/", "/", "r", "s", "", "", ""]
@@ -195,6 +196,22 @@ def test_a_worker_that_ends_is_not_held_up(mux: Mux) -> None:
     mux.run(1.1)
     assert mux.threads[b"open"] == 0
     assert mux.threads[b"alive"]() == 0
+
+
+@pytest.mark.parametrize("at", [2, 7, 13, 14, 15])
+def test_facts_of_another_form_leave_nothing_on_the_connection(mux: Mux, at: int) -> None:
+    facts = mux.world.table([*FACTS, "accept", "*/*"])
+    mux.ask()
+    mux.run()
+    facts[at] = None if at < 14 else 5
+    with pytest.raises(LuaError):
+        mux.world.run(
+            "local mux, chain, facts = ... mux.ask('/s', chain, facts, 15)", mux.module, mux.chain, facts
+        )
+    mux.ask(2)
+    mux.run()
+    assert [found["n"] for found, _, _ in mux.results] == ["rid"] * 3
+    assert len(mux.sent) == 2
 
 
 def test_answers_to_unknown_questions_are_dropped(mux: Mux) -> None:

@@ -11,7 +11,7 @@ local byte, sub, type = string.byte, string.sub, type
 
 local M = {}
 
-local MAX_KNOWN = 2048
+local MAX_KNOWN, MAX_BYTES = 2048, 4096 -- answers, and bytes of one
 
 local known, count = {}, 0 -- the bytes before the id -> the verdict; shared by all requests, and never changed
 
@@ -51,7 +51,7 @@ function M.read(data, first, last, id)
   if type(answer) ~= "table" then
     return nil, "bad answer: " .. (why or "not a map")
   end
-  if not rest or answer.st or not verdicts.is_valid(answer, id) then
+  if not rest or #rest > MAX_BYTES or answer.st or not verdicts.is_valid(answer, id) then
     return answer, false
   end
   if count == MAX_KNOWN then

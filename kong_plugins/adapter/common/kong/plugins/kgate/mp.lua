@@ -110,9 +110,9 @@ local function head_of(n, first)
   return found
 end
 
---- Append facts (list[1..n], the first an integer and 12 texts after it, see facts.lua) to a string.buffer. No text is
--- made for it: each would be looked up among all of Lua's.
-function M.put_facts(buffer, list, n)
+--- Append `before` and facts (list[1..n], an integer and texts, see facts.lua) to a string.buffer. No text is made for
+-- it: each would be looked up among all of Lua's. Facts of another form raise before anything is appended.
+function M.put_facts(buffer, before, list, n)
   local head = heads[n]
   if not head or head.first ~= list[1] then
     head = head_of(n, list[1])
@@ -120,7 +120,12 @@ function M.put_facts(buffer, list, n)
   local b, c, d, e, f, g = list[2], list[3], list[4], list[5], list[6], list[7]
   local h, i, j, k, l, m = list[8], list[9], list[10], list[11], list[12], list[13]
   local p = prefixes
-  buffer:put(head.text, p[#b] or text_prefix(#b), b, p[#c] or text_prefix(#c), c,
+  for at = 14, n do
+    if type(list[at]) ~= "string" then
+      error("facts: a header is no text")
+    end
+  end
+  buffer:put(before, head.text, p[#b] or text_prefix(#b), b, p[#c] or text_prefix(#c), c,
     p[#d] or text_prefix(#d), d, p[#e] or text_prefix(#e), e, p[#f] or text_prefix(#f), f, p[#g] or text_prefix(#g), g,
     p[#h] or text_prefix(#h), h, p[#i] or text_prefix(#i), i, p[#j] or text_prefix(#j), j, p[#k] or text_prefix(#k), k,
     p[#l] or text_prefix(#l), l, p[#m] or text_prefix(#m), m)

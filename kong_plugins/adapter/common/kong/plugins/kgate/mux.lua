@@ -230,8 +230,7 @@ local before, of = "", -1 -- the bytes of a number before its last, and of which
 
 -- ["m", chain hash, facts, number].
 local function put(queue, chain, facts, n, number)
-  queue:put(chain.mux_head)
-  mp.put_facts(queue, facts, n)
+  mp.put_facts(queue, chain.mux_head, facts, n)
   local last = number % 256
   local rest = (number - last) / 256
   if rest ~= of then
@@ -257,10 +256,10 @@ function M.ask(path, chain, facts, n)
     number = FIRST_NUMBER
   end
   link.number = number
+  put(link.queue, chain, facts, n, number)
   waiter.id = facts[2]
   link.waiting[number] = waiter
   link.busy = link.busy + 1
-  put(link.queue, chain, facts, n, number)
   if not link.awake then
     link.awake = true
     link.wake:post(1)
