@@ -112,6 +112,32 @@ def test_what_is_no_verdict_on_this_request(world, fields, known):
     assert gateway.reached == reached
 
 
+def test_without_a_shared_connection_kongs_messages_ask_for_a_while(world, monkeypatch):
+    monkeypatch.setattr(Gateway, "connection", False)
+    gateway = warm(Gateway(world, FOUR[:2]))
+
+    def told():
+        return sum("no shared connection" in each for each in world.py(world.fake[b"warnings"]))
+
+    assert told() == 1
+    gateway.connection = True
+    gateway.lost.clear()
+    modes = {"abuse-guard": "lost"}
+    for _ in range(3):  # by a message, and the next plugin asks as well
+        assert request(gateway, modes=modes) == (200, "")
+    assert gateway.lost == []
+    world.fake[b"now"] = 1001
+    assert reason_of(request(gateway, modes=modes)) == "no_verdict"
+    assert gateway.lost == [b"abuse-guard"]
+    gateway.connection = False
+    world.fake[b"now"] = 1059
+    assert request(gateway) == (200, "")
+    assert told() == 1
+    world.fake[b"now"] = 1061
+    assert request(gateway) == (200, "")
+    assert told() == 2
+
+
 def test_an_answer_that_is_lost_is_asked_for_again_by_the_next_plugin(world, way):
     """But where it was waited for on the common connection: nobody waits four times."""
     gateway = warm(Gateway(world, FOUR))

@@ -24,6 +24,20 @@ M.used = false
 
 local scratch, parts = {}, {} -- filled and packed without a yield between
 
+-- Where there is no shared connection, the server is asked by Kong's messages for a while, and that is told: it costs
+-- twice as much, and nothing else shows it.
+local ALONE_SECONDS, TELL_SECONDS = 1, 60
+local alone_until, tell_at = 0, 0
+
+local function go_alone(err)
+  local now = ngx.now()
+  alone_until = now + ALONE_SECONDS
+  if now >= tell_at then
+    tell_at = now + TELL_SECONDS
+    kong.log.warn("kgate: no shared connection to the plugin server, its plugin sockets are used: ", err)
+  end
+end
+
 -- Kong's packer calls a function that it is to pack with its buffer (kong/runloop/plugin_servers/rpc/mp_rpc.lua): what
 -- we have packed goes into the message as it is.
 local function write(buffer)
@@ -124,18 +138,21 @@ function M.step(id)
   if not ids.packed then
     prepare(ids, plan.n)
   end
-  local n = facts.fill(scratch, ctx, plan, plan.headers)
-  local verdict, sound, again = mux.ask(rec.socket, ids, scratch, n)
-  if verdict then
-    return conclude(rec, verdict, sound)
+  if ngx.now() >= alone_until then
+    local n = facts.fill(scratch, ctx, plan, plan.headers)
+    local verdict, sound, again = mux.ask(rec.socket, ids, scratch, n)
+    if verdict then
+      return conclude(rec, verdict, sound)
+    end
+    if not again then
+      kong.log.err("kgate: no answer of the plugin server: ", sound)
+      rec.wire = false
+      return yield()
+    end
+    go_alone(sound)
   end
-  if again then
-    pack(ctx, rec, plan, ids)
-    return write
-  end
-  kong.log.err("kgate: no answer of the plugin server: ", sound)
-  rec.wire = false
-  return yield()
+  pack(ctx, rec, plan, ids)
+  return write
 end
 
 --- The server's verdict, packed.
