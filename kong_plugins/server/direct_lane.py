@@ -6,8 +6,8 @@
 
 Neither function returns where nothing more is to be said: the event ends without another message (direct.lua). The
 verdict is asked for within `step`, on the connections that a worker's requests share (`i`, express_lane.py): a plugin
-takes one message. Where there is no such connection `step` returns, and `Step` asks. As in pdk_lane.py each message tells
-all that is needed to answer it.
+takes one message. Where there is no such connection `step` returns, and `Step` asks. As in pdk_lane.py each message
+tells all that is needed to answer it.
 """
 
 from __future__ import annotations
