@@ -58,7 +58,8 @@ DIRECT = """
 
 # The connection that the requests of a worker share, where there is one.
 MUX = """
-  local mp, fake = require "kong.plugins.kgate.mp", package.loaded.fake
+  local mp, packer = require "kong.plugins.kgate.mp", require "kong.plugins.kgate.facts"
+  local fake = package.loaded.fake
   local is_there, modes, lost, decide = ...
   return function(path, ids, facts, n)
     if not is_there then return nil, "", true end
@@ -67,9 +68,7 @@ MUX = """
       lost(fake.plugin_id)
       return nil, "timeout", false
     end
-    local parts = { "\\x92" .. mp.array(n) .. mp.int(facts[1]) }
-    mp.put_texts(parts, 1, facts, 2, n)
-    local answer = mp.decode(decide(table.concat(parts) .. ids.mux_head:sub(4)))
+    local answer = mp.decode(decide("\\x92" .. packer.packed(facts, n) .. ids.mux_head:sub(4)))
     if type(answer) ~= "table" then return nil, "bad answer", true end
     return answer
   end

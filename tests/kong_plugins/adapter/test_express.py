@@ -81,7 +81,7 @@ def decide(world, path):
     express = world.module("kgate.express")
     facts = world.table(FACTS)
     plan = world.table({"n": 1, "names": ["passport"], "confs": [{"fail": "closed"}]})
-    packed = express.pack_facts(facts, len(FACTS))
+    packed = world.module("kgate.facts").packed(facts, len(FACTS))
     return world.py(express.decide(str(path).encode(), world.module("kgate.chain").of(plan), packed)[0])
 
 
@@ -127,7 +127,7 @@ def test_a_shorter_message_after_a_longer_one_holds_nothing_of_it(world, tmp_pat
     plan = world.table({"n": 1, "names": ["passport"], "confs": [{"fail": "closed"}]})
     try:
         for n in (15, 13, 15):
-            packed = express.pack_facts(world.table(FACTS), n)
+            packed = world.module("kgate.facts").packed(world.table(FACTS), n)
             express.decide(str(path).encode(), chain.of(plan), packed)
     finally:
         hang_up()

@@ -22,7 +22,7 @@ local M = {}
 --- Whether the server has called: it then does so for every request, because Kong's sockets stay the same.
 M.used = false
 
-local scratch, parts = {}, {} -- filled and packed without a yield between
+local scratch = {} -- filled and packed without a yield between
 
 -- Where there is no shared connection, the server is asked by Kong's messages for a while, and that is told: it costs
 -- twice as much, and nothing else shows it.
@@ -44,24 +44,13 @@ local function write(buffer)
   buffer[#buffer + 1] = ngx.ctx.kgate.packed
 end
 
--- [facts, ids]
-local function pack(ctx, rec, plan, ids)
-  local n = facts.fill(scratch, ctx, plan, plan.headers)
-  parts[1] = "\x92"
-  parts[2] = mp.array(n)
-  parts[3] = mp.int(scratch[1])
-  local last = mp.put_texts(parts, 3, scratch, 2, n)
-  parts[last + 1] = ids.packed
-  rec.packed = concat(parts, "", 1, last + 1)
-end
-
 -- The ids with what is sent of them, made once: they stay with the plan.
 local function prepare(ids, n)
-  parts[1] = mp.array(n)
+  local parts = { mp.array(n) }
   for i = 1, n do
     parts[i + 1] = mp.int(ids[i])
   end
-  ids.packed = concat(parts, "", 1, n + 1)
+  ids.packed = concat(parts)
   ids.mux_head = "\x94" .. mp.text("i") .. ids.packed
 end
 
@@ -151,7 +140,8 @@ function M.step(id)
     end
     go_alone(sound)
   end
-  pack(ctx, rec, plan, ids)
+  local n = facts.fill(scratch, ctx, plan, plan.headers)
+  rec.packed = "\x92" .. facts.packed(scratch, n) .. ids.packed
   return write
 end
 

@@ -1,6 +1,8 @@
 --- The facts of one request as the positional record of docs/protocol.md.
 
 local const = require "kong.plugins.kgate.const"
+local mp = require "kong.plugins.kgate.mp"
+local buffer = require "string.buffer"
 
 local lower, gsub, sub, find = string.lower, string.gsub, string.sub, string.find
 local setmetatable, kong, ngx = setmetatable, kong, ngx
@@ -74,6 +76,32 @@ function M.fill(list, ctx, plan, names)
   end
   list[13] = truncated
   return n
+end
+
+local heads = {} -- by n: an array of n elements that begins with the protocol number
+local MAX_HEADS = 256
+
+local function head_of(n)
+  local head = mp.array(n) .. mp.int(PROTOCOL)
+  if n <= MAX_HEADS then
+    heads[n] = head
+  end
+  return head
+end
+
+--- Append `before` and the n facts of list, packed, to a string.buffer; nothing where they raise for what is no text.
+function M.put(queue, before, list, n)
+  mp.check_texts(list, 2, n)
+  queue:put(before, heads[n] or head_of(n))
+  mp.put_texts(queue, list, 2, n)
+end
+
+local alone = buffer.new()
+
+--- The n facts of list as one packed text, for the rare question that goes out by itself.
+function M.packed(list, n)
+  M.put(alone, "", list, n)
+  return alone:get()
 end
 
 return M

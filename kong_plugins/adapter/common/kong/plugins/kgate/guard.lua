@@ -121,7 +121,7 @@ local function ask(ctx, rec, plan, socket)
   local err = not verdict and sound
   if (again and ngx.now() - now < AGAIN_SECONDS) or (verdict and verdict.e == "config") then
     n = facts.fill(scratch, ctx, plan, headers) -- another request has filled it in between
-    verdict, err = express.decide(socket, chain, express.pack_facts(scratch, n))
+    verdict, err = express.decide(socket, chain, facts.packed(scratch, n))
     sound = false
   end
   if not verdict then

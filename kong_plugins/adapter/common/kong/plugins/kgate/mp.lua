@@ -89,61 +89,21 @@ function M.int(n)
   return "\xd3" .. be32(floor(n / BIG) + BIG) .. be32(n % BIG)
 end
 
---- Append the strings of list[from..to] to parts after position at; returns the new last position.
-function M.put_texts(parts, at, list, from, to)
+--- Raise where one of list[from..to] is no string.
+function M.check_texts(list, from, to)
   for i = from, to do
-    local s = list[i]
-    parts[at + 1] = prefixes[#s] or text_prefix(#s)
-    parts[at + 2] = s
-    at = at + 2
-  end
-  return at
-end
-
-local heads = {} -- an array of n elements whose first is the integer `first`, by n
-
-local function head_of(n, first)
-  local found = { first = first, text = M.array(n) .. M.int(first) }
-  if n < MANY then
-    heads[n] = found
-  end
-  return found
-end
-
---- Append `before` and facts (list[1..n], an integer and texts, see facts.lua) to a string.buffer. No text is made for
--- it: each would be looked up among all of Lua's. Facts of another form raise before anything is appended.
-function M.put_facts(buffer, before, list, n)
-  local head = heads[n]
-  if not head or head.first ~= list[1] then
-    head = head_of(n, list[1])
-  end
-  local b, c, d, e, f, g = list[2], list[3], list[4], list[5], list[6], list[7]
-  local h, i, j, k, l, m = list[8], list[9], list[10], list[11], list[12], list[13]
-  local p = prefixes
-  for at = 14, n do
-    if type(list[at]) ~= "string" then
-      error("facts: a header is no text")
+    if type(list[i]) ~= "string" then
+      error("element " .. i .. " is a " .. type(list[i]))
     end
   end
-  buffer:put(before, head.text, p[#b] or text_prefix(#b), b, p[#c] or text_prefix(#c), c,
-    p[#d] or text_prefix(#d), d, p[#e] or text_prefix(#e), e, p[#f] or text_prefix(#f), f, p[#g] or text_prefix(#g), g,
-    p[#h] or text_prefix(#h), h, p[#i] or text_prefix(#i), i, p[#j] or text_prefix(#j), j, p[#k] or text_prefix(#k), k,
-    p[#l] or text_prefix(#l), l, p[#m] or text_prefix(#m), m)
-  for at = 14, n do
-    local s = list[at]
-    buffer:put(p[#s] or text_prefix(#s), s)
-  end
 end
 
---- Append 13 strings to a string.buffer, as one array. In one call: it is made for each request.
-function M.put_row(buffer, row)
-  local a, b, c, d, e, f, g = row[1], row[2], row[3], row[4], row[5], row[6], row[7]
-  local h, i, j, k, l, m = row[8], row[9], row[10], row[11], row[12], row[13]
-  local p = prefixes
-  buffer:put("\x9d", p[#a] or text_prefix(#a), a, p[#b] or text_prefix(#b), b, p[#c] or text_prefix(#c), c,
-    p[#d] or text_prefix(#d), d, p[#e] or text_prefix(#e), e, p[#f] or text_prefix(#f), f, p[#g] or text_prefix(#g), g,
-    p[#h] or text_prefix(#h), h, p[#i] or text_prefix(#i), i, p[#j] or text_prefix(#j), j, p[#k] or text_prefix(#k), k,
-    p[#l] or text_prefix(#l), l, p[#m] or text_prefix(#m), m)
+--- Append list[from..to] to a string.buffer. No text is made of them: Lua would look it up among all others.
+function M.put_texts(buffer, list, from, to)
+  for i = from, to do
+    local s = list[i]
+    buffer:put(prefixes[#s] or text_prefix(#s), s)
+  end
 end
 
 --- Pack a string, an integer, or an array of these (nested as deep as it is).

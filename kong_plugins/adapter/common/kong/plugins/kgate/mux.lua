@@ -5,7 +5,7 @@
 -- the event loop share them. An answer names the number of its question, so one that comes late finds nobody
 -- waiting and reaches no other request.
 
-local mp = require "kong.plugins.kgate.mp"
+local facts = require "kong.plugins.kgate.facts"
 local answers = require "kong.plugins.kgate.answers"
 local semaphore = require "ngx.semaphore"
 local buffer = require "string.buffer"
@@ -229,8 +229,8 @@ end
 local before, of = "", -1 -- the bytes of a number before its last, and of which number / 256
 
 -- ["m", chain hash, facts, number].
-local function put(queue, chain, facts, n, number)
-  mp.put_facts(queue, chain.mux_head, facts, n)
+local function put(queue, chain, list, n, number)
+  facts.put(queue, chain.mux_head, list, n)
   local last = number % 256
   local rest = (number - last) / 256
   if rest ~= of then
@@ -239,10 +239,10 @@ local function put(queue, chain, facts, n, number)
   queue:put(before, last_byte[last])
 end
 
---- Ask for the verdict of a chain (of chain.lua) on facts, the list with the protocol number first and n entries.
+--- Ask for the verdict of a chain (of chain.lua) on the n facts of list (of facts.lua).
 -- Returns the answer and whether it is a verdict that was found sound and to be on this request; or nil, the reason,
 -- and whether it may be asked again on a connection of its own: there is no link (yet), or the server has ended it.
-function M.ask(path, chain, facts, n)
+function M.ask(path, chain, list, n)
   if worker_exiting() then
     return nil, "exiting", true -- no timer starts any more
   end
@@ -256,8 +256,8 @@ function M.ask(path, chain, facts, n)
     number = FIRST_NUMBER
   end
   link.number = number
-  put(link.queue, chain, facts, n, number)
-  waiter.id = facts[2]
+  put(link.queue, chain, list, n, number)
+  waiter.id = list[2]
   link.waiting[number] = waiter
   link.busy = link.busy + 1
   if not link.awake then

@@ -20,6 +20,7 @@ local POLL_SECONDS, POLLS = 1, 5 -- how often an idle timer looks whether the wo
 local MAX_BATCHES = 200 -- of one timer: what nginx allocates for its connections is freed when it ends
 local MAX_ROWS = 1000
 local EARLY_ROWS = 500 -- a busy worker does not wait
+local FIELDS = 13
 
 local rows, n = buffer.new(), 0
 local running, idle, hurried = false, false, false -- a timer is there; it waits for a row; it was told to hurry
@@ -134,7 +135,9 @@ function M.add(path, row)
   if n >= MAX_ROWS then
     dropped = dropped + 1
   else
-    mp.put_row(rows, row)
+    mp.check_texts(row, 1, FIELDS)
+    rows:put("\x9d") -- an array of 13
+    mp.put_texts(rows, row, 1, FIELDS)
     n = n + 1
   end
   if not running then
