@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kong_plugins.engine.facts import PROTOCOL
 from kong_plugins.engine.problem import problem
+from kong_plugins.engine.verdict import in_order, unknown_ids
 from kong_plugins.server.decider import Decided, UnknownConfig
 from kong_plugins.server.frames import pack
 from kong_plugins.server.pdk_lane import PdkLane, RpcError, exit_args, identifier
@@ -53,7 +53,7 @@ class DirectLane(PdkLane):
         except UnknownConfig:
             # of another plugin: the server was restarted. As an error it would have Kong start this plugin again and
             # again, which changes nothing: the adapter has all of them say their ids anew
-            return _call({"v": PROTOCOL, "n": str(facts[1]), "e": "ids"})
+            return _call(unknown_ids(str(facts[1])))
 
     def message(self, ids: list[int], decided: Decided) -> Any:
         """What Kong is to call with a verdict, of whatever kind."""
@@ -61,6 +61,4 @@ class DirectLane(PdkLane):
 
 
 def _call(wire: dict[str, Any]) -> dict[str, Any]:
-    # the request's id last: LuaJIT hashes only some bytes of a long string, the last ones always
-    wire["n"] = wire.pop("n")
-    return {"Method": VERDICT, "Args": [bytes(pack(wire))]}
+    return {"Method": VERDICT, "Args": [bytes(pack(in_order(wire)))]}

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from kong_plugins.engine.facts import PROTOCOL
+from kong_plugins.engine.verdict import in_order, unknown_ids
 from kong_plugins.server.decider import ConfigError, Decided, Decider, Later, UnknownConfig
 from kong_plugins.server.frames import LATER, OWED, Connections, FrameProtocol, pack
 from kong_plugins.server.outcomes import pack_rows
@@ -32,13 +32,6 @@ def numbered_frame(reply: dict[str, Any], number: int) -> bytes:
     in_order(reply)["q"] = number
     body: bytes = pack(reply)
     return len(body).to_bytes(4, "big") + body
-
-
-def in_order(wire: dict[str, Any]) -> dict[str, Any]:
-    """The id last: LuaJIT always hashes the last bytes of a string, and these differ in each answer."""
-    if "n" in wire:
-        wire["n"] = wire.pop("n")
-    return wire
 
 
 def _is_number(value: Any) -> bool:
@@ -99,7 +92,7 @@ class ExpressLane:
         try:
             return self._decider.decide_ids([identifier(value) for value in ids], record)[1]
         except UnknownConfig:
-            return {"v": PROTOCOL, "n": str(record[1]), "e": "ids"}
+            return unknown_ids(str(record[1]))
         except RpcError:
             return {"e": "malformed"}
 
