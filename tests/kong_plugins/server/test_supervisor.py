@@ -247,6 +247,7 @@ def test_without_control_state_it_is_alive_but_not_ready(serve: Serve) -> None:
     server = serve("--metrics-listen", f"127.0.0.1:{port}", workers=1, redis=f"redis://127.0.0.1:{nobody}/0")
     assert requests.get(f"http://127.0.0.1:{port}/healthz", timeout=20).status_code == 200
     wait_until(lambda: "no_state" in requests.get(f"http://127.0.0.1:{port}/readyz", timeout=20).text, 3)
+    assert requests.get(f"http://127.0.0.1:{port}/readyz", timeout=20).status_code == 503
     instance = start_instance(server)
     record = [1, "r1", "198.51.100.7", "http", "GET", "h", "/", "/", "orders", "order", "food", "", ""]
 

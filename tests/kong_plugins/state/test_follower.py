@@ -166,6 +166,20 @@ def test_redis_killed_and_started_again(
     assert follower.version > kept
 
 
+def test_what_has_an_end_ends_while_redis_is_away(own_redis: Any, follow: Follow) -> None:
+    operator = RedisStore(own_redis.url)
+    now = time.time()
+    blocks.add(operator, "203.0.113.1", actor="kim", ttl=3600)
+    block(operator, "203.0.113.2")
+    follower, _ = follow(RedisStore(own_redis.url), poll_seconds=0.1)
+    own_redis.kill()
+    eventually(lambda: follower.degraded)
+    kept = follower.snapshot
+    for at, held in ((now + 3500, [True, True]), (now + 3700, [False, True])):
+        found = [kept.blocks.match(address, at) for address in ("203.0.113.1", "203.0.113.2")]
+        assert [each is not None for each in found] == held
+
+
 def test_redis_away_at_the_start(own_redis: Any, follow: Follow) -> None:
     own_redis.kill()
     follower, seen = follow(RedisStore(own_redis.url))
