@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -11,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
+from kong_plugins.state.cells import Cells
+from kong_plugins.state.connection import key_prefix
+from kong_plugins.state.limit_board import Board
 from kong_plugins.state.operations import live
 from tests.cli.conftest import Operator
 
@@ -48,6 +53,24 @@ def test_each_change_is_told_kept_and_audited(
     (listed,) = kgate.json(arguments[0], "list")
     assert listed == {**made, "version": listed["version"]}
     assert "by lee" in kgate.ok(arguments[0], "list")
+
+
+def test_limits_that_refuse_are_listed(kgate: Any) -> None:
+    fd = Cells.create(1024)
+    cells = Cells.attach(fd)
+    hour = 3600 * 10**9
+    while cells.gcra("per-ip ip=203.0.113.7", hour, 2 * hour, cells.now())[0]:
+        pass
+    with redis.Redis.from_url(kgate.url) as client:
+        Board(cells, key_prefix(kgate.namespace)).tell(client)
+    cells.close()
+    os.close(fd)
+    line = kgate.ok("limits", "list")
+    assert line.startswith(
+        "per-ip ip=203.0.113.7  1 refused on 1 node, 2 at once and one each 3600 s, the next"
+    )
+    (found,) = kgate.json("limits", "list")
+    assert (found["key"], found["refused"]) == ("per-ip ip=203.0.113.7", 1)
 
 
 @pytest.mark.parametrize(
