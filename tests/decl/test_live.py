@@ -1,0 +1,101 @@
+"""Reading a node with a database: pages, tags on the server, several kinds at a time; on real sockets."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from decl.admin import AdminClient
+from decl.live import WORKERS, read_live
+
+SERVICES = [{"id": f"{n:04}", "name": f"s{n}"} for n in range(1_001)]
+TOGETHER = 4
+"""Requests that the node waits for before it answers the first one."""
+
+
+class Node:
+    """Tells 1,001 services in pages of the size that is asked for, and notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.asked: list[str] = []
+        self.together = threading.Barrier(TOGETHER)
+        self.first = threading.Semaphore(TOGETHER)
+
+    def answer(self, path: str) -> dict[str, object]:
+        self.asked.append(path)
+        if self.first.acquire(blocking=False):
+            self.together.wait(5)
+        url = urlsplit(path)
+        if url.path != "/services":
+            return {"data": [], "next": None}
+        query = parse_qs(url.query)
+        size, start = int(query["size"][0]), int(query.get("offset", ["0"])[0])
+        end = start + size
+        more = f"/services?size={size}&offset={end}" if end < len(SERVICES) else None
+        return {"data": SERVICES[start:end], "next": more}
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    with serving(Node()) as made:
+        yield made
+
+
+@contextmanager
+def serving(node: Node) -> Iterator[Node]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_GET(self) -> None:
+            try:
+                status, body = 200, json.dumps(node.answer(self.path)).encode()
+            except threading.BrokenBarrierError:
+                status, body = 500, b'{"message": "asked one after the other"}'
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    node.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield node
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_pages_of_1000_are_followed_and_kinds_are_read_together(node: Node) -> None:
+    with AdminClient(node.url) as client:
+        live = read_live(client)  # the node answers nothing before four requests are there
+    assert list(live["services"].values()) == SERVICES
+    services = [path for path in node.asked if path.startswith("/services")]
+    assert services == ["/services?size=1000", "/services?size=1000&offset=1000"]
+    assert all("size=1000" in path and "tags=" not in path for path in node.asked)
+
+
+def test_tags_are_picked_by_the_server(node: Node) -> None:
+    with AdminClient(node.url) as client:
+        read_live(client, ["team-a", "x&y"])
+    firsts = [path for path in node.asked if "offset" not in path]
+    assert all(path.endswith("?size=1000&tags=team-a,x%26y") for path in firsts)
+    assert {"/services?size=1000&tags=team-a,x%26y", "/plugins?size=1000&tags=team-a,x%26y"} <= set(firsts)
+
+
+def test_as_many_connections_as_agreed() -> None:
+    assert 8 <= WORKERS <= 16
