@@ -53,6 +53,20 @@ def test_reports_of_workers_add_up() -> None:
     assert "kgate_decision_seconds_count 2.0" in text
 
 
+def test_refusals_of_the_abuse_guard_are_told_by_their_reason() -> None:
+    counted, found = Tally(), Metrics()
+    for status, reason, times in ((403, "ip_blocked", 3), (429, "rate_limited", 2)):
+        for _ in range(times):
+            counted.add(FACTS, Verdict(status=status, plugin="abuse-guard", reason=reason), 0.001)
+    found.worker(counted.report())
+    lines = [line for line in found.text().decode().splitlines() if line.startswith("kgate_requests_total{")]
+    rest = 'route="orders",tenant="food",verdict="exit"'
+    assert sorted(lines) == [
+        f'kgate_requests_total{{plugin="abuse-guard",reason="{reason}",{rest}}} {count}'
+        for reason, count in (("ip_blocked", "3.0"), ("rate_limited", "2.0"))
+    ]
+
+
 def test_outcomes_and_the_guards_own_answers() -> None:
     found = Metrics()
     found.outcomes(counts_of(ROW))
