@@ -148,6 +148,24 @@ def test_different_ones_count_once() -> None:
     assert kinds(site.send(1, path="/new")) == ["block.add"]
 
 
+@pytest.mark.parametrize(
+    ("distinct", "group_by", "same", "other"),
+    [
+        ("user", "ip", {"user": "alice"}, lambda number: f"user-{number}"),
+        ("ip", "user", {"user": "alice"}, lambda number: f"198.51.100.{number}"),
+    ],
+)
+def test_different_users_and_addresses_count_once(
+    distinct: str, group_by: str, same: dict[str, Any], other: Any
+) -> None:
+    site = Site({**SIMPLE, "group_by": [group_by], "distinct": distinct, "leak": 0.001})
+    assert site.send(50, **same) == []
+    assert site.send(40, **{**same, distinct: lambda number: other(number % 2)}) == [], "three of them fit"
+    (block,) = site.send(1, **{**same, distinct: other(2)})
+    assert f"4 different {distinct}s" in block.reason
+    assert block.key == (f"ip {IP}" if group_by == "ip" else "user https://a|alice")
+
+
 def test_a_rotating_user_agent() -> None:
     site = Site({**SIMPLE, "group_by": ["user"], "distinct": "agent"})
     assert site.send(50, user="alice") == []
