@@ -1,8 +1,10 @@
 """dump, schema pull, validate --online and failover against a running node (the sandbox's, DB-less)."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -94,13 +96,25 @@ def kgate(node: DbNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     def run(*args: str) -> Result:
         return RUN.invoke(main, list(args))
 
+    load(run, node)
+    return run
+
+
+def load(run: Callable[..., Result], node: DbNode) -> None:
+    """Give the node the config of the files."""
     result = run("render", "--cluster", "main", "-o", "kong.json")
     assert result.exit_code == 0, result.stderr
+    content = Path("kong.json").read_bytes()
+    assert ask(node, "POST", "/config", content, {"Content-Type": "text/yaml"}) == 201
+
+
+def ask(node: DbNode, *request: Any) -> int:
+    """The status of one request to the Admin API."""
     pool = Pool(node.admin)
-    answer = pool.request("POST", "/config", Path("kong.json").read_bytes(), {"Content-Type": "text/yaml"})
-    pool.close()
-    assert answer.status == 201, answer.body
-    return run
+    try:
+        return pool.request(*request).status
+    finally:
+        pool.close()
 
 
 def test_a_dump_makes_the_same_config_again(
@@ -127,6 +141,26 @@ def test_a_dump_makes_the_same_config_again(
     assert result.exit_code == 0, result.stderr
     first, second = (_flat(json.loads(Path(name).read_text())) for name in ("kong.json", "again.json"))
     assert first == second
+
+
+def test_a_dump_names_no_id_that_render_gives_and_a_variable_for_each_secret(
+    kgate: Callable[..., Result], node: DbNode
+) -> None:
+    result = kgate("dump", "--node", node.admin)
+    # which of several API keys is which, only the ids tell: these two stay
+    assert [line.split()[:2] for line in result.stdout.splitlines() if " id: " in line] == [["-", "id:"]] * 2
+    names = ["PARTNER_KEY", "PARTNER_KEY_2", "PARTNER_SECRET", "PARTNER_PASSWORD"]
+    assert re.findall(r"(?:key|secret|password): !env '(\w+)'", result.stdout) == [
+        f"KGATE_{n}" for n in names
+    ]
+    assert f"set these before you render: {', '.join(f'KGATE_{name}' for name in names)}" in result.stderr
+    kgate("dump", "--node", node.admin, "--secrets", "clear", "-o", "clear.yaml")
+    partner = yaml.safe_load(Path("clear.yaml").read_text())["consumers"][1]
+    assert sorted(item["key"] for item in partner["keyauth_credentials"]) == [
+        "key-of-the-partner",
+        "secret-of-the-partner",
+    ]
+    assert partner["jwt_secrets"] == [{"key": "partner-iss", "secret": "secret-of-the-partner"}]
 
 
 def _flat(document: dict) -> dict[str, dict]:
@@ -220,6 +254,48 @@ def test_failover(kgate: Callable[..., Result]) -> None:
     assert kgate("failover", "order", "--back", "--format", "zone").stdout.splitlines()[0] == (
         "order.example.com.\t60\tIN\tCNAME\tmain.example.net."
     )
+
+
+def test_a_standby_that_is_well_needs_no_force(kgate: Callable[..., Result], node: DbNode) -> None:
+    result = kgate("failover", "order", "--to", "spare", "--write", "dns", "--output", "json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["ready"] is True
+    assert {(check["node"], check["what"], check["ok"]) for check in found["checks"]} == {
+        (node.admin, "config", True),
+        (node.admin, "upstream v2", True),
+        (node.admin, "upstream kgate-checkout", True),
+        (node.proxy, "adapter", True),
+    }
+    assert found["written"] == ["dns/example.com.yaml"]
+
+
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "admin"])
+def test_a_standby_whose_adapter_does_not_answer(
+    kgate: Callable[..., Result], node: DbNode, proxy: str
+) -> None:
+    proxy = node.admin if proxy == "admin" else proxy  # HTTP, but no adapter
+    Path("gateway.yaml").write_text(Path("gateway.yaml").read_text().replace(node.proxy, proxy))
+    result = kgate("failover", "order", "--to", "spare", "--write", "dns")
+    assert result.exit_code == exit_codes.FAILED
+    assert f"NOT {proxy}: adapter: does not answer" in result.stderr
+    assert result.stderr.count("NOT ") == 1
+    assert not Path("dns").exists()
+
+
+def test_a_standby_whose_targets_are_unhealthy(kgate: Callable[..., Result], node: DbNode) -> None:
+    checks = "healthchecks: {passive: {unhealthy: {http_failures: 1}}}"
+    text = Path("gateway.yaml").read_text().replace("slots: 100", f"slots: 100, {checks}")
+    Path("gateway.yaml").write_text(text)
+    load(kgate, node)
+    target = "/upstreams/v2/targets/10.0.0.9:80"
+    assert ask(node, "PUT", f"{target}/unhealthy") == 204
+    result = kgate("failover", "order", "--to", "spare", "--write", "dns")
+    assert result.exit_code == exit_codes.FAILED
+    assert f"NOT {node.admin}: upstream v2: 0 of 1 targets get requests" in result.stderr
+    assert not Path("dns").exists()
+    assert ask(node, "PUT", f"{target}/healthy") == 204
+    assert kgate("failover", "order", "--to", "spare").exit_code == 0
 
 
 def test_failover_keeps_what_else_is_in_the_zone(kgate: Callable[..., Result]) -> None:
