@@ -1,7 +1,10 @@
 import hashlib
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner
@@ -57,6 +60,44 @@ def test_nodes_headers_and_timeout_of_the_file(project_dir: Path, first: AdminSt
     assert result.exit_code == 0, result.stderr
     assert first.posts[0].headers["kong-admin-token"] == "secret"
     assert "secret" not in result.output
+
+
+def test_an_admin_header_of_the_environment(
+    project_dir: Path, first: AdminStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADMIN_TOKEN", "token-of-the-admin")
+    text = Path("gateway.yaml").read_text()
+    admin = f"one: {{nodes: ['{first.url}'], admin: {{headers: {{Kong-Admin-Token: !env ADMIN_TOKEN}}}}}}"
+    Path("gateway.yaml").write_text(
+        text.replace('one: {nodes: ["http://127.0.0.1:9"], trusted_ips: []}', admin)
+    )
+    result = RUN.invoke(main, ["sync", "--yes"])
+    assert result.exit_code == 0, result.stderr
+    assert {seen.headers.get("kong-admin-token") for seen in first.seen} == {"token-of-the-admin"}
+    assert "token-of-the-admin" not in result.output
+    assert b"token-of-the-admin" not in first.posts[0].body
+    monkeypatch.delenv("ADMIN_TOKEN")
+    seen = len(first.seen)
+    result = RUN.invoke(main, ["sync", "--yes"])
+    assert result.exit_code == exit_codes.FAILED
+    assert "ADMIN_TOKEN" in result.stderr
+    assert len(first.seen) == seen
+
+
+def test_a_node_by_a_dns_name(project_dir: Path, first: AdminStub, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.getaddrinfo
+
+    def look_up(host: Any, *args: Any, **options: Any) -> Any:
+        return real("127.0.0.1" if host == "kong.internal" else host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    port = urlsplit(first.url).port
+    result = RUN.invoke(main, ["sync", "--node", f"dns+http://kong.internal:{port}"])
+    assert (result.exit_code, result.stdout) == (0, f"{first.url}: changed\n"), result.stderr
+    assert len(first.posts) == 1
+    result = RUN.invoke(main, ["sync", "--node", "dns+http://nobody.invalid:8001"])
+    assert result.exit_code == exit_codes.FAILED
+    assert "nobody.invalid has no address" in result.stderr
 
 
 def test_findings_push_nothing(project_dir: Path, first: AdminStub) -> None:
