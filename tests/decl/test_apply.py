@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from decl.apply import NodeResult, Patience, push_to
+from decl.admin import AdminClient
+from decl.apply import NodeResult, Patience, push, push_to
 from decl.load import Text
 from decl.project import Project, open_project
 from decl.render import Rendered, render
@@ -218,6 +219,19 @@ def test_a_busy_node_is_waited_for(stubs: list[AdminStub], rendered: Rendered, p
     stub.on_post = lambda _: busy if len(stub.posts) < 3 else None
     assert states(run([stub], rendered, project)) == ["changed"]
     assert len(stub.posts) == 3
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("7", 7.0), ("2.5", 2.5), ("soon", 1.0), ("3600", 10.0)])
+def test_a_busy_node_is_waited_for_as_long_as_it_says(
+    stubs: list[AdminStub], rendered: Rendered, project: Project, said: str, seconds: float
+) -> None:
+    stub, slept = stubs[0], list[float]()
+    busy = Answer(429, {}, (("Retry-After", said),))
+    stub.on_post = lambda _: busy if len(stub.posts) < 3 else None
+    with AdminClient(stub.url) as client:
+        results = push([client], rendered, project.sources, now=lambda: sum(slept), sleep=slept.append)
+    assert states(results) == ["changed"]
+    assert slept == [seconds, seconds]
 
 
 def test_a_node_that_stays_busy_fails(stubs: list[AdminStub], rendered: Rendered, project: Project) -> None:
