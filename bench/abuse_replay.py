@@ -9,7 +9,7 @@ delay      seconds from an attacker's first request to the block or mark, the lo
 recall     share of the attackers who were found (by any scenario)
 precision  share of a scenario's blocks and marks that hit an attacker
 passed     share of an attack's requests that reached the service
-false      requests of the normal traffic that were refused
+false      requests of the normal traffic that were refused; of a scenario: the share of them that it refused
 
 The thresholds are those of kong_plugins/abuse_guard/shipped.py, fixed before any sweep was run.
 """
@@ -62,6 +62,8 @@ def measure(normal: list[Request], seed: int, seconds: float, factor: float) -> 
             "recall": round(len(mine) / ATTACKERS, 2),
             "precision": round(sum(right) / len(right), 2) if right else None,
             "passed": round(1 - result.refused[attack.name] / max(result.requests[attack.name], 1), 3),
+            "false": result.refused_for[attack.name],
+            "false_share": result.refused_for[attack.name] / max(result.requests[""], 1),
         }
     return {
         "factor": factor,
@@ -100,6 +102,7 @@ def replay_log(path: Path) -> dict[str, Any]:
         "unreadable": bad,
         "refused": result.refused[""],
         "refused_by": dict(result.refused_by),
+        "refused_for": dict(result.refused_for),
         "held_back": result.held_back,
         "found": [found._asdict() for found in result.found],
     }
@@ -150,13 +153,14 @@ def table(run: dict[str, Any]) -> str:
     """A run for people."""
     lines = [
         f"attacks x{run['factor']:g}",
-        f"{'scenario':<22}{'req/s':>7}{'delay s':>9}{'recall':>8}{'precision':>11}{'passed':>8}",
+        f"{'scenario':<22}{'req/s':>7}{'delay s':>9}{'recall':>8}{'precision':>11}{'passed':>8}{'false':>9}",
     ]
     for name, row in run["scenarios"].items():
         delay = "-" if row["delay"] is None else f"{row['delay']:.1f}"
         precision = "-" if row["precision"] is None else f"{row['precision']:.2f}"
         lines.append(
             f"{name:<22}{row['rate']:>7.2f}{delay:>9}{row['recall']:>8.2f}{precision:>11}{row['passed']:>8.1%}"
+            f"{row['false_share']:>9.3%}"
         )
     lines.append(f"normal: {run['normal_requests']} requests, {run['false']} refused {run['false_by'] or ''}")
     lines += [

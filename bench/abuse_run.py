@@ -12,6 +12,7 @@ from kong_plugins.abuse_guard import shipped
 from kong_plugins.abuse_guard.analyst import Analyst
 from kong_plugins.abuse_guard.config import Config, parse
 from kong_plugins.abuse_guard.core import decide_identified, decide_stranger
+from kong_plugins.abuse_guard.groups import place_of
 from kong_plugins.engine.analyst import Conclusion
 from kong_plugins.engine.facts import Facts, Identity
 from kong_plugins.engine.outcome import Outcome
@@ -39,13 +40,15 @@ class Found(NamedTuple):
 
 
 class Result(NamedTuple):
-    """requests, refused: by attack ("": normal traffic). refused_by: of the normal traffic, by reason."""
+    """requests, refused: by attack ("": normal traffic). Of the normal traffic also refused_by: by reason, and
+    refused_for: by the scenario whose block or mark it was ("": none, a limit or a list of the config)."""
 
     found: list[Found]
     held_back: int
     requests: Counter[str]
     refused: Counter[str]
     refused_by: Counter[str]
+    refused_for: Counter[str]
 
 
 class Replay:
@@ -60,6 +63,7 @@ class Replay:
         self.found: list[Found] = []
         self.held_back = 0
         self._version = 0
+        self._scenarios: dict[str, str] = {}
 
     def decide(self, request: Request, now: float) -> Verdict:
         """What the filters say, with the memo of both passes."""
@@ -86,6 +90,7 @@ class Replay:
         sent: Counter[str] = Counter()
         refused: Counter[str] = Counter()
         refused_by: Counter[str] = Counter()
+        refused_for: Counter[str] = Counter()
         batch: list[Outcome] = []
         waiting: list[tuple[float, Conclusion]] = []
         batch_at = BATCH_SECONDS
@@ -112,13 +117,14 @@ class Replay:
                 refused[request.attack] += 1
                 if not request.attack:
                     refused_by[verdict.reason] += 1
+                    refused_for[self._scenario_of(request, verdict.reason)] += 1
             batch.append(
                 Outcome(
                     "r", "route", "s", "t", str(status), "", "1", "5", "service", verdict.reason, "", verdict.memo,
                     request.ip,
                 )
             )  # fmt: skip
-        return Result(self.found, self.held_back, sent, refused, refused_by)
+        return Result(self.found, self.held_back, sent, refused, refused_by, refused_for)
 
     def _note(self, made: list[Conclusion], at: float) -> None:
         for one in made:
@@ -127,8 +133,22 @@ class Replay:
             elif one.kind == "abuse.held_back":
                 self.held_back += 1
 
+    def _scenario_of(self, request: Request, reason: str) -> str:
+        """Whose block or mark it was that refused this request: of its keys the one that the reason speaks of."""
+        place = place_of(request.ip)
+        addresses = (place.key, f"ip {request.ip}", place.network) if place is not None else ()
+        users = (f"user {ISSUER}|{request.user}",)
+        keys = {
+            "ip_blocked": addresses,
+            "user_blocked": users,
+            "token_blocked": (f"token {ISSUER}|{request.token}",),
+            "scenario_limited": (*users, *addresses),
+        }.get(reason, ())
+        return next((self._scenarios[key] for key in keys if key in self._scenarios), "")
+
     def _apply(self, ready: list[Conclusion], now: float) -> None:
         self._version += 1
+        self._scenarios |= {one.key: str(one.numbers["scenario"]) for one in ready}
         changes = {
             (one.collection, one.key): Put(
                 Record(one.collection, one.key, dict(one.data or {}), expires=now + (one.ttl or 0))

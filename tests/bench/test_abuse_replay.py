@@ -1,5 +1,6 @@
 """The replay: attacks are found, people are left alone, and it reads real logs."""
 
+import gzip
 import json
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench import abuse_logs, abuse_replay, abuse_run, abuse_traffic
+from bench.abuse_traffic import Request
 
 SECONDS = 110.0
 COMBINED = (
@@ -32,6 +34,45 @@ def test_every_attack_is_found_within_30_s(run: dict[str, Any], name: str) -> No
     row = run["scenarios"][name]
     assert (row["recall"], row["precision"]) == (1.0, 1.0)
     assert row["delay"] <= abuse_replay.AIM_SECONDS
+
+
+def test_a_false_block_is_told_of_its_scenario(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody scans paths and is called normal: what was refused him is a false block of that scenario alone."""
+    scanner = [
+        Request(10 + n / 4, "93.184.216.34", "GET", f"/a{n}", 404, "Mozilla/5.0") for n in range(200)
+    ]  # fmt: skip
+    others = [Request(n / 4, "93.184.216.35", "GET", "/", 200, "Mozilla/5.0") for n in range(200)]
+    monkeypatch.setattr(abuse_traffic, "attacks", lambda *_: ([], {}))
+    found = abuse_replay.measure([*scanner, *others], 1, 60.0, 1.0)
+    by_scenario = {name: row["false"] for name, row in found["scenarios"].items() if row["false"]}
+    assert list(by_scenario) == ["path-scan"]
+    assert by_scenario["path-scan"] == found["false"] > 100
+    assert found["scenarios"]["path-scan"]["false_share"] == found["false"] / 400
+    lines = {line.split()[0]: line.split()[-1] for line in abuse_replay.table(found).splitlines()}
+    assert lines["scenario"] == "false"
+    assert lines["path-scan"] == f"{found['false'] / 400:.3%}"
+    assert lines["network-burst"] == "0.000%"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "normal"),
+    [
+        (
+            "token-sharing",
+            [Request(10 + n, f"93.184.{n}.34", "GET", "/", 200, "M", "u", "t") for n in range(100)],
+        ),
+        (
+            "network-burst",
+            [Request(10 + n / 20, f"93.184.216.{n % 200 + 1}", "GET", "/", 403, "M") for n in range(2000)],
+        ),
+    ],
+)
+def test_a_false_block_of_a_token_or_a_network_is_told_of_its_scenario(
+    scenario: str, normal: list[Request]
+) -> None:
+    result = abuse_run.Replay().run(normal)
+    assert result.refused[""] > 10
+    assert result.refused_for == {scenario: result.refused[""]}
 
 
 def test_the_same_seed_makes_the_same_traffic() -> None:
@@ -76,6 +117,31 @@ def test_a_users_log_tells_what_would_be_blocked(tmp_path: Path) -> None:
     assert (told["requests"], told["unreadable"]) == (91, 1)
     assert [found["key"] for found in told["found"]] == ["ip 93.184.216.34"]
     assert told["refused_by"].keys() == {"ip_blocked"}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_kongs_own_log_goes_through_the_command(tmp_path: Path, packed: bool) -> None:
+    def line(ip: str, at: int, path: str, status: int) -> str:
+        request = {"method": "GET", "uri": path, "headers": {"user-agent": "Mozilla/5.0"}}
+        return json.dumps(
+            {"client_ip": ip, "started_at": at, "request": request, "response": {"status": status}}
+        )
+
+    start = 1_795_464_777_455
+    lines = [line("93.184.216.34", start + 1000 * n, f"/a{n}?q=1", 404) for n in range(90)]
+    lines += [line("93.184.216.35", start, "/", 200), '{"request": {}}']
+    file = tmp_path / ("kong.log.gz" if packed else "kong.log")
+    raw = "\n".join(lines).encode()
+    file.write_bytes(gzip.compress(raw) if packed else raw)
+    done = CliRunner().invoke(abuse_replay.main, ["--log", str(file)])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.output)
+    assert (told["requests"], told["unreadable"]) == (91, 1)
+    (found,) = told["found"]
+    assert (found["scenario"], found["kind"], found["key"]) == ("path-scan", "block.add", "ip 93.184.216.34")
+    assert 25 <= found["time"] <= 60, "seconds from the first line"
+    assert told["refused_by"] == {"ip_blocked": told["refused"]}
+    assert told["refused_for"] == {"path-scan": told["refused"]}
 
 
 def test_a_log_of_months_with_odd_lines_takes_seconds(tmp_path: Path) -> None:
