@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli import exit_codes
+from cli.commands.sync import command as sync
 from cli.main import main
 from decl.admin import AdminClient
 from decl.http import Pool
@@ -271,6 +273,50 @@ def test_history_and_rollback(folder: Path, node: DbNode) -> None:
     assert [row["fence"] for row in rows] == sorted({row["fence"] for row in rows})
     kgate("rollback", "--to", "9", "--yes", code=exit_codes.USAGE)
     assert all(path.stat().st_mode & 0o77 == 0 for path in (folder / "history").iterdir())
+
+
+def test_history_tells_who_what_and_from_where(
+    folder: Path, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KGATE_ACTOR", "kim")
+    git = ["git", "-c", "user.name=kim", "-c", "user.email=kim@example.com", "-c", "commit.gpgsign=false"]
+    for arguments in (["init", "-q"], ["add", "gateway.yaml"], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *arguments], check=True, capture_output=True)
+    commit = subprocess.run(
+        [*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    digests = [json.loads(kgate("sync", "--yes", "--output", "json").stdout)["hash"]]
+    edit("http://cart", "http://basket")  # not committed
+    proxy.begin(lambda _, method, path: "refuse" if path.startswith("/services") else None)
+    refused = kgate("sync", "--yes", "--output", "json", code=exit_codes.FAILED)
+    digests.append(json.loads(refused.stdout)["hash"])
+    rows = json.loads(kgate("rollback", "--list", "--output", "json").stdout)["history"]
+    assert [row["actor"].partition("@")[0] for row in rows] == ["kim", "kim"]
+    assert [row["revision"] for row in rows] == [commit, f"{commit}+"]
+    assert [row["digest"] for row in rows] == digests
+    assert digests[0] != digests[1]
+    assert [row["result"] for row in rows] == ["changed", "failed"]
+
+
+def test_a_changed_plugin_is_written_in_place(folder: Path, node: DbNode, proxy: FaultProxy) -> None:
+    """A DELETE and a POST would leave a moment without it."""
+    kgate("sync", "--yes")
+    before = {key for key, plugin in node.state()["plugins"].items() if plugin["name"] == "key-auth"}
+    (plugin,) = before
+    edit("key_names: [b, a]", "key_names: [a]")
+    proxy.begin()
+    kgate("sync", "--yes")
+    assert [line.partition("?")[0] for line in writes(proxy)] == [f"PUT /plugins/{plugin}"]
+    assert node.state()["plugins"][plugin]["config"]["key_names"] == ["a"]
+
+
+@pytest.mark.parametrize("workers", ["0", "65", "many"])
+def test_how_many_connections(folder: Path, proxy: FaultProxy, workers: str) -> None:
+    (option,) = [option for option in sync.params if option.name == "workers"]
+    assert 8 <= option.default <= 16
+    refused = kgate("sync", "--yes", "--workers", workers, code=exit_codes.USAGE)
+    assert "Invalid value for '--workers'" in refused.stderr
+    assert proxy.log == []
 
 
 def test_lock_and_history_in_redis(folder: Path, node: DbNode, redis_server: RedisServer) -> None:
