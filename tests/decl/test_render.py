@@ -142,3 +142,17 @@ def test_which_routes_are_protected(everywhere: str, service: str, route: str, p
     text = GUARDED.format(everywhere=everywhere, service=service, route=route)
     (rendered,) = render(opened(text), "default").document["services"][0]["routes"]
     assert (PROTECTED_TAG in rendered.get("tags", ())) is protected
+
+
+@pytest.mark.parametrize("version", ["1.1", "3.0"])
+def test_a_file_of_kongs_older_format(version: str) -> None:
+    """In 1.1 a path with a regex's characters is a regex on its own; what is rendered is always 3.0."""
+    text = f"""_format_version: "{version}"
+clusters: {{one: {{nodes: ["http://127.0.0.1:9"]}}}}
+services:
+- {{name: a, url: "http://a", routes: [{{name: r, paths: [/plain, "/x/\\\\d+$"]}}]}}
+"""
+    rendered = render(opened(text), "one")
+    assert rendered.document["_format_version"] == "3.0"
+    (route,) = rendered.document["services"][0]["routes"]
+    assert route["paths"] == ["/plain", "~/x/\\d+$" if version == "1.1" else "/x/\\d+$"]
