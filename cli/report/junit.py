@@ -7,6 +7,7 @@ the common subset that Jenkins, GitLab and Azure read (there is no standard).
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from xml.sax.saxutils import escape, quoteattr
@@ -29,13 +30,19 @@ def findings(found: Sequence[Finding], files: Iterable[str] = ()) -> str:
 def _suite(file: str, found: Sequence[Finding]) -> str:
     failures = sum(finding.level == ERROR for finding in found)
     name = _attribute(file)
-    cases = [_case(finding) for finding in found] or [f'<testcase classname={name} name="no findings"/>']
+    seen: Counter[str] = Counter()
+    cases = [_case(finding, seen) for finding in found] or [
+        f'<testcase classname={name} name="no findings"/>'
+    ]
     head = f'<testsuite name={name} tests="{len(cases)}" failures="{failures}" errors="0">'
     return "\n".join((head, *cases, "</testsuite>"))
 
 
-def _case(finding: Finding) -> str:
-    name = _attribute(f"{finding.rule} at {finding.line}:{finding.col}")
+def _case(finding: Finding, seen: Counter[str]) -> str:
+    title = f"{finding.rule} at {finding.line}:{finding.col}"
+    seen[title] += 1
+    # of two cases with one name GitLab shows the first only (its documentation of unit test reports)
+    name = _attribute(title if seen[title] == 1 else f"{title} ({seen[title]})")
     head = f"<testcase classname={_attribute(finding.file)} name={name}"
     text = escape(_clean(str(finding)))
     if finding.level == ERROR:

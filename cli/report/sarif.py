@@ -57,6 +57,8 @@ def _result(finding: Finding, index: Mapping[str, int], seen: Counter[str]) -> M
     seen[same] += 1
     fingerprint = sha256(f"{same}\0{seen[same]}".encode()).hexdigest()[:32]
     uri = quote(posixpath.normpath(finding.file.replace("\\", "/")))
+    if uri.startswith("/"):
+        uri = f"file://{uri}"  # section 3.4.3: what is absolute names its scheme
     return {
         "ruleId": finding.rule,
         "ruleIndex": index[finding.rule],

@@ -1,6 +1,7 @@
 """Golden output of every form of findings."""
 
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -164,6 +165,24 @@ def test_github() -> None:
     ]
 
 
+def test_github_reads_the_same_again() -> None:
+    found = FOUND[0]._replace(file="a:b,c%.yaml", message="::error::x\r\n%0A, \u00e9")
+    (line,) = github.findings([found]).split("\n")
+    # as actions/toolkit's runner splits it: the first :: after the properties ends them
+    match = re.fullmatch(r"::(error|warning) ([^:]*)::(.*)", line)
+    assert match is not None
+    properties = dict(pair.split("=", 1) for pair in match[2].split(","))
+
+    def again(text: str, codes: str) -> str:
+        for code, character in (("%0D", "\r"), ("%0A", "\n"), ("%3A", ":"), ("%2C", ","), ("%25", "%")):
+            text = text.replace(code, character) if character in codes else text
+        return text
+
+    assert set(properties) == {"file", "line", "col", "title"}
+    assert again(properties["file"], "\r\n:,%") == found.file
+    assert again(match[3], "\r\n%") == found.message
+
+
 def test_junit() -> None:
     suites = ElementTree.fromstring(junit.findings(FOUND, ["clean.yaml", *TEXTS]))
     assert suites.attrib == {"name": "kgate", "tests": "3", "failures": "1"}
@@ -176,6 +195,35 @@ def test_junit() -> None:
     assert failure is not None
     assert failure.get("message") == "unknown field 'nope': 100%\nreally"
     assert failure.get("type") == "unknown-field"
+
+
+JUNIT: dict[str, tuple[set[str], set[str], set[str]]] = {
+    # element: its children, the attributes that it must have, those that it may have; as in Jenkins' junit-10.xsd
+    # (jenkinsci/xunit-plugin). GitLab's documentation reads classname, name and the text inside.
+    "testsuites": ({"testsuite"}, set(), {"name", "tests", "failures", "errors", "time"}),
+    "testsuite": ({"testcase"}, {"name", "tests", "failures", "errors"}, {"skipped", "time", "file"}),
+    "testcase": ({"failure", "system-out"}, {"name"}, {"classname", "time"}),
+    "failure": (set(), set(), {"message", "type"}),
+    "system-out": (set(), set(), set()),
+}
+
+
+def test_junit_is_as_jenkins_and_gitlab_read_it() -> None:
+    found = sorted(
+        [*FOUND, *FOUND[1:], FOUND[0]._replace(message="another one of the rule, at the same place")]
+    )
+    root = ElementTree.fromstring(junit.findings(found, ["clean.yaml", *TEXTS]))
+    assert root.tag == "testsuites"
+    for element in root.iter():
+        children, must, may = JUNIT[element.tag]
+        assert {child.tag for child in element} <= children
+        assert must <= set(element.attrib) <= must | may
+    for suite in root:
+        assert int(suite.attrib["tests"]) == len(suite)
+        assert int(suite.attrib["failures"]) == len(suite.findall("testcase/failure"))
+        # of two cases with one name GitLab shows the first only
+        names = [(case.get("classname"), case.get("name")) for case in suite]
+        assert len(set(names)) == len(names), names
 
 
 def test_junit_holds_no_control_characters() -> None:
@@ -201,6 +249,15 @@ def test_sarif() -> None:
     assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == ["unknown-field", "unused-upstream"]
     assert run["tool"]["driver"]["rules"][1]["fullDescription"]["text"].count("Why:") == 1
     assert second["level"] == "warning"
+
+
+@pytest.mark.parametrize(
+    ("file", "uri"),
+    [("./a b.yaml", "a%20b.yaml"), ("/x/a.yaml", "file:///x/a.yaml"), ("../a.yaml", "../a.yaml")],
+)
+def test_sarif_names_files_as_uris(file: str, uri: str) -> None:
+    (result,) = json.loads(sarif.findings([FOUND[0]._replace(file=file)]))["runs"][0]["results"]
+    assert result["locations"][0]["physicalLocation"]["artifactLocation"] == {"uri": uri}
 
 
 def test_a_finding_that_moved_has_the_same_fingerprint() -> None:
