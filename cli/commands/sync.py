@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from cli.report import changes
 from cli.report import json as json_report
 from cli.sync_run import Outcome, run
 from cli.target import Target, holder, open_target, target_options
+from cli.wait_new import newest, wait_new
 from decl.adapter import NAMES
 from decl.admin import AdminError
 from decl.blobs import BlobError
@@ -26,8 +26,6 @@ from decl.change import Diff
 from decl.compare import Seen
 from decl.lock import HeldError, Lease
 from decl.plan import StalePlanError, check_plan, read_plan
-
-WATCH_SECONDS = 1.0
 
 
 @click.command(name="sync")
@@ -51,7 +49,10 @@ WATCH_SECONDS = 1.0
     "--workers", type=click.IntRange(1, 64), default=10, show_default=True, help="Connections in DB mode."
 )
 @click.option(
-    "--wait-new", is_flag=True, help="Then stay, and push to DB-less nodes that come with another config."
+    "--wait-new",
+    "stay",
+    is_flag=True,
+    help="Then stay, and push to DB-less nodes that come with another config.",
 )
 @click.option("--wait-for", type=float, help="Seconds that --wait-new stays.  [default: until it is stopped]")
 @click.option("--yes", is_flag=True, help="Do not ask, in a terminal.")
@@ -66,7 +67,7 @@ def command(
     allow_empty: bool,
     strategy: str | None,
     workers: int,
-    wait_new: bool,
+    stay: bool,
     wait_for: float | None,
     yes: bool,
     output: str,
@@ -78,6 +79,9 @@ def command(
     behind the cluster's health gate, and their old bytes back when one fails; one that already has it is left
     alone. With a database each entity is written by itself, parents first, the adapter before all; when a write
     fails all are taken back. Only one sync of a cluster runs at a time.
+
+    With --wait-new it stays, and a DB-less node that is new or lost its volume gets the config again within
+    seconds. Others may sync meanwhile: when another config was applied it leaves that alone and ends with 8.
 
     \b
     Examples:
@@ -108,9 +112,7 @@ def command(
             chosen: Any = strategy or target.settings.strategy
             outcome = _with_progress(target, seen, lease, chosen, workers)
             _report(target, outcome, output)
-            code = outcome.code
-            if wait_new and target.mode == "dbless" and code == exit_codes.OK:
-                code = _wait_new(target, lease, wait_for, output)
+            code, last = outcome.code, newest(target)
     except HeldError as error:
         click.echo(
             f"kgate: {error}; wait for it (the lock of a killed run ends within a minute), or look with kgate status",
@@ -122,6 +124,8 @@ def command(
         return exit_codes.STALE_PLAN
     except (BlobError, AdminError) as error:
         raise FailedError(str(error)) from error
+    if stay and target.mode == "dbless" and code == exit_codes.OK:
+        return wait_new(target, last, wait_for, lambda outcome: _report(target, outcome, output))
     return code
 
 
@@ -183,32 +187,3 @@ def _report(target: Target, outcome: Outcome, output: str) -> None:
         return
     for line in outcome.lines:
         click.echo(line)
-
-
-def _wait_new(target: Target, lease: Lease, wait_for: float | None, output: str) -> int:
-    """Look again and again for nodes with another config: new ones, and those that lost theirs."""
-    end = None if wait_for is None else time.monotonic() + wait_for
-    while end is None or time.monotonic() < end:
-        time.sleep(min(WATCH_SECONDS, wait_for or WATCH_SECONDS))
-        if not where_fixed(target):
-            target.resolve_again()
-        lease.check()
-        try:
-            seen = target.compare(details=False)
-        except AdminError:
-            continue
-        foreign = [node for nodes, _ in seen.diffs for node in nodes]
-        if foreign:
-            everyone = target.nodes
-            target.nodes = tuple(node for node in everyone if node.url in foreign)
-            outcome = run(target, seen, lease, "all-at-once", 1)
-            target.nodes = everyone
-            _report(target, outcome, output)
-            if outcome.code != exit_codes.OK:
-                return outcome.code
-    return exit_codes.OK
-
-
-def where_fixed(target: Target) -> bool:
-    """Whether the nodes are those of --node, or a list without names to look up."""
-    return not any(url.startswith("dns+") for url in target.settings.nodes)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
+import itertools
 import json
+import subprocess
+import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from cli import exit_codes
+from cli import exit_codes, wait_new
 from cli.main import main
 from decl import probe
 from tests.decl.admin_stub import AdminStub, Answer, admin_stub
@@ -125,10 +128,27 @@ def stub() -> object:
         yield made
 
 
-def test_a_node_that_lost_its_volume_gets_its_config_again(
-    stub: AdminStub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(importlib.import_module("cli.commands.sync"), "WATCH_SECONDS", 0.1)
+class Clock:
+    """Goes on by what is slept."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self._now += seconds
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watch does not sleep: it looks once for each second that it is to stay."""
+    monkeypatch.setattr(wait_new, "time", Clock())
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_node_that_lost_its_volume_gets_its_config_again(stub: AdminStub) -> None:
     project({"nodes": [stub.url]})
     kgate("render", "-o", "kong.json")
     lost = threading.Event()
@@ -140,10 +160,70 @@ def test_a_node_that_lost_its_volume_gets_its_config_again(
             stub.hash = "0" * 32  # it was restarted without its volume
 
     stub.on_status = status  # type: ignore[assignment]
-    kgate("sync", "--yes", "--wait-new", "--wait-for", "4")
+    kgate("sync", "--yes", "--wait-new", "--wait-for", "9")
     assert len(stub.posts) == 2
     # what a new node boots from is what is pushed, byte for byte
     assert {post.body for post in stub.posts} == {Path("kong.json").read_bytes()}
+
+
+def watched(stub: AdminStub, meanwhile: Callable[[int], Answer | None]) -> None:
+    """Before each look of a watch `meanwhile` is called with its number, from 1 on, and may answer it."""
+    looks = itertools.count(1)
+
+    def status(_: object) -> Answer | None:
+        return meanwhile(next(looks)) if stub.posts else None
+
+    stub.on_status = status
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_watch_lets_others_sync_and_leaves_their_config_alone(stub: AdminStub) -> None:
+    other = Path("other.yaml")
+
+    def meanwhile(look: int) -> Answer | None:
+        if look == 5:
+            stub.on_status = lambda _: None
+            command = [sys.executable, "-m", "cli.main", "-f", str(other), "sync", "--yes"]
+            done = subprocess.run(command, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+        return None
+
+    project({"nodes": [stub.url]})
+    other.write_text(Path("gateway.yaml").read_text().replace("/cart", "/basket"))
+    watched(stub, meanwhile)
+    told = kgate("sync", "--yes", "--wait-new", "--wait-for", "20", code=exit_codes.STALE_PLAN)
+    assert "apply 2 by " in told.stderr
+    assert "start again with its files" in told.stderr
+    assert len(stub.posts) == 2
+    assert b"/basket" in stub.posts[-1].body
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("refused", "code"), [(2, exit_codes.OK), (99, exit_codes.FAILED)])
+def test_a_node_that_has_just_started_may_refuse_a_few_times(
+    stub: AdminStub, refused: int, code: int
+) -> None:
+    project({"nodes": [stub.url]})
+    answers = iter([None, *[Answer(503, {"message": "starting"})] * refused])
+    stub.on_post = lambda _: next(answers, None)
+    watched(stub, lambda look: setattr(stub, "hash", "0" * 32) if look == 3 else None)
+    kgate("sync", "--yes", "--wait-new", "--wait-for", "20", code=code)
+    assert len(stub.posts) == 1 + (refused + 1 if refused == 2 else wait_new.FAILURES)
+    assert (stub.hash != "0" * 32) == (refused == 2)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_watch_goes_on_when_the_node_is_away(stub: AdminStub) -> None:
+    project({"nodes": [stub.url]})
+
+    def meanwhile(look: int) -> Answer | None:
+        if look == 8:
+            stub.hash = "0" * 32
+        return Answer(503, {}) if 3 < look < 8 else None
+
+    watched(stub, meanwhile)
+    kgate("sync", "--yes", "--wait-new", "--wait-for", "20")
+    assert len(stub.posts) == 2
 
 
 def test_one_node_away(stub: AdminStub) -> None:
