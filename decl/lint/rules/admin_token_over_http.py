@@ -3,7 +3,7 @@
 `admin.headers` holds a token; over http anybody on the way reads it and owns the gateway. Take https, or a
 node on this machine.
 
-Why: the Admin API has no authentication of its own in stock Kong, the token belongs to the proxy before it.
+Why: the Admin API of stock Kong 3.9 has no authentication of its own, the token belongs to the proxy before it.
 
 PASS:
     clusters:

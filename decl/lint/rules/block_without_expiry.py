@@ -3,7 +3,8 @@
 Addresses change hands. Give blocks a `--ttl`. Looked at only with `kgate lint --redis URL`, because blocks
 stand in the control state and not in files.
 
-Why: an address blocked for good hits whoever gets it next; mobile networks hand the same one to thousands.
+Why: an address blocked for good hits whoever gets it next; mobile networks hand the same one to thousands. Kong
+3.9's own list has no end to set either (kong/plugins/ip-restriction/schema.lua), so such lists only grow.
 
 PASS:
     services: []

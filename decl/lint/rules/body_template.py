@@ -3,8 +3,8 @@ r"""A prepared answer that has outgrown the config.
 A body of more than `lines` lines in static-fallback or request-termination is content: it is copied into
 every worker and pushed with every change. Keep a short answer here and the content in a front server.
 
-Why: the adapter keeps prepared answers in each worker (8 MB in all), and Kong pushes its config as one
-document.
+Why: measured on Kong 3.9.3: more than 10 MB of config are answered 413, and the answers are a part of it; the
+adapter keeps 8 MB of them in each worker.
 
 PASS:
     - {name: static-fallback, config: {responses: [{on: [502], json: {items: []}}]}}

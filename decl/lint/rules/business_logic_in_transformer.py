@@ -3,8 +3,8 @@
 Renaming and composing fields of a body is the front server's work: the gateway would have to know each
 version of each answer. More than `fields` body operations are reported.
 
-Why: response-transformer parses and writes every JSON body again, and 3.9.3 buffers the whole answer for
-it.
+Why: kong/plugins/response-transformer/handler.lua (3.9) asks for the whole body in body_filter, parses it and
+writes it again: the client gets nothing before the service's last byte.
 
 PASS:
     - {name: response-transformer, config: {remove: {json: [debug]}}}

@@ -3,8 +3,7 @@
 A host that no upstream has is a DNS name to Kong. One that differs from an upstream's name in a letter or
 two is more likely a typing error, and answers 503 `name resolution failed`.
 
-Why: Kong 3.9.3 takes the host as it is: the mistake shows at the first request only (Kong/deck#1983 asks
-for the check).
+Why: Kong 3.9.3 takes the host as it is: the mistake shows at the first request only.
 
 PASS:
     upstreams:

@@ -4,7 +4,8 @@ An override is for the moment: make it the plan (`kgate canary promote NAME`, th
 an end (`--ttl`), or forget it (`kgate canary set NAME --reset`). Looked at only with `kgate lint --redis URL`.
 One of a canary that the files do not plan any more is found too.
 
-Why: what stands in the control state alone is in no review and in no repository, and is lost with it.
+Why: what stands in the control state alone is in no review and in no repository, and is lost with it; Kong's Admin
+API (`GET /config`, `GET /plugins`) shows the plan only.
 
 Option `days`: how long one may stand (7).
 

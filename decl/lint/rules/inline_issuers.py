@@ -3,8 +3,8 @@
 `inline_issuers` lets whoever can write Kong's config decide whose tokens count. Name issuers in the file's
 `issuers`: they go to the plugin server, where only its operator writes.
 
-Why: the plugin server's socket and Kong's Admin API must not be able to bring an own key set
-(docs/protocol.md).
+Why: stock Kong 3.9's Admin API has no authentication of its own; neither it nor the plugin server's socket must be
+able to bring an own key set (docs/protocol.md).
 
 PASS:
     issuers: [{name: main, iss: x, jwks_url: "http://a/jwks", audiences: [b]}]

@@ -3,7 +3,9 @@
 `.nan` and `.inf` are YAML numbers and no JSON: in a prepared answer they become the texts ".nan" and
 ".inf", which the client does not expect where a number was.
 
-Why: RFC 8259 section 6: numbers that cannot be written as digits are not permitted.
+Why: RFC 8259 section 6: numbers that cannot be written as digits are not permitted. Measured on Kong 3.9.3: its
+YAML reader takes `.nan` as a number and its JSON writer refuses it, so POST /config answers 500 "An unexpected
+error occurred".
 
 PASS:
     - {name: static-fallback, config: {responses: [{on: [502], json: {price: null}}]}}

@@ -3,8 +3,8 @@
 Everybody who can read the repository, its forks and its CI logs has it. Write `!env NAME` or `!file PATH`
 (read when the config is sent), `${{ env "NAME" }}`, or `{vault://env/name}`, which Kong resolves itself.
 
-Why: kgate masks what it knows to be secret, but a literal is in git before any tool sees it (Kong/deck#2189
-and its kin).
+Why: kgate masks what it knows to be secret, but a literal is in git before any tool sees it, and the tools that
+mask by value miss some (Kong/deck#2140: the old value is shown when it changes).
 
 PASS:
     consumers:

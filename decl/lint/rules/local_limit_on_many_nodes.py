@@ -4,7 +4,8 @@ Nodes tell each other what they admitted within 0.1 s. Until then each admits fo
 admit up to (nodes - 1) x (burst + rate x 0.1 s) more than the limit says. With a small burst that is a multiple of
 it: take `policy: strict`, which asks Redis, or a burst of 20 and more.
 
-Why: the bound of abuse-guard's local-first limits (docs/abuse.md), and its end-to-end test.
+Why: Kong 3.9's nodes know nothing of each other's requests; the bound of abuse-guard's local-first limits
+(docs/abuse.md) is shown by its end-to-end test.
 
 PASS:
     clusters:

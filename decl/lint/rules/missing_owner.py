@@ -3,8 +3,8 @@
 When it fails at night, somebody has to know whom to call: `owner` becomes the tag `owner:NAME` on its
 services and routes.
 
-Why: without an owner on the entity an alert on a route cannot be sent to a team; tags are all that Kong has
-for it.
+Why: without an owner on the entity an alert on a route cannot be sent to a team; tags are all that Kong 3.9 has
+for it (kong/db/schema/entities/services.lua; Kong/deck#28 on teams and tags).
 
 PASS:
     tenants: [{name: one, owner: team-one}]

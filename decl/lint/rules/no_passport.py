@@ -3,8 +3,8 @@
 Where the gateway asks for no identity, the front server gets requests from anybody. If that is meant, say
 so: give the route a passport with `mode: optional` or `mode: forbidden`, or tag it `public`.
 
-Why: a new route is open until somebody remembers to close it: the commonest hole in Kong files (asked for
-as a check in Kong/deck#190).
+Why: stock Kong 3.9 asks nobody who they are on a route without such a plugin: a new route is open until somebody
+remembers to close it, the commonest hole in Kong files.
 
 PASS:
     tenants:

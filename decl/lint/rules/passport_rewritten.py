@@ -3,7 +3,8 @@
 X-Passport is what the front server trusts. A request-transformer runs after the gate: whatever it adds,
 renames or replaces there was signed by nobody, and removing it shuts the service.
 
-Why: request-transformer has priority 801, the gate plugins 1902 to 1905: it runs below them.
+Why: `PRIORITY = 801` in kong/plugins/request-transformer/handler.lua (3.9), the gate plugins have 1902 to 1905: it
+runs below them.
 
 PASS:
     - {name: request-transformer, config: {add: {headers: ["x-team:a"]}}}

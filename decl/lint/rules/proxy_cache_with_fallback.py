@@ -3,8 +3,8 @@
 Where the fallback answers with 200, the cache may keep the prepared answer and give it to everybody after
 the service is well again. Use one of the two on a route.
 
-Why: proxy-cache (priority 100) stores in its body_filter what the client gets; the adapter's swap in
-header_filter comes before it.
+Why: kong/plugins/proxy-cache/handler.lua (3.9, priority 100) stores in its body_filter what the client gets; the
+adapter's swap in header_filter comes before it.
 
 PASS:
     services:

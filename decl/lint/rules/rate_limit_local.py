@@ -2,8 +2,8 @@
 
 With `policy: local`, Kong's default, a client gets the limit once from every node. Take `policy: redis`.
 
-Why: Kong's rate-limiting documentation; DB-less nodes also draw their own credential ids unless the config
-has ids, which render writes.
+Why: `local` counts in the node's own shared dict (kong/plugins/rate-limiting/policies/init.lua, 3.9); DB-less
+nodes also draw their own credential ids unless the config has ids, which render writes.
 
 PASS:
     clusters:

@@ -4,7 +4,8 @@ An operator's `kgate canary set` stands above the plan in the file. When the pla
 change has no effect until `kgate canary set NAME --reset`. Looked at only with `kgate lint --redis URL`;
 the plan's time is that of its file.
 
-Why: an override wins whole over the configured plan (docs/state.md), and nothing in Kong's config shows it.
+Why: an override wins whole over the configured plan (docs/state.md), and nothing in Kong's Admin API (`GET
+/config`, `GET /plugins`) shows it.
 
 PASS:
     services: []

@@ -2,7 +2,7 @@
 
 A host in a tenant's `hosts` belongs to it: a route of another tenant with it could answer its clients.
 
-Why: Kong OSS has one name space for all: any route may name any host, and the more specific one wins.
+Why: stock Kong 3.9 has one name space for all: any route may name any host, and the more specific one wins.
 
 PASS:
     tenants:

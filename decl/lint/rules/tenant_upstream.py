@@ -3,7 +3,7 @@
 An upstream with `tenant:` belongs to it. Another tenant's service or canary that names it would reach that
 tenant's machines past its plugins.
 
-Why: Kong OSS lets any service name any upstream; nothing in the proxy keeps them apart.
+Why: stock Kong 3.9 lets any service name any upstream; nothing in the proxy keeps them apart.
 
 PASS:
     tenants: [{name: one, owner: x}]

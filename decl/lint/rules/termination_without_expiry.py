@@ -3,7 +3,7 @@
 A route that is switched off by hand tends to stay off. Tag the instance `expires:YYYY-MM-DD`: the day from
 which on lint reports it again.
 
-Why: wished for in every rollout checklist; Kong has no expiry on plugins, so the tag and this rule are it.
+Why: Kong 3.9 has no expiry on plugins (kong/db/schema/entities/plugins.lua), so the tag and this rule are it.
 
 PASS:
     - {name: request-termination, tags: ["expires:2199-01-31"], config: {status_code: 503}}

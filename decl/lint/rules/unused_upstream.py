@@ -2,7 +2,7 @@
 
 Often the trace of a typing error in a service's host: Kong then asks DNS for the name instead.
 
-Why: Kong resolves a service's host to an upstream by its name alone, and says nothing when there is none.
+Why: Kong 3.9 resolves a service's host to an upstream by its name alone, and says nothing when there is none.
 
 PASS:
     upstreams:

@@ -3,7 +3,9 @@
 A limit keyed by user or token counts verified tokens only: without `passport` on the route it counts nothing, and
 neither does a scenario that groups by them.
 
-Why: an unverified token may name anybody, so counting it would let strangers use up another user's limit.
+Why: an unverified token may name anybody, so counting it would let strangers use up another user's limit. Kong's
+own rate-limiting takes the address where `limit_by: consumer` finds nobody, and says nothing
+(kong/plugins/rate-limiting/handler.lua, 3.9).
 
 PASS:
     services:

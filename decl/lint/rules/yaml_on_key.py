@@ -3,7 +3,9 @@
 kgate reads YAML 1.2, where `on` is text. decK, yq before 4, Kong itself and many editors read YAML 1.1,
 where an unquoted `on` is the boolean true. `--fix` puts the quotes there.
 
-Why: yamllint's truthy rule exists for it; YAML 1.2.2 dropped these words in section 10.3.2.
+Why: measured on Kong 3.9.3: its YAML reader makes an unquoted `on` the boolean true, and POST /config answers 500
+"An unexpected error occurred". yamllint's truthy rule exists for it; YAML 1.2.2 dropped these words in section
+10.3.2.
 
 PASS:
     - name: static-fallback

@@ -1,5 +1,6 @@
 """Every rule against the examples in its own docstring, and the registry."""
 
+import re
 import textwrap
 from pathlib import Path
 
@@ -10,6 +11,13 @@ from decl.build import build
 from decl.lint import OPTIONS, RULES
 from decl.load import Text, load
 from decl.tenants import expand
+
+FACT = re.compile(
+    r"\bKong(?:'s [^.;:]*?,?)? 3\.\d+\b|\b3\.9\.3\b"  # what a version does
+    r"|\bkong/[\w/-]+\.lua\b|\bkong\.conf\b"  # a file of Kong
+    r"|`?\b(?:GET|POST|PUT|PATCH) /\w+"  # what the Admin API answers
+    r"|\b[\w.-]+/[\w.-]+#\d+\b"  # a thread
+)
 
 NEEDS_STATE = {"block-without-expiry", "fallback-size", "forgotten-canary-override", "stale-canary-override"}
 
@@ -47,8 +55,10 @@ def test_the_docstring_is_true(rule: lint.Rule) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.ID)
-def test_every_rule_says_why(rule: lint.Rule) -> None:
-    assert "\n\nWhy: " in (rule.__doc__ or "")
+def test_every_rule_names_the_fact_or_the_thread_behind_it(rule: lint.Rule) -> None:
+    _, found, why = (rule.__doc__ or "").partition("\n\nWhy: ")
+    assert found
+    assert FACT.search(" ".join(why.partition("\n\n")[0].split())), why.partition("\n\n")[0]
 
 
 def test_every_rule_is_in_the_registry() -> None:
