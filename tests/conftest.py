@@ -57,6 +57,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--sandbox-nodes", type=int, default=1, help="nodes of the sandbox; the tests talk to one"
     )
+    group.addoption(
+        "--kong-restart",
+        help="a command that starts that Kong again from an empty prefix, and from the file that "
+        "KONG_DECLARATIVE_CONFIG names, if it does",
+    )
     group.addoption("--kong-mode", choices=["dbless", "db"], default="dbless")
 
 

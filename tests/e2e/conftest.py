@@ -1,7 +1,7 @@
 """The gateway under test: the sandbox by default, or a running Kong.
 
     pytest tests/e2e
-    pytest tests/e2e --kong-admin URL --kong-proxy URL --run-dir DIR [--kong-mode dbless|db]
+    pytest tests/e2e --kong-admin URL --kong-proxy URL --run-dir DIR [--kong-mode dbless|db] [--kong-restart COMMAND]
 
 A given Kong was started with the settings of `kgate kong-env --run-dir DIR --lane L` after
 `kgate plugin-info --run-dir DIR`; the lane is read off its settings. The tests start the plugin server,
@@ -52,6 +52,7 @@ def gateway(
         option("--kong-mode"),
     )
     made.workers, made.nodes = option("--sandbox-workers"), option("--sandbox-nodes")
+    made.restart = option("--kong-restart")
     try:
         made.start()
     except BaseException:

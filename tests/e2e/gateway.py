@@ -141,6 +141,8 @@ class Gateway:
         self.run_dir = run_dir if self.given else self.dir / "run"
         self.admin, self.proxy = admin or "", proxy or ""
         self.workers, self.nodes = 1, 1
+        self.restart: str | None = None
+        """The command of --kong-restart."""
         self.admins, self.proxies = [self.admin], [self.proxy]
         """Of all nodes; `admin` and `proxy` are the first one's."""
         self.redis: RedisServer | None = None
@@ -207,20 +209,33 @@ class Gateway:
         rows = [line for line in text.splitlines() if line.startswith((name + "{", name + " "))]
         return sum(float(row.rpartition(" ")[2]) for row in rows if all(label in row for label in wanted))
 
-    def _begin_sandbox(self) -> str:
+    def _begin_sandbox(self, proxy: str = "127.0.0.1:0", admin: str = "127.0.0.1:0", **env: str) -> str:
         return self._begin("sandbox", "sandbox", "--run-dir", str(self.run_dir), "--lane", self.lane,
                            "--workers", str(self.workers), "--nodes", str(self.nodes),
-                           "--proxy-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")  # fmt: skip
+                           "--proxy-listen", proxy, "--admin-listen", admin, **env)  # fmt: skip
 
-    def _start_sandbox(self) -> None:
-        self._know_sandbox(self._await(self._begin_sandbox()))
+    def _start_sandbox(self, *listen: str, **env: str) -> None:
+        self._know_sandbox(self._await(self._begin_sandbox(*listen, **env)))
+
+    def restart_kong(self, boot: Path | None = None) -> None:
+        """Kong starts again without what it had on disk: with no config, or with that of a boot file."""
+        env = {} if boot is None else {"KONG_DECLARATIVE_CONFIG": str(boot)}
+        if self.given:
+            assert self.restart is not None
+            subprocess.run(self.restart, shell=True, check=True, env=os.environ | env, timeout=60)
+            return
+        process = self.processes["sandbox"]
+        process.terminate()
+        _end(process)
+        listen = (url.partition("://")[2] for url in (self.proxy, self.admin))
+        self._start_sandbox(*listen, **env)
 
     def _know_sandbox(self, ready: dict[str, Any]) -> None:
         self.proxy, self.admin = ready["proxy"], ready["admin"]
         nodes = ready.get("nodes", [ready])
         self.proxies, self.admins = ([node[key] for node in nodes] for key in ("proxy", "admin"))
 
-    def _begin(self, name: str, *args: str) -> str:
+    def _begin(self, name: str, *args: str, **env: str) -> str:
         """Start `kgate`; the process gets this name."""
         with (self.dir / f"{name}.log").open("a") as log:
             process = subprocess.Popen(
@@ -228,7 +243,7 @@ class Gateway:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env=self.env,
+                env=self.env | env,
                 process_group=0,
             )
         self.processes[name] = process
