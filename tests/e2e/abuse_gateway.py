@@ -1,0 +1,182 @@
+"""A gateway with what abuse-guard finds on routes of its own, behind a proxy where that can be.
+
+The sandbox trusts the loopback network, and so may a given Kong (KONG_TRUSTED_IPS=127.0.0.0/8
+KONG_REAL_IP_HEADER=X-Forwarded-For): the tests are the proxy then, and clients have addresses of the Internet. A Kong
+that trusts nobody has clients with loopback addresses.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.e2e.client import Answer, Client
+from tests.e2e.gateway import CLUSTER, ISSUER_FIELDS, Gateway, lane_of
+
+TRUSTED = ["127.0.0.0/8"]
+HOUR = 3600
+
+
+def trusted_ips(admin: str) -> list[str]:
+    """Whom a running Kong trusts with X-Forwarded-For."""
+    found = requests.get(admin, timeout=30).json()["configuration"]
+    if found.get("real_ip_header", "").lower() != "x-forwarded-for":
+        return []
+    return list(found.get("trusted_ips") or [])
+
+
+class Person:
+    """Somebody with an address: behind the proxy of the tests, or of the loopback network."""
+
+    def __init__(self, client: Client, ip: str, is_proxied: bool) -> None:
+        self._client, self.ip, self._is_proxied = client, ip, is_proxied
+
+    def __call__(self, path: str, method: str = "GET", *, forged: str = "", **more: Any) -> Answer:
+        """A request of his. forged: what he sends as X-Forwarded-For himself."""
+        sent = ", ".join(filter(None, (forged, self.ip if self._is_proxied else "")))
+        headers = {**more.pop("headers", {}), **({"X-Forwarded-For": sent} if sent else {})}
+        source = "127.0.0.1" if self._is_proxied else self.ip
+        return self._client(path, method, headers, source=source, **more)
+
+
+class AbuseGateway(Gateway):
+    """Everybody may come to all routes but /shared, which needs a token."""
+
+    trusted: list[str]
+    client: Client
+    """Whom all people send by."""
+
+    def start(self) -> None:
+        self.trusted = trusted_ips(self.admin) if self.given else TRUSTED
+        # a given Kong's run dir still has the blocks of the run before
+        self._numbers = count(random.randrange(50_000))
+        self._log_lines: list[str] = []
+        super().start()
+        self.client = Client(self.proxy, self)
+
+    @property
+    def is_proxied(self) -> bool:
+        """Whether X-Forwarded-For of the tests is believed."""
+        return "127.0.0.0/8" in self.trusted
+
+    def person(self, network: int | None = None) -> Person:
+        """Somebody whom no other test knows; network: of this /24, one of 200."""
+        number = next(self._numbers)
+        third, fourth = divmod(number, 250) if network is None else (network, number % 250)
+        begin = "93.184" if self.is_proxied else "127.70"
+        if network is not None:
+            begin = "93.185" if self.is_proxied else "127.71"
+        return Person(self.client, f"{begin}.{third}.{fourth + 1}", self.is_proxied)
+
+    def logged(self, path: str) -> list[dict[str, Any]]:
+        """The records of a path in Kong's log, as far as the gateway wrote them (verdict, reason).
+
+        A given Kong has its log plugin on the route /told alone.
+        """
+        if self.given:
+            file = self.dir / "kong.log"
+            rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+            return [row["kgate"] for row in rows if row["request"]["uri"] == path]
+        lines = [line for line in list(self._log_lines) if '"event": "request"' in line]
+        return [row for row in map(json.loads, lines) if row["path"] == path]
+
+    def restart_server(self) -> None:
+        """End the plugin server and start it anew, as a deployment would."""
+        process = self.processes["server"]
+        process.terminate()
+        process.wait(30)
+        if process.stdout is not None:
+            process.stdout.close()
+        self.start_server()
+
+    def _begin_sandbox(self) -> str:
+        return self._begin("sandbox", "sandbox", "--run-dir", str(self.run_dir), "--lane", self.lane, "--log",
+                           "--trusted-ips", ",".join(TRUSTED), "--real-ip-header", "X-Forwarded-For",
+                           "--proxy-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")  # fmt: skip
+
+    def _know_sandbox(self, ready: dict[str, Any]) -> None:
+        super()._know_sandbox(ready)
+        lines = self.processes["sandbox"].stdout
+        assert lines is not None
+
+        def read() -> None:
+            # until it ends: a full pipe would stop it
+            for line in lines:
+                self._log_lines.append(line)
+
+        self._reader = threading.Thread(target=read, daemon=True)
+        self._reader.start()
+
+    def close(self) -> None:
+        sandbox = self.processes.get("sandbox")
+        if sandbox is not None and hasattr(self, "_reader"):
+            sandbox.terminate()
+            self._reader.join(15)
+        super().close()
+
+    def config(self) -> dict[str, Any]:
+        main = f"http://{self.upstreams['main'].address}"
+
+        def route(name: str, *plugins: dict[str, Any], **config: Any) -> dict[str, Any]:
+            routes = [{"name": name, "hosts": ["shop.example"], "paths": [f"/{name}"]}]
+            guard = {"name": "abuse-guard", "config": config}
+            return {"name": name, "url": main, "routes": routes, "plugins": [guard, *plugins]}
+
+        def finds(name: str, *scenarios: dict[str, Any], plugins: Any = ()) -> dict[str, Any]:
+            # the tests are most of the traffic
+            free = {"block_private": True, "max_blocked_traffic": 1, "max_blocked_addresses": 1}
+            return route(name, *plugins, scenarios=list(scenarios), **free)
+
+        def limit(name: str, burst: int, **more: Any) -> dict[str, Any]:
+            return {"name": name, "key": ["ip"], "rate": burst, "per": HOUR, **more}
+
+        own = {"group_by": ["ip"], "capacity": 5, "leak": 0.01, "ttl": 60}
+        passport = {"name": "passport", "config": {"issuers": ["main"]}}
+        log = [{"name": "file-log", "config": {"path": str(self.dir / "kong.log"), "reopen": True}}]
+        cluster = {**CLUSTER, "trusted_ips": self.trusted, "nodes": self.admins, "run_dir": str(self.run_dir)}
+        return {
+            "_format_version": "3.0",
+            "clusters": {"test": cluster},
+            "issuers": [{"name": "main", **ISSUER_FIELDS, "jwks": {"keys": []}}],
+            "services": [
+                route("plain"),
+                finds("scan", {"use": "path-scan", "capacity": 8, "ttl": 60}),
+                finds("shop", {"use": "credential-stuffing", "capacity": 6, "ttl": 60}),
+                finds("slow", {**own, "name": "e2e-slow", "then": ["limit", "notify"], "limit_rate": 0.01}),
+                finds("shared", {"use": "token-sharing", "capacity": 3, "ttl": 60}, plugins=[passport]),
+                route("few", limits=[limit("e2e-few", 5)]),
+                route("local", limits=[limit("e2e-local", 20)]),
+                route("exact", limits=[limit("e2e-exact", 20, policy="strict")]),
+                route("told", *(log if self.given else []), limits=[limit("e2e-told", 3)]),
+            ],
+        }
+
+
+@contextmanager
+def abuse_gateway(
+    lane: str,
+    gateways: dict[str, Gateway],
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[AbuseGateway]:
+    """One that runs. A given Kong, its sockets and its configuration are this one's meanwhile."""
+    option = request.config.getoption
+    admin = option("--kong-admin")
+    if admin and lane_of(admin) in gateways:
+        gateways.pop(lane_of(admin)).close()
+    folder: Path = option("--run-dir") or tmp_path_factory.mktemp("run")
+    made = AbuseGateway(lane, folder, admin, option("--kong-proxy"), option("--kong-mode"))
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()
