@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import click
 
 from cli.errors import FailedError, UsageError
 from decl.admin import AdminClient
@@ -36,11 +41,29 @@ def nodes_of(cluster: Cluster, named: Sequence[str] = ()) -> list[NodeUrl]:
         raise FailedError(str(error)) from error
 
 
+def told() -> Callable[[str], None]:
+    """Something that writes lines to stderr, over a progress bar where one stands. Several connections to one node
+    meet the same: a line that was just written is not written again."""
+    last: dict[str, float] = {}
+    lock = threading.Lock()
+    clear = "\r\x1b[K" if sys.stderr.isatty() else ""
+
+    def write(line: str) -> None:
+        with lock:
+            now = time.monotonic()
+            if now - last.get(line, -2.0) < 1.0:
+                return
+            last[line] = now
+        click.echo(f"{clear}kgate: {line}", err=True)
+
+    return write
+
+
 def client_of(cluster: Cluster, node: NodeUrl) -> AdminClient:
     """A client for one node, with the cluster's headers and TLS. Raises FailedError for a missing secret."""
     try:
         headers = plain(resolved(dict(cluster.headers), resolver()))
     except ValueError as error:
-        raise FailedError(f"cluster {cluster.name!r}: {error}") from error
+        raise FailedError(f"cluster {cluster.name!r}: admin.headers: {error}") from error
     tls = Tls(cluster.ca, cluster.client_cert, cluster.client_key, node.name)
-    return AdminClient(node.url, headers, None, cluster.timeout, tls)
+    return AdminClient(node.url, headers, None, cluster.timeout, tls, notice=told())

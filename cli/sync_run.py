@@ -45,8 +45,10 @@ def run(
     strategy: Strategy,
     workers: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    notice: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
-    """Apply and note it."""
+    """Apply and note it. progress: called with how many of how many nodes, with a database changes, are done.
+    notice: gets a line before a busy node is waited for."""
     if seen.settled:
         return _nothing(target, seen)
     rendered = target.rendered
@@ -57,9 +59,9 @@ def run(
     )  # fmt: skip
     entry = _noted(lambda: history.begin(entry, rendered.content, seen.live)) or entry
     if target.mode == "dbless":
-        outcome = _dbless(target, lease, strategy, history)
+        outcome = _dbless(target, lease, strategy, history, progress, notice)
     else:
-        outcome = _db(target, seen, lease, workers, progress)
+        outcome = _db(target, seen, lease, workers, progress, notice)
     # Kong quotes values in its errors
     outcome = Outcome(outcome.code, outcome.result, *masked(outcome[2:], secrets_in(target.wanted())))
     _noted(lambda: history.finish(entry, outcome.result, outcome.reason))
@@ -86,7 +88,14 @@ def _nothing(target: Target, seen: Seen) -> Outcome:
 # -- DB-less -------------------------------------------------------------------------------------------------
 
 
-def _dbless(target: Target, lease: Lease, strategy: Strategy, history: History) -> Outcome:
+def _dbless(
+    target: Target,
+    lease: Lease,
+    strategy: Strategy,
+    history: History,
+    progress: Callable[[int, int], None],
+    notice: Callable[[str], None],
+) -> Outcome:
     gate = gates.gate_of(target.settings.gate)
     urls = [node.url for node in target.nodes]
 
@@ -117,6 +126,8 @@ def _dbless(target: Target, lease: Lease, strategy: Strategy, history: History) 
         gate=healthy,
         last_good=last_good,
         check=lease.check,
+        progress=progress,
+        notice=notice,
     )
     return _of_nodes(target, results)
 
@@ -148,7 +159,12 @@ def _of_nodes(target: Target, results: Sequence[NodeResult]) -> Outcome:
 
 
 def _db(
-    target: Target, seen: Seen, lease: Lease, workers: int, progress: Callable[[int, int], None]
+    target: Target,
+    seen: Seen,
+    lease: Lease,
+    workers: int,
+    progress: Callable[[int, int], None],
+    notice: Callable[[str], None],
 ) -> Outcome:
     found = seen.diffs[0][1] if seen.diffs else Diff()
     client, schemas = seen.client, seen.schemas
@@ -163,7 +179,7 @@ def _db(
             return Outcome(exit_codes.FAILED, "failed", error.reason, lines, {"done": 0, "left": []})
     applied = apply(
         found.changes,
-        Sender(client),
+        Sender(client, notice=notice),
         schemas,
         workers=workers,
         adapter_is_live=lambda: adapter_is_live(target, client, lease),

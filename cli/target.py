@@ -16,14 +16,13 @@ from typing import Any, TypeVar
 import click
 
 from cli.errors import FailedError, UsageError
+from cli.nodes import client_of, resolver
 from cli.project import chosen_cluster, sound_project
 from decl.admin import AdminClient, AdminError
 from decl.blobs import Blobs, FileBlobs, RedisBlobs
 from decl.compare import Last, Seen, compare_db, compare_dbless
 from decl.flatten import Flat, flatten
 from decl.history import History
-from decl.http import Tls
-from decl.late import Resolver, plain, resolved
 from decl.lock import Backend, FileLock, RedisLock, TagLock
 from decl.model import Cluster, Gateway
 from decl.nodes import NodeUrl, resolve
@@ -60,18 +59,8 @@ class Target:
         """A client for each node, kept until `close`."""
         for node in self.nodes:
             if node.url not in self._clients:
-                client = self._client(node)
-                self._clients[node.url] = self._stack.enter_context(client)
+                self._clients[node.url] = self._stack.enter_context(client_of(self.settings, node))
         return [self._clients[node.url] for node in self.nodes]
-
-    def _client(self, node: NodeUrl) -> AdminClient:
-        settings = self.settings
-        tls = Tls(settings.ca, settings.client_cert, settings.client_key, node.name)
-        try:
-            headers = plain(resolved(dict(settings.headers), Resolver(os.environ, _read)))
-        except ValueError as error:
-            raise FailedError(f"cluster {settings.name!r}: admin.headers: {error}") from error
-        return AdminClient(node.url, headers, None, settings.timeout, tls)
 
     def resolve_again(self) -> None:
         """Look the nodes' names up anew: some may have come."""
@@ -192,7 +181,7 @@ def open_target(
     known = gateway.clusters.get(name)
     settings = known or Cluster(name, ())
     try:
-        rendered = render(gateway, name).resolved(Resolver(os.environ, _read))
+        rendered = render(gateway, name).resolved(resolver())
     except ValueError as error:
         raise FailedError(str(error)) from error
     urls = _urls(settings, nodes)
@@ -222,10 +211,6 @@ def _mode(target: Target) -> str:
         except AdminError:
             continue
     return "dbless"  # the command will tell that they are away
-
-
-def _read(path: str) -> bytes:
-    return Path(path).read_bytes()
 
 
 def _checked(settings: Cluster) -> Cluster:

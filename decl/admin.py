@@ -7,11 +7,13 @@ Answers that were recorded from Kong 3.9: 201 stored, 304 the same, 400 with `fl
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import quote
 
+from decl.busy import BUDGET, Waiting, retry_after
 from decl.http import Answer, Pool, Tls, TransportError
 
 PAGE = 1000
@@ -20,7 +22,6 @@ PAGE = 1000
 _CONFIG = "/config?check_hash=1&flatten_errors=1"
 _MAX_TEXT = 300
 _NULL = "value must be null"
-_RETRY_AFTER_DEFAULT, _RETRY_AFTER_MAX = 1.0, 10.0
 
 
 class AdminError(Exception):
@@ -28,6 +29,7 @@ class AdminError(Exception):
 
     status is the HTTP status, None when there was no answer. `uncertain` says that the config may have been
     stored all the same: the node must be read before anything is concluded. `away`: no answer came at all.
+    `retry_after`: seconds after which the node asks to be tried again, None when it does not say.
     """
 
     def __init__(
@@ -37,9 +39,11 @@ class AdminError(Exception):
         status: int | None = None,
         uncertain: bool = False,
         away: bool = False,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(f"{node}: {reason}")
         self.away = away
+        self.retry_after = retry_after
         self.node = node
         self.reason = reason
         self.status = status
@@ -47,11 +51,10 @@ class AdminError(Exception):
 
 
 class BusyError(AdminError):
-    """The node is loading another config; try again after `retry_after` seconds."""
+    """The node is loading another config, or what is before it lets no more through: nothing was done."""
 
-    def __init__(self, node: str, retry_after: float) -> None:
-        super().__init__(node, "is still loading another config", 429)
-        self.retry_after = retry_after
+    def __init__(self, node: str, retry_after: float | None) -> None:
+        super().__init__(node, "is busy (HTTP 429)", 429, retry_after=retry_after)
 
 
 class GoneError(AdminError):
@@ -79,7 +82,8 @@ class RejectedError(AdminError):
 class AdminClient:
     """A node's Admin API over kept connections. timeout is seconds; use it as a context manager.
 
-    Methods raise AdminError. One client may be used from several threads.
+    Methods raise AdminError. One client may be used from several threads. Reads wait for a busy node, up to `busy`
+    seconds; `notice` gets a line before each pause. now and sleep are seconds, for tests.
     """
 
     def __init__(
@@ -89,8 +93,13 @@ class AdminClient:
         ca: str | None = None,
         timeout: float = 10.0,
         tls: Tls | None = None,
+        busy: float = BUDGET,
+        notice: Callable[[str], None] = lambda line: None,
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.node = node
+        self._busy, self._notice, self._now, self._sleep = busy, notice, now, sleep
         self._pool = Pool(node, headers, timeout, tls or Tls(ca))
 
     def __enter__(self) -> Self:
@@ -126,7 +135,7 @@ class AdminClient:
         if answer.status in (200, 201, 304):
             return answer.status != 304
         if answer.status == 429:
-            raise BusyError(self.node, _retry_after(answer))
+            raise BusyError(self.node, retry_after(answer.headers, time.time()))
         if answer.status == 400:
             body = answer.fields()
             errors = _entity_errors(body)
@@ -179,7 +188,7 @@ class AdminClient:
         if answer.status in (200, 201, 204):
             return answer
         if answer.status == 429:
-            raise BusyError(self.node, _retry_after(answer))
+            raise BusyError(self.node, retry_after(answer.headers, time.time()))
         if answer.status in (400, 409):
             body = answer.fields()
             error = EntityError("entity", None, None, "", str(body.get("message", "is refused"))[:_MAX_TEXT])
@@ -200,9 +209,16 @@ class AdminClient:
 
     def _ok(self, method: str, path: str) -> Answer:
         answer = self.request(method, path)
+        waiting: Waiting | None = None
+        while answer.status == 429 or (answer.status == 503 and "retry-after" in answer.headers):
+            waiting = waiting or Waiting(self._busy, self._now, self._sleep, self._notice)
+            late = waiting.wait(self.node, retry_after(answer.headers, time.time()))
+            if late is not None:
+                raise AdminError(self.node, late, answer.status)
+            answer = self.request(method, path)
         if answer.status == 200:
             return answer
-        raise BusyError(self.node, _retry_after(answer)) if answer.status == 429 else self._error(answer)
+        raise self._error(answer)
 
     def _error(self, answer: Answer) -> AdminError:
         status = answer.status
@@ -217,7 +233,8 @@ class AdminClient:
             text = str(answer.fields().get("message") or "") or " ".join(answer.reason.split())
             reason = f"answered HTTP {status}: {text[:_MAX_TEXT]}"
         kind = GoneError if status == 404 else AdminError
-        return kind(self.node, reason, status, uncertain=status in (500, 502, 503, 504))
+        again = retry_after(answer.headers, time.time())
+        return kind(self.node, reason, status, uncertain=status in (500, 502, 503, 504), retry_after=again)
 
 
 def _entity_errors(body: Mapping[str, Any]) -> tuple[EntityError, ...]:
@@ -245,11 +262,3 @@ def _message(body: Mapping[str, Any], errors: tuple[EntityError, ...]) -> str:
     if errors:
         return f"{len(errors)} error{'' if len(errors) == 1 else 's'}"
     return str(body.get("message", "no reason given"))[:_MAX_TEXT]
-
-
-def _retry_after(answer: Answer) -> float:
-    try:
-        seconds = float(answer.headers.get("retry-after", _RETRY_AFTER_DEFAULT))
-    except ValueError:
-        seconds = _RETRY_AFTER_DEFAULT
-    return min(max(seconds, 0.0), _RETRY_AFTER_MAX)

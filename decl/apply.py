@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from decl.admin import AdminClient, AdminError, BusyError, EntityError, RejectedError
 from decl.apply_db import StoppedError
+from decl.busy import BUDGET, Waiting
 from decl.findings import Finding, Problem
 from decl.render import Rendered
 from decl.source import Sources
@@ -53,9 +54,12 @@ class Node(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait, in seconds: for a busy node, and for the new hash after a push."""
+    """How long to wait, in seconds: for a busy node, and for the new hash after a push. tries: of one push that a
+    node did not take, with a pause before the second and twice that before the third."""
 
-    busy: float = 60.0
+    busy: float = BUDGET
+    tries: int = 3
+    pause: float = 0.2
     live: float = 30.0
     poll: float = 0.1
 
@@ -80,14 +84,17 @@ def push(
     gate: Callable[[Sequence[str]], str | None] = lambda _: None,
     last_good: Callable[[Node, str], bytes | None] | None = None,
     check: Callable[[], None] = lambda: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    notice: Callable[[str], None] = lambda line: None,
 ) -> tuple[NodeResult, ...]:
     """Push to the nodes; a result for each, in their order. now and sleep are seconds, for tests.
 
     gate: asked after each wave with its nodes, what is wrong with them. last_good: the bytes that give a node
     with this hash its config again; without it nothing is taken back. check: asked before each wave, raises
-    StoppedError when nothing may be written any more.
+    StoppedError when nothing may be written any more. progress: called with how many of how many nodes are done.
+    notice: gets a line before a busy node is waited for.
     """
-    run = _Run(rendered, sources, patience, now, sleep, last_good)
+    run = _Run(rendered, sources, patience, now, sleep, last_good, notice)
     stopped = ""
     for wave in waves(nodes, strategy):
         if not stopped:
@@ -101,6 +108,7 @@ def push(
         with ThreadPoolExecutor(len(wave)) as threads:
             for result in threads.map(run.one, wave):
                 run.results[result.node] = result
+                progress(len(run.results), len(nodes))
         if any(run.results[node.node].state in ("failed", "unknown") for node in wave):
             stopped = "a node before it failed"
         elif any(run.results[node.node].state == "changed" for node in wave):
@@ -125,9 +133,10 @@ class _Run:
         now: Callable[[], float],
         sleep: Callable[[float], None],
         last_good: Callable[[Node, str], bytes | None] | None,
+        notice: Callable[[str], None],
     ) -> None:
         self._rendered, self._sources = rendered, sources
-        self._patience, self._now, self._sleep = patience, now, sleep
+        self._patience, self._now, self._sleep, self._notice = patience, now, sleep, notice
         self._content, self._hash = rendered.content, rendered.hash
         self._last_good = last_good
         self._before: dict[str, bytes | None] = {}
@@ -144,8 +153,7 @@ class _Run:
         try:
             if self._last_good is not None:
                 self._before[node.node] = EMPTY_CONFIG if held == EMPTY_HASH else self._last_good(node, held)
-            push = _Push(node, self._content, self._hash, self._patience, self._now, self._sleep)
-            return NodeResult(node.node, push.run())
+            return NodeResult(node.node, self._push(node, self._content, self._hash).run())
         except RejectedError as error:
             findings = tuple(locate(item, self._rendered, self._sources) for item in error.errors)
             return NodeResult(node.node, "failed", error.reason, findings)
@@ -162,10 +170,13 @@ class _Run:
             return result._replace(reason=f"{why}; its old config is not known and was not brought back")
         try:
             also = EMPTY_HASH if content == EMPTY_CONFIG else ""
-            _Push(node, content, _md5(content), self._patience, self._now, self._sleep, also).run()
+            self._push(node, content, _md5(content), also).run()
         except AdminError as error:
             return result._replace(reason=f"{why}; its old config could not be brought back: {error.reason}")
         return result._replace(state="returned", reason=result.reason or why)
+
+    def _push(self, node: Node, content: bytes, config_hash: str, also: str = "") -> _Push:
+        return _Push(node, content, config_hash, self._patience, self._now, self._sleep, self._notice, also)
 
 
 def _md5(content: bytes) -> str:
@@ -179,6 +190,7 @@ class _Push(NamedTuple):
     patience: Patience
     now: Callable[[], float]
     sleep: Callable[[float], None]
+    notice: Callable[[str], None]
     also: str = ""
     """Another hash that means the same: Kong tells zeros for a config without entities."""
 
@@ -190,30 +202,36 @@ class _Push(NamedTuple):
         return "changed"
 
     def _post(self) -> bool:
-        end = self.now() + self.patience.busy
+        waiting = Waiting(self.patience.busy, self.now, self.sleep, self.notice)
+        tries, pause = 1, self.patience.pause
         while True:
             try:
                 return self.node.post_config(self.content)
             except BusyError as busy:
-                if self.now() + busy.retry_after > end:
-                    raise AdminError(
-                        busy.node, f"was still loading another config after {self.patience.busy:g} s"
-                    ) from busy
-                self.sleep(busy.retry_after)
+                late = waiting.wait(busy.node, busy.retry_after)
+                if late is not None:
+                    raise AdminError(busy.node, late, 429) from busy
             except AdminError as error:
-                if not error.uncertain:
+                if not error.uncertain and not error.away:
                     raise
-                return self._look(error)
+                if error.uncertain and self._is_stored(error):
+                    return True
+                late = None
+                if error.retry_after is not None and tries < self.patience.tries:
+                    late = waiting.wait(error.node, error.retry_after)
+                elif tries < self.patience.tries:
+                    self.sleep(pause)
+                if tries >= self.patience.tries or late is not None:
+                    reason = f"{error.reason}; it {late}" if late else error.reason
+                    raise AdminError(error.node, reason, error.status) from error
+                tries, pause = tries + 1, pause * 2
 
-    def _look(self, error: AdminError) -> bool:
-        """No clear answer came: the node's hash says what happened."""
+    def _is_stored(self, error: AdminError) -> bool:
+        """No clear answer came: the node's hash says what happened. Raises the error when it cannot be read."""
         try:
-            stored = self.node.config_hash() in (self.hash, self.also)
+            return self.node.config_hash() in (self.hash, self.also)
         except AdminError:
             raise error from None
-        if stored:
-            return True
-        raise AdminError(error.node, error.reason, error.status) from error
 
     def _wait_until_live(self) -> None:
         end = self.now() + self.patience.live

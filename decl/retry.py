@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from decl.admin import AdminClient, AdminError, BusyError, GoneError, RejectedError
+from decl.busy import BUDGET, Waiting
 from decl.writes import Write
 
 _AGAIN = (500, 502, 503, 504)
@@ -20,11 +21,12 @@ class Patience:
 
     tries: int = 4
     pause: float = 0.2
-    busy: float = 60.0
+    busy: float = BUDGET
 
 
 class Sender:
-    """Sends writes to one node. sleep takes seconds, for tests; it may be used from several threads."""
+    """Sends writes to one node. notice gets a line before a busy node is waited for; now and sleep are seconds, for
+    tests; it may be used from several threads."""
 
     def __init__(
         self,
@@ -32,23 +34,23 @@ class Sender:
         patience: Patience = Patience(),
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        notice: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._client, self._patience, self._now, self._sleep = client, patience, now, sleep
+        self._notice = notice
 
     def send(self, write: Write) -> None:
         """Raises AdminError when it could not be done; `uncertain` when it may have been done all the same."""
         tries, pause, maybe = 0, self._patience.pause, False
-        end = self._now() + self._patience.busy
+        waiting = Waiting(self._patience.busy, self._now, self._sleep, self._notice)
         while True:
             try:
                 self._client.write(write.method, write.path, write.body)
                 return
             except BusyError as busy:
-                if self._now() + busy.retry_after > end:
-                    raise AdminError(
-                        busy.node, f"was busy for {self._patience.busy:g} s", 429, uncertain=maybe
-                    ) from busy
-                self._sleep(busy.retry_after)
+                late = waiting.wait(busy.node, busy.retry_after)
+                if late is not None:
+                    raise AdminError(busy.node, late, 429, uncertain=maybe) from busy
                 continue
             except GoneError:
                 if write.method == "DELETE":
@@ -63,6 +65,12 @@ class Sender:
                 tries += 1
                 if tries >= self._patience.tries or not (error.away or error.status in _AGAIN):
                     raise AdminError(error.node, error.reason, error.status, maybe, error.away) from error
+                if error.retry_after is not None:
+                    late = waiting.wait(error.node, error.retry_after)
+                    if late is not None:
+                        reason = f"{error.reason}; it {late}"
+                        raise AdminError(error.node, reason, error.status, maybe) from error
+                    continue
             self._sleep(pause * (0.5 + random.random()))  # noqa: S311 # only to spread the tries
             pause *= 2
 

@@ -74,7 +74,7 @@ def command(
             seen = looked(target, lambda: None)
             if not yes and sys.stdin.isatty():
                 click.confirm(f"Bring {target.name} back?", abort=True, err=True)
-            outcome = _with_progress(target, seen, lease, target.settings.strategy, 10)
+            outcome = _with_progress(target, seen, lease, target.settings.strategy, 10, output)
     except HeldError as error:
         click.echo(
             f"kgate: {error}; wait for it (the lock of a killed run ends within a minute), or look with kgate status",

@@ -13,6 +13,7 @@ import click
 from cli import exit_codes
 from cli.commands.diff import last_applied, looked
 from cli.errors import FailedError
+from cli.nodes import told
 from cli.options import file_option
 from cli.report import changes
 from cli.report import json as json_report
@@ -80,6 +81,9 @@ def command(
     alone. With a database each entity is written by itself, parents first, the adapter before all; when a write
     fails all are taken back. Only one sync of a cluster runs at a time.
 
+    A busy node (429) is waited for as long as its Retry-After says, up to 60 seconds in all; what a node did not
+    take (5xx, a reset) is sent again a few times.
+
     With --wait-new it stays, and a DB-less node that is new or lost its volume gets the config again within
     seconds. Others may sync meanwhile: when another config was applied it leaves that alone and ends with 8.
 
@@ -110,7 +114,7 @@ def command(
                     click.echo(line, err=True)
                 click.confirm("Apply?", abort=True, err=True)
             chosen: Any = strategy or target.settings.strategy
-            outcome = _with_progress(target, seen, lease, chosen, workers)
+            outcome = _with_progress(target, seen, lease, chosen, workers, output)
             _report(target, outcome, output)
             code, last = outcome.code, newest(target)
     except HeldError as error:
@@ -172,12 +176,17 @@ def _refuse_deletes(found: Diff, limit: tuple[float, bool]) -> None:
         )
 
 
-def _with_progress(target: Target, seen: Seen, lease: Lease, strategy: Any, workers: int) -> Outcome:
-    if target.mode == "dbless" or not sys.stderr.isatty():
-        return run(target, seen, lease, strategy, workers)
-    total = sum(len(found.changes) for _, found in seen.diffs)
-    with click.progressbar(length=total, label=f"{target.name}", file=sys.stderr) as bar:
-        return run(target, seen, lease, strategy, workers, lambda done, _: bar.update(done - bar.pos))
+def _with_progress(
+    target: Target, seen: Seen, lease: Lease, strategy: Any, workers: int, output: str
+) -> Outcome:
+    """On a terminal with a bar: of the nodes, with a database of the changes."""
+    if output == "json" or seen.settled or not sys.stderr.isatty():
+        return run(target, seen, lease, strategy, workers, notice=told())
+    total = (
+        len(target.nodes) if target.mode == "dbless" else sum(len(found.changes) for _, found in seen.diffs)
+    )
+    with click.progressbar(length=total, label=target.name, file=sys.stderr, show_pos=True) as bar:
+        return run(target, seen, lease, strategy, workers, lambda done, _: bar.update(done - bar.pos), told())
 
 
 def _report(target: Target, outcome: Outcome, output: str) -> None:

@@ -221,24 +221,56 @@ def test_a_busy_node_is_waited_for(stubs: list[AdminStub], rendered: Rendered, p
     assert len(stub.posts) == 3
 
 
-@pytest.mark.parametrize(("said", "seconds"), [("7", 7.0), ("2.5", 2.5), ("soon", 1.0), ("3600", 10.0)])
+@pytest.mark.parametrize(("said", "seconds"), [("7", 7.0), ("2.5", 2.5), ("soon", 1.0), ("30", 30.0)])
 def test_a_busy_node_is_waited_for_as_long_as_it_says(
     stubs: list[AdminStub], rendered: Rendered, project: Project, said: str, seconds: float
 ) -> None:
     stub, slept = stubs[0], list[float]()
     busy = Answer(429, {}, (("Retry-After", said),))
     stub.on_post = lambda _: busy if len(stub.posts) < 3 else None
+    told = list[str]()
     with AdminClient(stub.url) as client:
-        results = push([client], rendered, project.sources, now=lambda: sum(slept), sleep=slept.append)
+        results = push(
+            [client],
+            rendered,
+            project.sources,
+            now=lambda: sum(slept),
+            sleep=slept.append,
+            notice=told.append,
+        )
     assert states(results) == ["changed"]
     assert slept == [seconds, seconds]
+    assert told == [f"{stub.url}: is busy; trying again in {seconds:g} s"] * 2
 
 
 def test_a_node_that_stays_busy_fails(stubs: list[AdminStub], rendered: Rendered, project: Project) -> None:
     stubs[0].on_post = lambda _: Answer(429, {}, (("Retry-After", "5"),))
     (result,) = run(stubs[:1], rendered, project)
     assert result.state == "failed"
-    assert "still loading another config after 2 s" in result.reason
+    assert "asks to be tried again in 5 s, and a busy node is waited for 2 s at most; try again after 20" in (
+        result.reason
+    )
+    assert len(stubs[0].posts) == 1
+
+
+@pytest.mark.parametrize(
+    "answer", [Answer(503, ""), Answer(503, "", (("Retry-After", "9"),)), Answer(500, "")]
+)
+def test_what_a_node_did_not_take_is_sent_again(
+    stubs: list[AdminStub], rendered: Rendered, project: Project, answer: Answer
+) -> None:
+    stub, slept = stubs[0], list[float]()
+    stub.on_post = lambda _: answer if len(stub.posts) < 3 else None
+    with AdminClient(stub.url) as client:
+        results = push([client], rendered, project.sources, now=lambda: sum(slept), sleep=slept.append)
+    assert states(results) == ["changed"]
+    assert slept == ([9.0, 9.0] if answer.headers else [0.2, 0.4])
+    stub.on_post, stub.hash = lambda _: answer, "x"
+    stub.seen.clear()
+    with AdminClient(stub.url) as client:
+        results = push([client], rendered, project.sources, now=lambda: sum(slept), sleep=slept.append)
+    assert states(results) == ["failed"]
+    assert len(stub.posts) == 3
 
 
 def test_a_config_that_does_not_show_up_is_unknown(
