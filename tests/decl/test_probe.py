@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any, ClassVar
 
 import pytest
 
@@ -39,6 +42,43 @@ def test_twenty_connections_in_a_row() -> None:
     assert wait(["h"]) == (20, 0.0)
     assert wait(["h"] * 19 + [None, "h"])[0] == 40
     assert wait([None, "old", "h"])[0] == 22
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """Answers the probe, and keeps connections open when it is asked to."""
+
+    protocol_version = "HTTP/1.1"
+    accepted: ClassVar[list[int]] = []  # requests of each connection
+
+    def setup(self) -> None:
+        super().setup()
+        self.accepted.append(0)
+
+    def do_GET(self) -> None:
+        self.accepted[-1] += 1
+        body = json.dumps({"config": "old" if len(self.accepted) == 3 else "h"}).encode()
+        self.send_response(200 if self.path == "/.kgate/probe" else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_each_look_is_a_connection_of_its_own() -> None:
+    Proxy.accepted = []
+    server = HTTPServer(("127.0.0.1", 0), Proxy)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        wait_live([f"http://127.0.0.1:{server.server_address[1]}"], "h", sleep=lambda _: None)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    # the third worker was not there yet: twenty in a row after it
+    assert Proxy.accepted == [1] * 23
 
 
 @pytest.mark.parametrize(
