@@ -16,13 +16,14 @@ from kong_plugins.abuse_guard.buckets import Bucket, Buckets
 from kong_plugins.abuse_guard.config import Config
 from kong_plugins.abuse_guard.governor import WINDOW_SECONDS, Governor
 from kong_plugins.abuse_guard.groups import group_of, place_of, target_of, value_of
+from kong_plugins.abuse_guard.held import UNDER_WAY_SECONDS, Held
 from kong_plugins.abuse_guard.refusals import OWN_REFUSALS, TOLD, Refusals
 from kong_plugins.abuse_guard.scenario_config import Scenario
 from kong_plugins.abuse_guard.spared import why_spared
 from kong_plugins.engine.analyst import Conclusion
 from kong_plugins.engine.outcome import Outcome
 from kong_plugins.state.base import Snapshot
-from kong_plugins.state.marks import MAX_REASONS, Mark, mark_data
+from kong_plugins.state.marks import mark_data
 
 MAX_OFFENDERS = 20_000
 MAX_TOLD = 500
@@ -57,7 +58,7 @@ class Analyst:
         self._rules: dict[str, _Rules] = {}
         self._by_id: dict[str, tuple[Scenario, _Rules]] = {}
         self._offenders: OrderedDict[tuple[str, str], _Offender] = OrderedDict()
-        self._marks: OrderedDict[str, Mark] = OrderedDict()
+        self._held = Held(MAX_OFFENDERS)
         self._snapshot: Snapshot | None = None
         self._last_told = 0.0
         self._complained: dict[str, float] = {}
@@ -127,12 +128,8 @@ class Analyst:
         return made
 
     def tick(self, now: float) -> list[Conclusion]:
-        """Marks that have ended are forgotten, and refusals told."""
-        while self._marks:
-            mark = next(iter(self._marks.values()))
-            if mark.expires is None or mark.expires > now:
-                break
-            del self._marks[mark.key]
+        """What has ended is forgotten, and refusals told."""
+        self._held.tick(now)
         return self._refusals.due(now)
 
     def tell(self, now: float) -> Mapping[str, Any] | None:
@@ -179,7 +176,7 @@ class Analyst:
         ttl = self._ttl(scenario, key, offender.count)
         offender.count, offender.last = offender.count + 1, now
         # what is under way when the block is made is no new offence
-        offender.quiet_until = now + min(ttl, 30.0)
+        offender.quiet_until = now + min(ttl, UNDER_WAY_SECONDS)
         numbers = {
             "scenario": scenario.name,
             "level": round(bucket.level, 1),
@@ -209,11 +206,7 @@ class Analyst:
         marks = {"limit", "mark"} & set(scenario.then)
         if "block" in scenario.then:
             target = target_of(group, ("ip", "cidr", "user", "token"))
-            against = self._against(target, rules, now) if target else "nobody who can be blocked"
-            if not against:
-                made.append(Conclusion("block.add", target, why, numbers, "blocks", target, {}, ttl))
-            else:
-                made += self._complaint(scenario, subject, f"{why}; not blocked: {against}", numbers, now)
+            made += self._block(scenario, rules, subject, target, why, numbers, ttl, now)
         if marks:
             target = target_of(group, ("user", "ip", "cidr"))
             if target:
@@ -221,6 +214,25 @@ class Analyst:
         if "notify" in scenario.then:
             made.append(Conclusion("abuse.found", subject, why, numbers))
         return made
+
+    def _block(
+        self,
+        scenario: Scenario,
+        rules: _Rules,
+        subject: str,
+        target: str,
+        why: str,
+        numbers: Mapping[str, Any],
+        ttl: float,
+        now: float,
+    ) -> list[Conclusion]:
+        if self._held.blocks(target, now + ttl, now):
+            return []
+        against = self._against(target, rules, now) if target else "nobody who can be blocked"
+        if against:
+            return self._complaint(scenario, subject, f"{why}; not blocked: {against}", numbers, now)
+        self._held.block(target, now + ttl, now)
+        return [Conclusion("block.add", target, why, numbers, "blocks", target, {}, ttl)]
 
     def _against(self, target: str, rules: _Rules, now: float) -> str:
         spared = why_spared(target, rules.configs, self._snapshot, now)
@@ -251,18 +263,17 @@ class Analyst:
         now: float,
         slow: bool,
     ) -> Conclusion:
-        old = self._marks.pop(target, None)
-        score, limit = scenario.score, scenario.limit_rate if slow else 0.0
-        reasons: tuple[str, ...] = (scenario.name,)
-        if old is not None and old.expires is not None and old.expires > now:
-            score = min(100, score + old.score) if scenario.name not in old.reasons else max(score, old.score)
-            limit = min(filter(None, (limit, old.limit)), default=0.0)
-            reasons = tuple(dict.fromkeys((*old.reasons, scenario.name)))[-MAX_REASONS:]
-        elif len(self._marks) >= MAX_OFFENDERS:
-            self._marks.popitem(last=False)
-        mark = self._marks[target] = Mark(target, score, reasons, limit, now + ttl)
+        seen = self._snapshot.marks.live(target, now) if self._snapshot is not None else None
+        mark = self._held.mark(scenario, target, ttl, slow, seen, now)
         return Conclusion(
-            "mark.set", target, why, {**numbers, "score": score}, "marks", target, mark_data(mark), ttl
+            "mark.set",
+            target,
+            why,
+            {**numbers, "score": mark.score},
+            "marks",
+            target,
+            mark_data(mark),
+            (mark.expires or now) - now,
         )
 
     def _ttl(self, scenario: Scenario, key: tuple[str, str], offences: int) -> float:

@@ -215,6 +215,43 @@ def test_marks_and_limits() -> None:
     assert site.analyst.tick(NOW + 200) == []
 
 
+def test_a_mark_that_another_node_made_is_kept() -> None:
+    """Or one of this node before it was started anew: the control state knows it."""
+    site = Site({**SIMPLE, "then": ["mark"], "score": 20})
+    own = site.send(4)[0]
+    seen = {"score": 45, "reasons": ["elsewhere"], "limit": 3.0}
+    dump = {"marks": [Record("marks", f"ip {IP}", seen, expires=NOW + 900)]}
+    site.analyst.see(snapshot_of_dump(StateDump(1, dump, {})), NOW)
+    found = site.send(4, NOW + 40)[0]
+    both = mark_of(Record("marks", f"ip {IP}", dict(found.data or {})))
+    assert (both.score, both.reasons, both.limit) == (65, ("elsewhere", "many"), 3.0)
+    assert (own.ttl or 0) <= 110
+    assert found.ttl == 860, "and it does not end sooner for that"
+    again = site.send(4, NOW + 2000)[0]
+    assert mark_of(Record("marks", f"ip {IP}", dict(again.data or {}))).reasons == ("many",), "that one has ended"
+
+
+def test_a_short_mark_does_not_shorten_a_long_one() -> None:
+    site = Site(
+        {**SIMPLE, "then": ["limit"], "ttl": 1000},
+        {**SIMPLE, "name": "other", "statuses": ["500"], "then": ["mark"], "ttl": 10},
+    )
+    (long,) = site.send(4)
+    (short,) = site.send(4, NOW + 1, status=500)
+    assert (short.ttl or 0) >= (long.ttl or 0) - 1
+
+
+@pytest.mark.parametrize("long_first", [True, False])
+def test_a_short_block_does_not_shorten_a_long_one(long_first: bool) -> None:
+    """What is under way when a block is made may overflow another scenario: its block would be the one that holds."""
+    both = [{**SIMPLE, "ttl": 1000}, {**SIMPLE, "name": "other", "ttl": 10, "then": ["block", "notify"]}]
+    found = Site(*(both if long_first else both[::-1])).send(4)
+    ends = [one.ttl or 0 for one in found if one.kind == "block.add"]
+    assert max(ends) == ends[-1] >= 900
+    assert len(ends) == (1 if long_first else 2)
+    assert "abuse.found" in kinds(found), "it is told all the same"
+
+
 # what it must not do
 
 
