@@ -15,6 +15,9 @@ from decl.render import Rendered
 from decl.source import Sources
 
 VERSION = 1
+COMMENT = 60_000
+"""Characters of a Markdown report, about: GitHub takes comments of 65,536."""
+_VALUE = 500
 _SIGNS = {"create": "+", "update": "~", "delete": "-"}
 _SIDES = {"file": "the file changed", "live": "the live Kong changed", "both": "both sides changed"}
 
@@ -57,7 +60,9 @@ def summary(cluster: str, seen: Seen) -> str:
 
 
 def markdown(cluster: str, seen: Seen, rendered: Rendered, sources: Sources) -> Iterator[str]:
-    """For a comment in a pull request: a table of the entities, the fields folded away."""
+    """For a comment in a pull request: a table of the entities, the fields folded away. What would make it longer
+    than GitHub takes is counted and not shown."""
+    table, folded = _Room(COMMENT // 2), _Room(COMMENT // 2)
     yield f"### kgate diff: cluster `{cluster}`"
     yield ""
     if not seen.changes and not seen.away:
@@ -81,10 +86,14 @@ def markdown(cluster: str, seen: Seen, rendered: Rendered, sources: Sources) -> 
             more = f" and {len(change.fields) - 6} more" if len(change.fields) > 6 else ""
             shown_fields = fields + more if change.action == "update" else ""
             where = place(change, found, rendered, sources)
-            yield (
+            row = (
                 f"| {change.action} | {KINDS[change.kind].singular} `{_cell(change.name)}` | {shown_fields} "
                 f"| {change.moved} | {f'`{where}`' if where else ''} |"
             )
+            if table.takes(row):
+                yield row
+        if more_rows := table.left_out():
+            yield f"| | and {more_rows} more: see `kgate diff` | | | |"
         updates = [change for change in found.changes if change.action == "update"]
         if updates:
             yield ""
@@ -92,13 +101,35 @@ def markdown(cluster: str, seen: Seen, rendered: Rendered, sources: Sources) -> 
             yield ""
             yield "```diff"
             for change in updates:
-                yield f"# {_line(_what(change))}"
+                lines = [f"# {_line(_what(change))}"]
                 for field in change.fields:
-                    yield f"- {field.path}: {_code(_value(field, field.old))}"
-                    yield f"+ {field.path}: {_code(_value(field, field.new))}"
+                    lines.append(f"- {field.path}: {_code(_value(field, field.old))}")
+                    lines.append(f"+ {field.path}: {_code(_value(field, field.new))}")
+                if folded.takes("\n".join(lines)):
+                    yield from lines
+            if more_updates := folded.left_out():
+                yield f"# and {more_updates} more"
             yield "```"
             yield ""
             yield "</details>"
+
+
+class _Room:
+    """Counts what no longer fits."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._left = size, 0
+
+    def takes(self, text: str) -> bool:
+        """Whether it still fits; after the first that does not nothing does."""
+        self._size = self._size - len(text) - 1 if self._size >= 0 else -1
+        self._left += self._size < 0
+        return self._size >= 0
+
+    def left_out(self) -> int:
+        """How many did not fit since this was asked last."""
+        found, self._left = self._left, 0
+        return found
 
 
 def as_json(cluster: str, mode: str, seen: Seen, rendered: Rendered, sources: Sources) -> dict[str, Any]:
@@ -147,7 +178,8 @@ def _line(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    return _line(text).replace("```", "'''")  # it would end the block
+    text = _line(text).replace("```", "'''")  # it would end the block
+    return text if len(text) <= _VALUE else f"{text[:_VALUE]}... ({len(text)} characters)"
 
 
 def _cell(text: str) -> str:
