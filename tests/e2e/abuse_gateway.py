@@ -40,16 +40,19 @@ class Person:
     def __init__(self, client: Client, ip: str, is_proxied: bool) -> None:
         self._client, self.ip, self._is_proxied = client, ip, is_proxied
 
-    def __call__(self, path: str, method: str = "GET", *, forged: str = "", **more: Any) -> Answer:
-        """A request of his. forged: what he sends as X-Forwarded-For himself."""
+    def __call__(
+        self, path: str, method: str = "GET", *, forged: str = "", once: bool = False, **more: Any
+    ) -> Answer:
+        """A request of his. forged: what he sends as X-Forwarded-For himself; once: never sent again."""
         sent = ", ".join(filter(None, (forged, self.ip if self._is_proxied else "")))
         headers = {**more.pop("headers", {}), **({"X-Forwarded-For": sent} if sent else {})}
         source = "127.0.0.1" if self._is_proxied else self.ip
-        return self._client(path, method, headers, source=source, **more)
+        send = self._client.once if once else self._client
+        return send(path, method, headers, source=source, **more)
 
 
 class AbuseGateway(Gateway):
-    """Everybody may come to all routes but /shared, which needs a token."""
+    """Of a plugin server with four workers. Everybody may come to all routes but /shared, which needs a token."""
 
     trusted: list[str]
     client: Client
@@ -98,6 +101,11 @@ class AbuseGateway(Gateway):
             process.stdout.close()
         self.start_server()
 
+    def _begin_server(self) -> str:
+        return self._begin("server", "serve", "--run-dir", str(self.run_dir), "--lane", self.lane, "--workers", "4",
+                           "--config", str(self.dir / "server.yaml"),
+                           "--metrics-listen", f"127.0.0.1:{self.metrics_port}")  # fmt: skip
+
     def _begin_sandbox(self) -> str:
         return self._begin("sandbox", "sandbox", "--run-dir", str(self.run_dir), "--lane", self.lane, "--log",
                            "--trusted-ips", ",".join(TRUSTED), "--real-ip-header", "X-Forwarded-For",
@@ -139,6 +147,7 @@ class AbuseGateway(Gateway):
         def limit(name: str, burst: int, **more: Any) -> dict[str, Any]:
             return {"name": name, "key": ["ip"], "rate": burst, "per": HOUR, **more}
 
+        steadily = {"key": ["ip"], "rate": 40, "burst": 60}
         own = {"group_by": ["ip"], "capacity": 5, "leak": 0.01, "ttl": 60}
         passport = {"name": "passport", "config": {"issuers": ["main"]}}
         log = [{"name": "file-log", "config": {"path": str(self.dir / "kong.log"), "reopen": True}}]
@@ -156,6 +165,8 @@ class AbuseGateway(Gateway):
                 route("few", limits=[limit("e2e-few", 5)]),
                 route("local", limits=[limit("e2e-local", 20)]),
                 route("exact", limits=[limit("e2e-exact", 20, policy="strict")]),
+                route("steady", limits=[{**steadily, "name": "e2e-steady"}]),
+                route("steady-strict", limits=[{**steadily, "name": "e2e-strict", "policy": "strict"}]),
                 route("told", *(log if self.given else []), limits=[limit("e2e-told", 3)]),
             ],
         }

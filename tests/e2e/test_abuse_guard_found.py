@@ -12,6 +12,7 @@ import pytest
 from tests.e2e.abuse_gateway import AbuseGateway, Person, abuse_gateway
 from tests.e2e.client import undisturbed
 from tests.e2e.gateway import Gateway, token, wait_until
+from tests.e2e.limit_runs import for_seconds
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +153,21 @@ def test_a_refusal_is_told_everywhere_by_one_reason(
     assert f"abuse.refused ip {person.ip}: {reason}: 2 requests" in line, "in the server's log"
     word = json.loads(guarded.kgate("explain", reason, "--output", "json").stdout)
     assert (word["reason"], word["status"], word["plugin"]) == (reason, status, "abuse-guard")
+
+
+# limits over four workers
+
+
+@pytest.mark.parametrize("path", ["/steady/echo", "/steady-strict/echo"])
+def test_four_workers_admit_burst_and_rate_within_2_percent(
+    guarded: AbuseGateway, person: Person, path: str
+) -> None:
+    wait_until(lambda: len(guarded.server_workers()) == 4, 30, "the workers")
+    # no more over any time, and no less while somebody waits: nobody asked for 1.5 s would fill the bucket again
+    run = for_seconds([lambda: person(path, once=True)], 1.6)
+    assert run.admitted <= 1.02 * (60 + 40 * run.most)
+    assert run.admitted + run.lost >= 0.98 * (60 + 40 * run.least) - 1
+    assert run.least > 1
 
 
 # Redis is away

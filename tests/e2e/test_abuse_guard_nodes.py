@@ -1,15 +1,16 @@
 """Limits and scenarios over several workers and two nodes with one Redis. On the sandbox: a given Kong is one."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from tests.e2e.client import Client
 from tests.e2e.gateway import Gateway, steady, wait_until
+from tests.e2e.limit_runs import Ask, at_once, for_seconds
 from tests.e2e.pauses import pauses
 from tests.redis_server import RedisServer
 
@@ -52,7 +53,7 @@ class Node(Gateway):
             then = {"group_by": ["ip"], "capacity": 3, "leak": 0.01, "then": ["mark"], "ttl": 60}
             return {"name": name, "score": score, **then}
 
-        steadily = {"key": ["ip"], "rate": 40, "burst": 60}
+        steadily = {"name": "steady", "key": ["ip"], "rate": 40, "burst": 60, "policy": "strict"}
         scan = {"use": "path-scan", "capacity": 9, "ttl": 60}
         cluster = {
             "mode": "dbless",
@@ -66,8 +67,7 @@ class Node(Gateway):
             "services": [
                 route("five", limits=[limit("nodes-five", 5)]),
                 route("local", limits=[limit("nodes-local", 30)]),
-                route("steady", limits=[{**steadily, "name": "steady"}]),
-                route("steady-strict", limits=[{**steadily, "name": "steady-strict", "policy": "strict"}]),
+                route("steady", limits=[steadily]),
                 route("both-nodes", limits=[{"name": "both-nodes", "key": ["ip"], "rate": 20}]),
                 route("both", limits=[limit(name, n, policy="strict") for name, n in (("a", 9), ("b", 4))]),
                 route("marked", scenarios=[marks("e2e-marked", 45)]),
@@ -98,65 +98,9 @@ def source() -> str:
     return next(SOURCES)
 
 
-class Run(NamedTuple):
-    """What became of many requests. A request without a verdict (`lost`) may have been counted, and was not served.
-
-    least, most: seconds in which the limit counted for certain, and that passed in all.
-    """
-
-    admitted: int
-    refused: int
-    lost: int
-    least: float
-    most: float
-
-
-class Sent(NamedTuple):
-    begun: float
-    ended: float
-    status: int
-
-
-def ran(sent: Sequence[Sent]) -> Run:
-    """Sums up; the last moment that certainly counts is that at which a refused request was sent: then nothing was
-    left of the limit."""
-    by = {status: sum(each.status == status for each in sent) for status in (200, 429)}
-    first = min(each.ended for each in sent)
-    last = max((each.begun for each in sent if each.status == 429), default=first)
-    most = max(each.ended for each in sent) - min(each.begun for each in sent)
-    return Run(by[200], by[429], len(sent) - sum(by.values()), max(0.0, last - first), most)
-
-
-def send(nodes: list[Node], path: str, source: str) -> Callable[[int], Sent]:
-    """Sends the request of a number: to the nodes in turn."""
-    clients = [Client(node.proxy) for node in nodes]
-
-    def one(number: int) -> Sent:
-        begun = time.monotonic()
-        status = clients[number % len(clients)].once(path, source=source).status
-        return Sent(begun, time.monotonic(), status)
-
-    return one
-
-
-def at_once(nodes: list[Node], path: str, count: int, source: str) -> Run:
-    """So many requests, eight at a time."""
-    with ThreadPoolExecutor(8) as pool:
-        return ran(list(pool.map(send(nodes, path, source), range(count))))
-
-
-def for_seconds(nodes: list[Node], path: str, seconds: float, source: str) -> Run:
-    """As many requests as eight clients get answered, for so long and until one is refused."""
-    one, until = send(nodes, path, source), time.monotonic() + seconds
-
-    def client(number: int) -> list[Sent]:
-        found: list[Sent] = []
-        while time.monotonic() < until or (found[-1].status != 429 and time.monotonic() < until + 10):
-            found.append(one(number + len(found)))
-        return found
-
-    with ThreadPoolExecutor(8) as pool:
-        return ran([each for found in pool.map(client, range(8)) for each in found])
+def asked(nodes: list[Node], path: str, source: str) -> list[Ask]:
+    """Clients with one address, at each of the nodes."""
+    return [partial(Client(node.proxy).once, path, source=source) for node in nodes]
 
 
 def unanswered(nodes: list[Node]) -> float:
@@ -166,42 +110,32 @@ def unanswered(nodes: list[Node]) -> float:
 
 def test_four_workers_admit_exactly_the_limit(nodes: list[Node], source: str) -> None:
     wait_until(lambda: len(nodes[0].server_workers()) == 4, 30, "the workers")
-    run = at_once(nodes[:1], "/five/echo", 40, source)
+    run = at_once(asked(nodes[:1], "/five/echo", source), 40)
     assert 5 - run.lost <= run.admitted <= 5
     assert run.lost < 5
 
 
-@pytest.mark.parametrize("path", ["/steady/echo", "/steady-strict/echo"])
-def test_four_workers_admit_burst_and_rate_within_2_percent(
-    nodes: list[Node], source: str, path: str
-) -> None:
-    # no more over any time, and no less while somebody waits: nobody asked for 1.5 s would fill the bucket again
-    run = for_seconds(nodes[:1], path, 1.6, source)
-    assert run.admitted <= 1.02 * (60 + 40 * run.most)
-    assert run.admitted + run.lost >= 0.98 * (60 + 40 * run.least) - 1
-    assert run.least > 1
-    assert run.refused > 0
-
-
 def test_two_nodes_admit_no_more_than_one_burst_too_much(nodes: list[Node], source: str) -> None:
     # burst x (nodes - 1) + rate x 0.1 s; without a word of each other they would admit 2 x (20 + 20 x 2 s)
-    run = for_seconds(nodes, "/both-nodes/echo", 2, source)
+    run = for_seconds(asked(nodes, "/both-nodes/echo", source), 2)
     assert run.admitted <= (20 + 20 * run.most) + (20 + 20 * 0.1)
     assert run.admitted + run.lost >= 0.98 * (20 + 20 * run.least) - 1
 
 
 def test_nodes_know_of_each_other_when_a_limit_is_used_up(nodes: list[Node], source: str) -> None:
-    run = at_once(nodes, "/local/echo", 100, source)
+    run = at_once(asked(nodes, "/local/echo", source), 100)
     assert 30 - run.lost <= run.admitted <= 30 + 30
-    wait_until(lambda: at_once(nodes, "/local/echo", 4, source).refused == 4, 2, "each knows of the other")
-    assert at_once(nodes, "/local/echo", 20, source).admitted == 0
+    wait_until(
+        lambda: at_once(asked(nodes, "/local/echo", source), 4).refused == 4, 2, "each knows of the other"
+    )
+    assert at_once(asked(nodes, "/local/echo", source), 20).admitted == 0
 
 
 def test_a_strict_limit_holds_within_2_percent_over_all_workers_and_nodes(
     nodes: list[Node], source: str
 ) -> None:
     stood_still, begun, before = pauses(), time.monotonic(), unanswered(nodes)
-    run = for_seconds(nodes, "/steady-strict/echo", 1.6, source)
+    run = for_seconds(asked(nodes, "/steady/echo", source), 1.6)
     alone = unanswered(nodes) - before
     assert run.admitted <= 1.02 * (60 + 40 * run.most) + alone
     assert run.admitted + run.lost >= 0.98 * (60 + 40 * run.least) - 1
@@ -212,7 +146,7 @@ def test_a_strict_limit_holds_within_2_percent_over_all_workers_and_nodes(
 
 def test_strict_limits_count_all_or_none(nodes: list[Node], source: str) -> None:
     # one node: where Redis does not answer in 20 ms its own count decides, which is exact too
-    run = at_once(nodes[:1], "/both/echo", 20, source)
+    run = at_once(asked(nodes[:1], "/both/echo", source), 20)
     assert 4 - run.lost <= run.admitted <= 4
     assert run.lost < 4
     answer = Client(nodes[0].proxy, nodes[0])("/both/echo", source=source)
