@@ -52,13 +52,15 @@ def _overlays(named: tuple[Path, ...], env: str | None) -> Iterator[Text]:
 
 def read_texts(named: Iterable[Path]) -> Iterator[Text]:
     """The texts of files, folders and globs, each once. Raises UsageError."""
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for path in named:
         if str(path) == STDIN:
-            yield Text("<stdin>", sys.stdin.buffer.read())
+            if STDIN not in seen:
+                yield Text("<stdin>", sys.stdin.buffer.read())
+            seen.add(STDIN)
             continue
         for file in _expand(path):
-            resolved = file.resolve()
+            resolved = os.path.realpath(file)
             if resolved in seen:
                 continue
             seen.add(resolved)
@@ -71,20 +73,38 @@ def read_texts(named: Iterable[Path]) -> Iterator[Text]:
 def _expand(path: Path) -> list[Path]:
     """The files that one -f names: a folder's YAML and JSON files with its sub-folders', sorted."""
     if path.is_dir():
-        found = sorted(
-            file
-            for file in path.rglob("*")
-            if file.suffix in SUFFIXES and not _is_left_out(file.relative_to(path)) and file.is_file()
-        )
+        found = sorted(_in_folder(path))
         if not found:
             raise UsageError(f"{path}: no {', '.join(SUFFIXES)} file in this folder; name another with -f")
         return found
     if not path.exists() and glob.has_magic(str(path)):
-        found = sorted(Path(match) for match in glob.glob(str(path), recursive=True) if Path(match).is_file())
+        found = sorted(filter(_is_meant, map(Path, glob.glob(str(path), recursive=True))))
         if not found:
             raise UsageError(f"{path}: no file matches; name another with -f")
         return found
     return [path]
+
+
+def _in_folder(folder: Path) -> Iterator[Path]:
+    """The gateway files in a folder. Raises UsageError for a sub-folder that cannot be read: without its files a sync
+    would delete what they say."""
+
+    def told(error: OSError) -> None:
+        raise UsageError(f"{error.filename}: {error.strerror}; the folder was not read") from error
+
+    for place, folders, names in os.walk(folder, onerror=told):
+        here = Path(place)
+        folders[:] = [name for name in folders if not _is_left_out((here / name).relative_to(folder))]
+        for file in (here / name for name in names):
+            if file.suffix not in SUFFIXES or _is_left_out(file.relative_to(folder)):
+                continue
+            if _is_meant(file):
+                yield file
+
+
+def _is_meant(file: Path) -> bool:
+    """A file, or a link that leads nowhere: reading that says so. No folder, no pipe."""
+    return file.is_file() or not os.path.exists(file)
 
 
 def _is_left_out(file: Path) -> bool:

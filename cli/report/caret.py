@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 
 from decl.findings import Finding
@@ -33,8 +34,8 @@ class Lines:
         """One line, counted from 1; None when there is none."""
         if file not in self._split:
             content = self._texts.get(file, b"").decode("utf-8-sig", "replace")
-            # YAML's line breaks only: str.splitlines knows more than editors do
-            self._split[file] = re.split(r"\r\n|\n|\r", content)
+            # YAML's line breaks only (1.1, section 5.4, as libyaml has them): str.splitlines knows more
+            self._split[file] = re.split("\r\n|[\n\r\x85\u2028\u2029]", content)
         lines = self._split[file]
         return lines[number - 1] if 0 < number <= len(lines) else None
 
@@ -60,6 +61,13 @@ def _starred(word: str, secrets: frozenset[str]) -> str:
     return "*" * len(word) if word in secrets or word[1:-1] in secrets else word
 
 
+def _cells(character: str) -> int:
+    """The columns of a terminal that a character takes (Unicode's annex 11; combining marks take none)."""
+    if unicodedata.category(character) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
 def caret(finding: Finding, lines: Lines) -> list[str]:
     """Two lines: the source, and the caret with the length of the word there."""
     line = lines.line(finding.file, finding.line)
@@ -69,7 +77,7 @@ def caret(finding: Finding, lines: Lines) -> list[str]:
     width = len(word.group()) if word else 1
     start = max(0, finding.col - _WIDEST // 2) if len(line) > _WIDEST else 0
     shown = line[start : start + _WIDEST]
-    before = "".join(c if c == "\t" else " " for c in line[start : finding.col - 1])
+    before = "".join(c if c == "\t" else " " * _cells(c) for c in line[start : finding.col - 1])
     masked = _without_secrets(line, lines.secrets)
     if finding.rule == "literal-secret" and masked[finding.col - 1 : finding.col] not in (
         "*",
@@ -81,7 +89,7 @@ def caret(finding: Finding, lines: Lines) -> list[str]:
         # the place is the secret's, however it is written
         masked = line[: finding.col - 1] + "*" * len(line[finding.col - 1 :].rstrip())
     margin = f"{finding.line:>5} | "
-    carets = "^" * max(1, min(width, len(shown) - len(before)))
+    carets = "^" * max(1, sum(map(_cells, shown[finding.col - 1 - start :][:width])))
     shown = masked[start : start + _WIDEST]
     safe = "".join(c if c.isprintable() or c == "\t" else "?" for c in shown)
     return [margin + safe, " " * 5 + " | " + before + carets]

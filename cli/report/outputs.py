@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -74,5 +75,6 @@ def write(project: Project, outputs: Sequence[Output]) -> None:
             temporary.write_text(text + "\n", encoding="utf-8")
             temporary.replace(output.file)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise FailedError(f"cannot write {output.file}: {error.strerror}") from error

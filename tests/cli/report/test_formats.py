@@ -11,6 +11,7 @@ from cli.report import github, human, junit, parsable, sarif
 from cli.report.outputs import FORMS
 from decl.findings import Finding
 from decl.lint import RULES
+from decl.load import Text, load
 
 TEXTS = {
     "a,b.yaml": b"services:\n- {name: a, nope: 1}\n",
@@ -150,6 +151,38 @@ def test_a_long_line_is_cut_around_the_place() -> None:
     assert max(map(len, lines)) < 180
     at = lines[2].index("^")
     assert lines[1][at : at + 4] == "here"
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ('tags: ["\u65e5\u672c\u8a9e"], nope: 1', "nope"),  # each as wide as two letters
+        ('tags: ["\U0001f600"], nope: 1', "nope"),
+        ('tags: ["e\u0301"], nope: 1', "nope"),  # two characters, as wide as one
+        ("\ttags: \t1, nope: 1", "nope"),
+        ('a: 1, "\u65e5\u672c": 1', '"\u65e5\u672c"'),
+    ],
+)
+def test_the_caret_stands_under_the_word_on_a_terminal(line: str, word: str) -> None:
+    found = Finding("f", 1, line.index(word) + 1, "error", "r", "m")
+    _, shown, carets, _ = human.findings([found], {"f": line.encode()})
+    start = cells(shown[: shown.index(word)])
+    assert cells(carets[: carets.index("^")]) == start
+    assert carets.count("^") == cells(word)
+
+
+def cells(text: str) -> int:
+    """The columns of a terminal that a text takes; a tab is one here, because it stands in both lines."""
+    return sum(2 if c in "\u65e5\u672c\u8a9e\U0001f600" else 0 if c == "\u0301" else 1 for c in text)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\x85", "\u2028", "\u2029"])
+def test_a_line_ends_where_the_reader_of_yaml_ends_it(end: str) -> None:
+    text = f'_format_version: "3.0"\n# a{end}# b{end}nope: 1{end}nope: 2{end}'.encode()
+    found = load([Text("f", text)]).findings
+    lines = list(human.findings(found, {"f": text}))
+    assert lines[0].startswith("f:5:1: error[duplicate-key]")
+    assert lines[1:3] == ["    5 | nope: 2", "      | ^^^^"]
 
 
 def test_parsable() -> None:
