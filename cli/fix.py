@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +17,9 @@ from decl.lint.hit import Fix
 from decl.project import Project
 from decl.raw_text import shown, text_of
 
+_PROPERTIES = re.compile(r"(?:(?:[&!]\S*|#.*)\s+)*")
+"""What stands before a scalar's own text in its node: an anchor, a tag (YAML 1.2.2, section 6.9), comments."""
+
 
 def apply_fixes(project: Project) -> Iterator[str]:
     """Write the repairs of a project's findings; yields a line for each. Raises FailedError.
@@ -22,16 +28,19 @@ def apply_fixes(project: Project) -> Iterator[str]:
     from the environment, is left to people.
     """
     edits: dict[str, dict[tuple[int, int], str]] = {}
+    texts: dict[str, str] = {}
     for finding, fix in project.fixes:
         found = project.sources.span(fix.path, fix.at_key)
         if found is None or not isinstance(found[1], yaml.ScalarNode):
             continue
         file, node = found[0], found[1]
         assert isinstance(node, yaml.ScalarNode)
-        span = (node.start_mark.index, node.end_mark.index)
-        if not _can_be_rewritten(node):
+        if not _can_be_rewritten(node) or file.name not in project.texts:
             continue
-        if file.name in project.texts and span not in edits.setdefault(file.name, {}):
+        text = texts.setdefault(file.name, text_of(project.texts[file.name]))
+        before = _PROPERTIES.match(text, node.start_mark.index, node.end_mark.index)
+        span = (before.end() if before else node.start_mark.index, node.end_mark.index)
+        if span not in edits.setdefault(file.name, {}):
             edits[file.name][span] = _written(fix, node)
             yield f"{finding.file}:{finding.line}:{finding.col}: fixed {finding.rule}"
     for name, changes in edits.items():
@@ -61,10 +70,15 @@ def _write(name: str, content: bytes, changes: dict[tuple[int, int], str]) -> No
     start = "\ufeff" if content.startswith(b"\xef\xbb\xbf") else ""
     for (first, last), new in sorted(changes.items(), reverse=True):
         text = text[:first] + new + text[last:]
-    path = Path(name)
+    path = Path(name).resolve()  # the file, not a link to it
     if path.read_bytes() != content:
         raise FailedError(f"{name} changed meanwhile; run kgate lint --fix again")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.write_bytes((start + text).encode())
+        temporary.write_bytes((start + text).encode())
+        temporary.chmod(path.stat().st_mode & 0o7777)
+        temporary.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise FailedError(f"cannot write {name}: {error.strerror}") from error

@@ -18,6 +18,8 @@ from decl.lint import RULES
 from decl.lint.view import State
 from decl.project import Project
 
+_ROUNDS = 5  # of --fix: a value may need two repairs, and one is written at a time
+
 
 @click.command(name="lint")
 @file_option
@@ -63,8 +65,11 @@ def command(
         return exit_codes.OK
     state = None if redis_url is None else _state(redis_url)
     project = read_project(ctx, files, state)
-    if fix and project.fixes:
-        for line in apply_fixes(project):
+    for _ in range(_ROUNDS if fix else 0):
+        lines = list(apply_fixes(project))
+        if not lines:
+            break
+        for line in lines:
             click.echo(line, err=True)
         project = read_project(ctx, files, state)
     write(project, outputs)
