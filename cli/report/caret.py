@@ -15,9 +15,11 @@ _FIELD = re.compile(
     r"""(["']?([A-Za-z0-9_]+)["']?\s*:\s*)("(?:[^"\\]|\\.)*"?|'(?:[^']|'')*'?|[^\s,\]}][^,\]}#]*)"""
 )
 _CREDENTIALS = re.compile(
-    r"""(?<=://)[^/\s"'@]*:[^/\s"'@]+(?=@)|(?<=authorization:)[^"'\]},]+""", re.IGNORECASE
+    r"""((?<=://))([^/\s"'@]*:[^/\s"'@]+)(?=@)"""
+    r"""|(authorization["']?\s*:\s*)("(?:[^"\\]|\\.)*"?|'[^']*'?|[^"'\]},]+)""",
+    re.IGNORECASE,
 )
-"""`http://user:password@host`, and headers as the transformers take them."""
+"""`http://user:password@host`; headers, as a map has them and as the transformers take them."""
 _REFERENCE = re.compile(r"""["']?(\{vault://|\$\{\{|!env\b|!file\b|[\[{&*|>])""")
 _KINDS = ("plugins", "keyauth_credentials", "jwt_secrets", "basicauth_credentials")
 
@@ -51,10 +53,15 @@ def _without_secrets(line: str, secrets: frozenset[str]) -> str:
         return match[1] + "*" * len(match[3].rstrip()) + match[3][len(match[3].rstrip()) :]
 
     line = _FIELD.sub(hide, line)
-    line = _CREDENTIALS.sub(lambda match: "*" * len(match.group()), line)
+    line = _CREDENTIALS.sub(_without_credentials, line)
     if line.strip() in secrets:  # a line of a block
         return re.sub(r"\S", "*", line)
     return _WORD.sub(lambda match: _starred(match.group(), secrets), line) if secrets else line
+
+
+def _without_credentials(match: re.Match[str]) -> str:
+    before, secret = (match[1], match[2]) if match[2] is not None else (match[3], match[4])
+    return match.group() if _REFERENCE.match(secret) else before + "*" * len(secret)
 
 
 def _starred(word: str, secrets: frozenset[str]) -> str:

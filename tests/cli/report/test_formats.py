@@ -322,6 +322,14 @@ def test_the_forms() -> None:
         ("{key: !env KEY, token: '{vault://env/x}'}", "{key: !env KEY, token: '{vault://env/x}'}"),
         ('{secret: "${{ env "X" }}", name: b}', '{secret: "${{ env "X" }}", name: b}'),
         ("{api_key: 'abc", "{api_key: ****"),
+        (
+            '{headers: {Authorization: "Bearer t0,ken", x: y}}',
+            "{headers: {Authorization: ***************, x: y}}",
+        ),
+        ("{'Authorization': Basic abc}", "{'Authorization': *********}"),
+        ('["Authorization:Basic abc", "x:y"]', '["Authorization:*********", "x:y"]'),
+        ("{Authorization: !env TOKEN}", "{Authorization: !env TOKEN}"),
+        ('url: "http://kim:pass@host/x"', 'url: "http://********@host/x"'),
         ("{key_names: [apikey], name: x}", "{key_names: [apikey], name: x}"),
     ],
 )
