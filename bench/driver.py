@@ -186,7 +186,7 @@ def drive_shared(
     seconds: float,
     least: int,
 ) -> tuple[list[float], float]:
-    """As `drive`, with `at_once` requests under way that share the connections (operation `m`)."""
+    """As `drive`, with `at_once` requests under way that share the connections (operation `M`)."""
     clock = time.perf_counter
     poll = select.epoll()
     latencies: list[float] = []
@@ -198,7 +198,7 @@ def drive_shared(
         for request in itertools.islice(requests, count):
             number = next(numbers)
             waiting[number] = clock()
-            parts += b"\x94\xa1m", request[0][3:], b"\xce", number.to_bytes(4, "big")
+            parts += b"\x94\xa1M", request[0][3:], b"\xce", number.to_bytes(4, "big")
         return b"".join(parts)
 
     begin = clock()
@@ -206,14 +206,14 @@ def drive_shared(
     state: dict[int, list[Any]] = {}
     for place, sock in enumerate(sockets):
         poll.register(sock.fileno(), select.EPOLLIN)
-        state[sock.fileno()] = [sock, b""]
+        state[sock.fileno()] = [sock, b"", set()]
         sock.sendall(questions(len(range(place, at_once, len(sockets)))))
     while waiting:
         ready = poll.poll(SILENCE)
         if not ready:
             raise BadAnswer(f"{len(waiting)} requests had no answer for {SILENCE:g} s")
         for fd, _ in ready:
-            sock, rest = state[fd]
+            sock, rest, told = state[fd]
             data = sock.recv(262_144)
             if not data:
                 raise BadAnswer("the server closed the connection")
@@ -223,7 +223,12 @@ def drive_shared(
                 end = at + 4 + int.from_bytes(data[at : at + 4], "big")
                 if end > len(data):
                     break
-                if end - at < least or data[end - 7 : end - 4] != b"\xa1q\xce":
+                if data[at + 4 : at + 8] == SHORT:
+                    is_good = int.from_bytes(data[at + 8 : at + 12], "big") in told
+                else:
+                    is_good = end - at >= least
+                    told.add(msgpack.unpackb(data[at + 4 : end]).get("d") if is_good else None)
+                if not is_good or data[end - 7 : end - 4] != b"\xa1q\xce":
                     raise BadAnswer(
                         f"{end - at} bytes, expected {least} and a number: {data[at:end][:300]!r}"
                     )
@@ -237,6 +242,8 @@ def drive_shared(
     return latencies, took
 
 
+SHORT = b"\x83\xa1r\xce"
+"""How an answer begins that names a verdict which was told before on the connection (docs/protocol.md)."""
 SHARED = 4
 """Connections of the adapter's worker (mux.lua)."""
 

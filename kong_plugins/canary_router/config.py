@@ -26,6 +26,7 @@ from typing import Any
 from kong_plugins.canary_router import abort, rules
 from kong_plugins.canary_router.bucket import hash_key, threshold
 from kong_plugins.engine import fields
+from kong_plugins.engine.lasting import lasting
 from kong_plugins.engine.verdict import Verdict
 from kong_plugins.state.addresses import AddressIndex, network_set
 from kong_plugins.state.ramps import Ramp, duration, make_points, moment
@@ -136,7 +137,8 @@ def parse(raw: Mapping[str, Any]) -> Config:
     drawn, pinned = f"{DRAWN}={tag}", f"{PINNED}={tag}"
 
     def verdict(arm: str, to: str, reason: str, memo: str = "") -> Verdict:
-        return Verdict(upstream=to, service_headers=(("X-Canary", arm),), reason=reason, arm=arm, memo=memo)
+        found = Verdict(upstream=to, service_headers=(("X-Canary", arm),), reason=reason, arm=arm, memo=memo)
+        return lasting(found)
 
     by_rule = {}
     for rule in found:

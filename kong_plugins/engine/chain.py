@@ -20,7 +20,8 @@ from kong_plugins.abuse_guard import core as abuse_guard
 from kong_plugins.canary_router import core as canary_router
 from kong_plugins.engine.ask import Ask
 from kong_plugins.engine.facts import Facts
-from kong_plugins.engine.verdict import Verdict, join_memos, merge
+from kong_plugins.engine.lasting import join
+from kong_plugins.engine.verdict import Verdict, join_memos
 from kong_plugins.passport import core as passport
 from kong_plugins.state.base import State
 from kong_plugins.static_fallback import core as static_fallback
@@ -115,4 +116,4 @@ def run(
             effects.append(found)
             if found.arm:
                 facts = facts.on(found.arm)
-    return Pending(tuple(asks)) if asks else merge(effects)
+    return Pending(tuple(asks)) if asks else join(effects)

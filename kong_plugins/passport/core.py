@@ -11,6 +11,7 @@ import json
 
 from kong_plugins.engine.ask import Ask
 from kong_plugins.engine.facts import Facts, Identity
+from kong_plugins.engine.lasting import lasting
 from kong_plugins.engine.problem import problem
 from kong_plugins.engine.verdict import Pairs, Verdict
 from kong_plugins.identity.passports import PassportTooLarge
@@ -145,9 +146,18 @@ def _issue(
     except NoSigningKey:
         detail = "The gateway has no key to sign passports with."
         return problem(503, "no_signing_key", detail, facts.request_id, (("Retry-After", "5"),))
-    headers: Pairs = ((config.header, passport),)
     if not config.forward_token and identity is not None:
-        headers += _dropped(facts, config)
+        return _verdict(identity, ((config.header, passport), *_dropped(facts, config)))
+    if not config.reuse_for:
+        return _verdict(identity, ((config.header, passport),))
+    kept = trust.made.get((passport, config.header))
+    if kept is None:
+        kept = lasting(_verdict(identity, ((config.header, passport),)))
+        trust.made.put((passport, config.header), kept)
+    return kept
+
+
+def _verdict(identity: Identity | None, headers: Pairs) -> Verdict:
     return Verdict(None, "", (), headers, "", "", "", "", "", identity)
 
 

@@ -11,13 +11,14 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from kong_plugins.engine import chain as engine_chain
-from kong_plugins.engine.facts import PROTOCOL, Facts, FactsError, parse_facts
+from kong_plugins.engine.facts import Facts, FactsError, parse_facts
 from kong_plugins.engine.problem import problem
 from kong_plugins.engine.registry import PLUGINS, field_names, parse_config
-from kong_plugins.engine.verdict import Verdict, to_wire
+from kong_plugins.engine.verdict import Verdict
 from kong_plugins.server.asks import Asker
 from kong_plugins.server.bounded import Bounded
 from kong_plugins.server.deadline import Deadline, DeadlinePassed
+from kong_plugins.server.decided import Decided, Found, Later, wire_of
 from kong_plugins.server.tally import Tally
 from kong_plugins.server.tracing import Tracer
 from kong_plugins.server.waits import Waits, starter
@@ -42,19 +43,6 @@ class Refused(NamedTuple):
 
 class UnknownConfig(LookupError):
     """An id or a chain that this process does not know (any more)."""
-
-
-Decided = tuple[Verdict | None, dict[str, Any]]
-"""A verdict, None where there is none, and its wire map."""
-
-
-class Later(Exception):
-    """No error: the decision asks something. `start(done)` asks, and calls `done` with what was decided, within
-    the budget."""
-
-    def __init__(self, start: Callable[[Callable[[Decided], None]], None]) -> None:
-        super().__init__()
-        self.start = start
 
 
 class Registered(NamedTuple):
@@ -179,15 +167,21 @@ class Decider:
 
     def decide_chain(self, chain_hash: str, record: Sequence[Any]) -> dict[str, Any]:
         """Express lane: the verdict of a chain on the facts, as the wire map. Raises Later."""
-        chain = self._chains.get(chain_hash)
-        if chain is None:
-            return {"e": "config"}
-        wire = self._decide(record, chain)[1]
-        wire["ch"] = chain_hash
-        return wire
+        found = self.find_by_chain(chain_hash, record)
+        return {"e": "config"} if found is None else {**wire_of(found, record), "ch": chain_hash}
 
     def decide_ids(self, ids: Sequence[int], record: Sequence[Any]) -> Decided:
         """Pdk lane: the verdict of the configs with these ids, and its wire map. Raises UnknownConfig and Later."""
+        found = self.find_by_ids(ids, record)
+        return found[0], wire_of(found, record)
+
+    def find_by_chain(self, chain_hash: str, record: Sequence[Any]) -> Found | None:
+        """The verdict of a chain on the facts; None for a chain that is not known. Raises Later."""
+        chain = self._chains.get(chain_hash)
+        return None if chain is None else self._decide(record, chain)
+
+    def find_by_ids(self, ids: Sequence[int], record: Sequence[Any]) -> Found:
+        """The verdict of the configs with these ids on the facts. Raises UnknownConfig and Later."""
         key = tuple(ids)
         chain = self._by_ids.get(key)
         if chain is None:
@@ -206,7 +200,7 @@ class Decider:
         plan = self._plans.get(plan_hash)
         return {"e": "unknown"} if plan is None else plan_to_wire(plan)
 
-    def _decide(self, record: Sequence[Any], chain: engine_chain.Chain) -> Decided:
+    def _decide(self, record: Sequence[Any], chain: engine_chain.Chain) -> Found:
         facts: Facts | None = None
         started = time.perf_counter()
         try:
@@ -217,10 +211,10 @@ class Decider:
                 found = engine_chain.run(facts, chain, self.state, self._clock())
             if isinstance(found, Verdict):
                 self._done(facts, found, time.perf_counter() - started)
-                return found, to_wire(found, facts.request_id, facts.tenant, record[0])
+                return found, facts, ""
         except (Exception, DeadlinePassed) as error:  # noqa: BLE001 - the one guard: a filter's error is the route's fail answer
             return self._failed(facts, error)
-        return self._asked(facts, chain, found, started, record[0])
+        return self._asked(facts, chain, found, started, record)
 
     def _asked(
         self,
@@ -228,17 +222,19 @@ class Decider:
         chain: engine_chain.Chain,
         pending: engine_chain.Pending,
         started: float,
-        protocol: int,
-    ) -> Decided:
+        record: Sequence[Any],
+    ) -> Found:
         """Ask and decide again; at once where nobody would answer."""
         begin = starter(pending.asks, self.asker, self.waits)
         if begin is None:
-            return self._again(
-                facts, chain, pending, {ask.key: None for ask in pending.asks}, started, protocol
-            )
+            return self._again(facts, chain, pending, {ask.key: None for ask in pending.asks}, started)
 
         def start(done: Callable[[Decided], None]) -> None:
-            begin(lambda answers: done(self._again(facts, chain, pending, answers, started, protocol)))
+            def answered(answers: Mapping[str, Any]) -> None:
+                found = self._again(facts, chain, pending, answers, started)
+                done((found[0], wire_of(found, record)))
+
+            begin(answered)
 
         raise Later(start)
 
@@ -249,8 +245,7 @@ class Decider:
         pending: engine_chain.Pending,
         answers: Mapping[str, Any],
         started: float,
-        protocol: int,
-    ) -> Decided:
+    ) -> Found:
         try:
             if self.state is None:
                 return self._no_verdict(facts, "no_state")
@@ -259,7 +254,7 @@ class Decider:
                 found = engine_chain.run(facts, chain, state, self._clock(), pending)
             if isinstance(found, Verdict):
                 self._done(facts, found, time.perf_counter() - started)
-                return found, to_wire(found, facts.request_id, facts.tenant, protocol)
+                return found, facts, ""
         except (Exception, DeadlinePassed) as error:  # noqa: BLE001 - as in `_decide`: here the first run ended
             return self._failed(facts, error)
         return self._no_verdict(facts, "unanswered", f"asked again after the answers: {found}")
@@ -269,7 +264,7 @@ class Decider:
         if self.tracer is not None and facts.traceparent:
             self.tracer.decided(facts, verdict, self._clock(), seconds)
 
-    def _failed(self, facts: Facts | None, error: BaseException) -> Decided:
+    def _failed(self, facts: Facts | None, error: BaseException) -> Found:
         if isinstance(error, FactsError):
             return self._no_verdict(facts, "bad_facts", str(error))
         if isinstance(error, DeadlinePassed):
@@ -278,10 +273,10 @@ class Decider:
 
     def _no_verdict(
         self, facts: Facts | None, reason: str, why: str = "", trace: BaseException | None = None
-    ) -> Decided:
+    ) -> Found:
         request_id = facts.request_id if facts else ""
         self.tally.fail(reason)
         if why:
             extra = {"request_id": request_id, "reason": reason}
             log.error("request %s: %s", request_id or "?", why, exc_info=trace, extra=extra)
-        return None, {"v": PROTOCOL, "n": request_id, "e": reason}
+        return None, facts, reason

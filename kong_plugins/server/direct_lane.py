@@ -5,7 +5,7 @@
     Step([facts, ids])      -> kong.kgate.verdict(packed verdict)
 
 Neither function returns where nothing more is to be said: the event ends without another message (direct.lua). The
-verdict is asked for within `step`, on the connections that a worker's requests share (`i`, express_lane.py): a plugin
+verdict is asked for within `step`, on the connections that a worker's requests share (`I`, express_lane.py): a plugin
 takes one message. Where there is no such connection `step` returns, and `Step` asks. As in pdk_lane.py each message
 tells all that is needed to answer it.
 """
@@ -16,7 +16,8 @@ from typing import Any
 
 from kong_plugins.engine.problem import problem
 from kong_plugins.engine.verdict import in_order, unknown_ids
-from kong_plugins.server.decider import Decided, UnknownConfig
+from kong_plugins.server.decided import Decided
+from kong_plugins.server.decider import UnknownConfig
 from kong_plugins.server.frames import pack
 from kong_plugins.server.pdk_lane import PdkLane, RpcError, exit_args, identifier
 

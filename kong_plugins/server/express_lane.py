@@ -6,14 +6,19 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from kong_plugins.engine.lasting import Lasting
 from kong_plugins.engine.verdict import in_order, unknown_ids
-from kong_plugins.server.decider import ConfigError, Decided, Decider, Later, UnknownConfig
+from kong_plugins.server.decided import Decided, Later, wire_of
+from kong_plugins.server.decider import ConfigError, Decider, UnknownConfig
 from kong_plugins.server.frames import LATER, OWED, Connections, FrameProtocol, pack
 from kong_plugins.server.outcomes import pack_rows
 from kong_plugins.server.pdk_lane import RpcError, identifier
+from kong_plugins.server.told import Told, numbered_frame
 
-NUMBERED = frozenset({"m", "i"})
-"""Questions of many requests on one connection."""
+NUMBERED = frozenset({"M", "I", "m", "i"})
+"""Questions of many requests on one connection; those in small letters are of adapters of before, which remember no
+verdicts."""
+BY_IDS, REMEMBERS = frozenset("Ii"), frozenset("MI")
 TakeOutcomes = Callable[[str, int, bytes], object]
 """Takes a batch: its id, the rows dropped before it, the packed rows (outcomes.py)."""
 
@@ -26,15 +31,8 @@ def frame(reply: dict[str, Any]) -> bytes:
     return b"%08x" % len(body) + body
 
 
-def numbered_frame(reply: dict[str, Any], number: int) -> bytes:
-    """4 bytes of length and the map with the question's number `q`: on a connection that many requests share. The
-    request's id and the number stand last, so that the adapter can look up the rest."""
-    in_order(reply)["q"] = number
-    body: bytes = pack(reply)
-    return len(body).to_bytes(4, "big") + body
-
-
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Of a question."""
     return type(value) is int and 0 <= value < 1 << 32
 
 
@@ -46,22 +44,21 @@ class ExpressLane:
         self._take_outcomes = take_outcomes
         self._operations: dict[str, Callable[[list[Any]], dict[str, Any]]] = {
             "d": self._decide,
-            "m": self._decide_numbered,
-            "i": self._decide_ids,
             "p": self._prepared,
             "o": self._outcome,
             "r": self._rows,
         }
 
-    def handle(self, message: Any) -> dict[str, Any] | None:
-        """The reply to one request; None for what no adapter sends. Raises Later."""
+    def handle(self, message: Any, told: Told | None = None) -> dict[str, Any] | bytes | None:
+        """The reply to one request: a map, or the packed answer to a numbered question; None for what no adapter
+        sends. told: of the connection; without it every verdict is sent in full. Raises Later."""
         if not isinstance(message, list) or not message or not isinstance(message[0], str):
             return None
-        operation = self._operations.get(message[0])
-        if operation is None:
-            return {"e": "unknown operation"}
         try:
-            return operation(message)
+            if message[0] in NUMBERED:
+                return self._numbered(message, told)
+            operation = self._operations.get(message[0])
+            return {"e": "unknown operation"} if operation is None else operation(message)
         except (IndexError, TypeError, ValueError) as error:
             log.warning("express: malformed %s request: %s", message[0], error)
             return {"e": "malformed"}
@@ -78,23 +75,33 @@ class ExpressLane:
                 return {"e": "bad_config"}
         return in_order(self._decider.decide_chain(chain_hash, record))
 
-    def _decide_numbered(self, message: list[Any]) -> dict[str, Any]:
-        chain_hash, record, _number = message[1:]
-        if not isinstance(chain_hash, str) or not isinstance(record, list):
+    def _numbered(self, message: list[Any], told: Told | None) -> dict[str, Any] | bytes:
+        operation, where, record, number = message
+        if not isinstance(record, list) or not is_number(number):
             return {"e": "malformed"}
-        return self._decider.decide_chain(chain_hash, record)
-
-    def _decide_ids(self, message: list[Any]) -> dict[str, Any]:
-        """The pdk lane's question: its chain is named by config ids."""
-        ids, record, _number = message[1:]
-        if not ids or not isinstance(record, list):
-            return {"e": "malformed"}
-        try:
-            return self._decider.decide_ids([identifier(value) for value in ids], record)[1]
-        except UnknownConfig:
-            return unknown_ids(str(record[1]))
-        except RpcError:
-            return {"e": "malformed"}
+        chain = ""
+        if operation in BY_IDS:
+            if not where:
+                return {"e": "malformed"}
+            try:
+                found = self._decider.find_by_ids([identifier(value) for value in where], record)
+            except UnknownConfig:
+                return unknown_ids(str(record[1]))
+            except RpcError:
+                return {"e": "malformed"}
+        else:
+            if not isinstance(where, str):
+                return {"e": "malformed"}
+            chain = where
+            known = self._decider.find_by_chain(chain, record)
+            if known is None:
+                return {"e": "config"}
+            found = known
+        verdict, facts, _reason = found
+        if type(verdict) is Lasting and told is not None and facts is not None and operation in REMEMBERS:
+            return told.frame(verdict, facts, chain, record[0], number)
+        wire = wire_of(found, record)
+        return {**wire, "ch": chain} if chain else wire
 
     def _prepared(self, message: list[Any]) -> dict[str, Any]:
         found = self._decider.prepared(message[1])
@@ -127,24 +134,27 @@ class ExpressProtocol(FrameProtocol):
     def __init__(self, requests: ExpressLane, lane: str, home: Connections) -> None:
         super().__init__(lane, home)
         self._requests = requests
+        self._told = Told()
 
     def answer(self, message: Any) -> bytes | None:
         try:
-            reply = self._requests.handle(message)
+            reply = self._requests.handle(message, self._told)
         except Later as later:
             return self._later(message, later)
+        if isinstance(reply, bytes):
+            return reply
         if reply is None:
             return None
         if message[0] not in NUMBERED:
             return frame(reply)
         number = message[-1]
-        return numbered_frame(reply, number) if _is_number(number) else None
+        return numbered_frame(reply, number) if is_number(number) else None
 
     def _later(self, message: list[Any], later: Later) -> bytes | None:
         """Answer when Redis has; the others on the connection need not wait for it."""
         number = message[-1]
         # the pdk lane knows its question by the number alone
-        chain = {} if message[0] == "i" else {"ch": message[1]}
+        chain = {} if message[0] in BY_IDS else {"ch": message[1]}
         if message[0] not in NUMBERED:
 
             def reply(decided: Decided) -> None:
@@ -152,7 +162,7 @@ class ExpressProtocol(FrameProtocol):
 
             later.start(reply)
             return LATER
-        if not _is_number(number):
+        if not is_number(number):
             return None
         since = self.owe()
 

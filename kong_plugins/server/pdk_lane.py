@@ -26,7 +26,8 @@ from kong_plugins.engine.facts import PROTOCOL
 from kong_plugins.engine.plugin import plugin_info
 from kong_plugins.engine.registry import PLUGINS
 from kong_plugins.engine.verdict import Pairs, Verdict
-from kong_plugins.server.decider import ConfigError, Decided, Decider, Later, UnknownConfig
+from kong_plugins.server.decided import Decided, Later
+from kong_plugins.server.decider import ConfigError, Decider, UnknownConfig
 from kong_plugins.server.frames import LATER, Connections, FrameProtocol, pack
 
 log = logging.getLogger("kgate.pdk")

@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kong_plugins.engine import fields
+from kong_plugins.engine.lasting import lasting
 from kong_plugins.engine.verdict import Pairs, Verdict
 from kong_plugins.static_fallback import breaker_config, prepared
 from kong_plugins.static_fallback.choice import PLACEHOLDER, PLACEHOLDERS
@@ -142,7 +143,7 @@ def parse(raw: Mapping[str, Any]) -> Config:
     plan = prepared.plan(tuple(answers))
     watch = breaker_config.parse(raw)
     memo = "" if watch is None else f"b={watch.id}"
-    return Config(fields.fail_policy(raw), plan, Verdict(prepared=plan.hash, memo=memo), watch)
+    return Config(fields.fail_policy(raw), plan, lasting(Verdict(prepared=plan.hash, memo=memo)), watch)
 
 
 def _answer(response: Mapping[str, Any]) -> prepared.PreparedAnswer:

@@ -63,7 +63,7 @@ MUX = """
   local is_there, modes, lost, decide = ...
   return function(path, ids, facts, n)
     if not is_there then return nil, "", true end
-    assert(path == "/s" and ids.mux_head:sub(1, 3) == "\\x94\\xa1i")
+    assert(path == "/s" and ids.mux_head:sub(1, 3) == "\\x94\\xa1I")
     if modes[fake.plugin_id] == "lost" then
       lost(fake.plugin_id)
       return nil, "timeout", false

@@ -1,4 +1,4 @@
-"""The server's answers to numbered questions: what is read of them once must be what each of them says."""
+"""The server's answers to numbered questions: what is read of a verdict once must be what each answer says."""
 
 from __future__ import annotations
 
@@ -6,33 +6,54 @@ from typing import Any
 
 import msgpack
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from kong_plugins.server.express_lane import numbered_frame
+from kong_plugins.engine.facts import parse_facts
+from kong_plugins.engine.lasting import lasting
+from kong_plugins.engine.verdict import Verdict
+from kong_plugins.server.told import SLOTS, Told, numbered_frame
 
 from .conftest import World
 
 NUMBER = 1 << 16
 ID, OTHER = "0" * 31 + "1", "0" * 31 + "2"
 PASS = {"v": 1, "tn": "order", "s": ["X-Passport", "eyJ", "X-Canary", "control"], "m": "b=1", "ch": "ab" * 16}
+UNTOLD = "bad answer: a verdict that was not told"
+NOT_OURS = "bad answer: of another request"
+
+
+def short(slot: int, request_id: str, number: int) -> bytes:
+    body = b"\x83\xa1r\xce" + slot.to_bytes(4, "big") + b"\xa1n\xd9" + bytes((len(request_id),))
+    body += request_id.encode() + b"\xa1q\xce" + number.to_bytes(4, "big")
+    return len(body).to_bytes(4, "big") + body
 
 
 class Answers:
+    """The module, and one connection's verdicts."""
+
     def __init__(self, world: World) -> None:
         self.world = world
         self.module = world.module("kgate.answers")
+        self.told = world.table({})
 
-    def read(self, wire: dict[str, Any], number: int = NUMBER, waiting: str = ID) -> tuple[Any, Any]:
+    def frame(self, frame: bytes, number: int = NUMBER, waiting: str | None = ID) -> tuple[Any, Any]:
         """As it comes, between two others; the answer as a Lua table, and whether it is sound."""
-        frame = numbered_frame(dict(wire), number)
         data, first = b"before" + frame[4:] + b"after", 7
         last = first + int.from_bytes(frame[:4], "big") - 1
         assert self.module.number(data, first, last) == number
-        found: tuple[Any, Any] = self.module.read(data, first, last, waiting.encode())
-        return found
+        found = self.module.read(data, first, last, waiting and waiting.encode(), self.told)
+        return found if isinstance(found, tuple) else (found, None)
+
+    def read(self, wire: dict[str, Any], number: int = NUMBER, waiting: str | None = ID) -> tuple[Any, Any]:
+        return self.frame(numbered_frame(dict(wire), number), number, waiting)
 
     def py(self, wire: dict[str, Any], **more: Any) -> tuple[Any, bool]:
         found, sound = self.read(wire, **more)
         return self.world.py(found), sound
+
+    def same(self, one: Any, other: Any) -> bool:
+        return bool(self.world.run("local a, b = ... return rawequal(a, b)", one, other))
 
 
 @pytest.fixture
@@ -40,93 +61,114 @@ def answers(world: World) -> Answers:
     return Answers(world)
 
 
-def test_an_answer_is_what_the_server_said(answers: Answers) -> None:
-    assert answers.py({**PASS, "n": ID}) == ({**PASS, "n": ID, "q": NUMBER}, True)
+def test_an_answer_in_full_is_what_the_server_said(answers: Answers) -> None:
+    assert answers.py({**PASS, "n": ID}) == ({**PASS, "n": ID, "q": NUMBER}, False)
+    assert answers.py({**PASS, "d": 3, "n": ID}) == ({**PASS, "d": 3, "n": ID, "q": NUMBER}, True)
 
 
-def test_what_is_alike_is_read_once(answers: Answers) -> None:
-    first, _ = answers.read({**PASS, "n": ID})
-    second, sound = answers.read({**PASS, "n": OTHER}, number=300_000, waiting=OTHER)
+def test_a_verdict_is_read_once(answers: Answers) -> None:
+    first, _ = answers.read({**PASS, "d": 3, "n": ID})
+    second, sound = answers.frame(short(3, OTHER, 300_000), 300_000, OTHER)
     assert sound
-    assert answers.world.run("local a, b = ... return rawequal(a, b)", first, second)
+    assert answers.same(first, second)
+
+
+def test_a_slot_is_used_again(answers: Answers) -> None:
+    answers.read({**PASS, "d": 3, "n": ID})
+    answers.read({**PASS, "tn": "pay", "d": 3, "n": ID})
+    found, _ = answers.frame(short(3, ID, NUMBER))
+    assert answers.world.py(found)["tn"] == "pay"
+
+
+def test_a_verdict_is_remembered_though_nobody_waits_for_it_any_more(answers: Answers) -> None:
+    answers.read({**PASS, "d": 3, "n": OTHER}, waiting=None)
+    found, sound = answers.frame(short(3, ID, NUMBER))
+    assert (answers.world.py(found)["tn"], sound) == ("order", True)
+    assert answers.frame(short(3, OTHER, NUMBER), waiting=None)[0] is False, "and this one has nobody either"
+
+
+@pytest.mark.parametrize("slot", [0, 4, SLOTS - 1, SLOTS, 2**32 - 1])
+def test_a_slot_that_was_not_told_is_no_answer(answers: Answers, slot: int) -> None:
+    answers.read({**PASS, "d": 3, "n": ID})
+    assert answers.frame(short(slot, ID, NUMBER)) == (None, UNTOLD.encode())
+
+
+@pytest.mark.parametrize("slot", [-1, SLOTS, 2**32 - 1, "3", True, [3]])
+def test_a_slot_that_is_none_is_not_remembered(answers: Answers, slot: Any) -> None:
+    _, sound = answers.read({**PASS, "d": slot, "n": ID})
+    assert not sound
+    assert list(answers.told) == []
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"tn": "pay"}, {"s": ["X-Passport", "eyK", "X-Canary", "control"]}, {"m": "b=2"}, {"ch": "cd" * 16}],
+    [
+        {"st": 403},
+        {"e": "no_state"},
+        {"s": ["X-Passport"]},
+        {"s": [1, 2]},
+        {"v": 0},
+        {"n": ""},
+        {"n": 7},
+        {"m": 5},
+    ],
 )
-def test_what_differs_in_a_byte_is_another_answer(answers: Answers, change: dict[str, Any]) -> None:
-    answers.read({**PASS, "n": ID})
-    found, sound = answers.py({**PASS, **change, "n": ID})
-    assert sound
-    assert found == {**PASS, **change, "n": ID, "q": NUMBER}
-    found, sound = answers.py({**PASS, "n": ID, "rs": "x"})
-    assert (found.get("rs"), sound) == ("x", True)
+def test_only_a_sound_verdict_that_passes_is_remembered(answers: Answers, change: dict[str, Any]) -> None:
+    answers.read({**PASS, "d": 3, "n": ID})
+    assert not answers.read({**PASS, "d": 3, "n": ID, **change})[1]
+    assert answers.frame(short(3, ID, NUMBER)) == (None, UNTOLD.encode())
 
 
-@pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("named", [OTHER, ID[:-1], ID + "1", "", "1", "\udcff" * 32])
-def test_a_verdict_on_another_request_is_never_sound(answers: Answers, named: str, known: bool) -> None:
-    if known:
-        answers.read({**PASS, "n": ID})
-    found, sound = answers.py({**PASS, "n": named})
-    assert not sound
-    assert found["n"] == named, "and says whose it is"
+def test_a_verdict_on_another_request_is_never_sound(answers: Answers, named: str) -> None:
+    for slot in ({}, {"d": 3}):
+        found, sound = answers.py({**PASS, **slot, "n": named})
+        assert not sound
+        assert found["n"] == named, "and says whose it is"
+
+
+@pytest.mark.parametrize("named", [OTHER, ID[:-1], ID + "1", "", "1", "z" * 200])
+def test_a_named_verdict_reaches_the_request_that_was_asked_alone(answers: Answers, named: str) -> None:
+    answers.read({**PASS, "d": 3, "n": ID})
+    assert answers.frame(short(3, named, NUMBER)) == (None, NOT_OURS.encode())
+
+
+@pytest.mark.parametrize("place", [8, 9, 10, 11])
+def test_a_short_answer_of_another_form_is_none(answers: Answers, place: int) -> None:
+    answers.read({**PASS, "d": 3, "n": ID})
+    frame = bytearray(short(3, ID, NUMBER))
+    frame[4 + place] ^= 1
+    assert answers.frame(bytes(frame))[0] is None
 
 
 def test_an_id_of_the_clients_is_not_taken_for_the_requests(answers: Answers) -> None:
     """It stands where the server put it, and not at the end."""
     end = (msgpack.packb("n") + msgpack.packb(ID)).decode("latin-1")
-    assert not answers.py({**PASS, "m": end, "n": OTHER})[1]
-    assert not answers.py({**PASS, "rs": end})[1]
+    assert not answers.py({**PASS, "m": end, "d": 3, "n": OTHER})[1]
 
 
-@pytest.mark.parametrize(
-    "wire",
-    [
-        {"e": "config"},
-        {"v": 1, "n": ID, "e": "ids"},
-        {**PASS, "n": ID, "e": "filter_error"},
-        {**PASS, "n": ID, "v": 2},
-        {**PASS, "n": ID, "s": ["odd"]},
-        {**PASS, "n": ID, "u": 5},
-        {**PASS, "n": ID, "st": 403, "b": "{}"},
-        {**PASS, "n": ID, "st": 99},
-        {**PASS, "n": 5},
-        PASS,
-    ],
-)
-def test_errors_exits_and_what_is_no_verdict_are_left_to_the_guard(
-    answers: Answers, wire: dict[str, Any]
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["a", "b"]), st.booleans()), max_size=30))
+def test_what_the_server_tells_is_what_the_adapter_reads(
+    answers: Answers, asked: list[tuple[int, str, bool]]
 ) -> None:
-    for _ in range(2):
-        assert answers.py(wire) == ({**wire, "q": NUMBER}, False)
-
-
-def test_short_ids_are_read_as_well(answers: Answers) -> None:
-    """Of a Kong before 3.5, say: then each answer is read anew."""
-    for _ in range(2):
-        assert answers.py({**PASS, "n": "rid"}, waiting="rid") == ({**PASS, "n": "rid", "q": NUMBER}, False)
-    assert not answers.py({**PASS, "n": ""}, waiting="")[1]
-
-
-def test_large_ones_are_not_remembered(answers: Answers) -> None:
-    wire = {**PASS, "n": ID, "h": ["Set-Cookie", "x" * 5000]}
-    for _ in range(2):
-        assert answers.py(wire) == ({**wire, "q": NUMBER}, False)
-
-
-def test_it_remembers_no_more_than_two_thousand(answers: Answers) -> None:
-    first, _ = answers.read({**PASS, "n": ID})
-    for number in range(2048):
-        answers.read({**PASS, "m": f"b={number + 2}", "n": ID})
-    again, sound = answers.read({**PASS, "n": ID})
-    assert sound
-    assert not answers.world.run("local a, b = ... return rawequal(a, b)", first, again)
-
-
-@pytest.mark.parametrize(
-    "data", [b"", b"\x80", b"\xa1q\xce\0\0\0", b"\xa1q\xce\0\0\0\1", b"\x81\xa1q\x07" + b"\0" * 9, b"\0" * 20]
-)
-def test_an_answer_without_a_number(answers: Answers, data: bytes) -> None:
-    assert answers.module.number(b"\xa1q\xce\0\0\0\1" + data, 8, 7 + len(data)) is None
+    answers.told = answers.world.table({})
+    told = Told()
+    verdicts = [
+        lasting(Verdict(service_headers=(("X-Passport", f"p{n}"),), upstream="u" * n, retries=n or None))
+        for n in range(5)
+    ]
+    for place, (which, tenant, is_waiting) in enumerate(asked):
+        name, number = f"{place:032x}", NUMBER + place
+        record = [1, name, "192.0.2.1", "http", "GET", "h", "/", "/", "r", "s", tenant, "", ""]
+        frame = told.frame(verdicts[which], parse_facts(record), "c", 1, number)
+        found, sound = answers.frame(frame, number, name if is_waiting else None)
+        if is_waiting:
+            assert sound
+            wire = answers.world.py(found)
+            assert (wire["s"], wire["tn"], wire.get("u", "")) == (
+                ["X-Passport", f"p{which}"],
+                tenant,
+                "u" * which,
+            )
+            assert wire.get("rt", 0) == which

@@ -214,6 +214,56 @@ def test_facts_of_another_form_leave_nothing_on_the_connection(mux: Mux, at: int
     assert len(mux.sent) == 2
 
 
+SHORT = b"\0\0\0\x33\x83\xa1r\xce\0\0\0"
+
+
+def short(slot: int, number: int, request: str) -> bytes:
+    return (
+        SHORT
+        + bytes((slot,))
+        + b"\xa1n\xd9\x20"
+        + request.encode()
+        + b"\xa1q\xce"
+        + number.to_bytes(4, "big")
+    )
+
+
+def test_a_verdict_that_was_told_is_named_by_its_slot_on_that_connection_alone(mux: Mux) -> None:
+    name = "0" * 32
+    mux.facts[2] = name.encode()
+    told: set[int] = set()
+
+    def serve(connection: int, messages: list[Any]) -> bytes:
+        frames = []
+        for message in messages:
+            if connection in told:
+                frames.append(short(5, message[3], name))
+            else:
+                told.add(connection)
+                frames.append(answer(message[3], n=name, a=f"of {connection}", d=5))
+        return b"".join(frames)
+
+    mux.serve = serve
+    mux.ask(100)
+    mux.run()
+    assert mux.sound == [True] * 100
+    assert {found["a"] for found, _, _ in mux.results} == {f"of {connection}" for connection in told}
+    assert len(told) == 4
+
+
+def test_a_slot_that_was_not_told_ends_the_connection_and_all_there_may_ask_again(mux: Mux) -> None:
+    name = "0" * 32
+    mux.facts[2] = name.encode()
+    mux.serve = lambda _, messages: short(5, messages[0][3], name)
+    mux.ask(3)
+    mux.run()
+    assert mux.results == [(None, "bad answer: a verdict that was not told", True)] * 3
+    mux.serve = lambda _, messages: b"".join(answer(m[3], n=name, d=5) for m in messages)
+    mux.ask()
+    mux.run()
+    assert mux.sound == [True]
+
+
 def test_answers_to_unknown_questions_are_dropped(mux: Mux) -> None:
     mux.serve = lambda _, messages: answer(FIRST + 98) + answer(FIRST + 50) + answer(messages[0][3], a="mine")
     mux.ask()

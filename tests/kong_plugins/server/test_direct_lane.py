@@ -7,7 +7,8 @@ from typing import Any
 import msgpack
 import pytest
 
-from kong_plugins.server.decider import Decided, Decider, Later
+from kong_plugins.server.decided import Decided, Later
+from kong_plugins.server.decider import Decider
 from kong_plugins.server.direct_lane import DirectLane
 from kong_plugins.server.frames import LATER, Connections
 from kong_plugins.server.pdk_lane import PdkProtocol, RpcError

@@ -9,10 +9,12 @@ import pytest
 
 from kong_plugins.engine.outcome import Outcome
 from kong_plugins.engine.verdict import Verdict, to_wire
-from kong_plugins.server.decider import Decided, Decider, Later
-from kong_plugins.server.express_lane import ExpressLane, ExpressProtocol, frame, numbered_frame
+from kong_plugins.server.decided import Decided, Later
+from kong_plugins.server.decider import Decider
+from kong_plugins.server.express_lane import ExpressLane, ExpressProtocol, frame
 from kong_plugins.server.frames import OWED, Connections
 from kong_plugins.server.outcomes import Outcomes, read_rows
+from kong_plugins.server.told import numbered_frame
 
 Record = Callable[..., list[Any]]
 
@@ -127,14 +129,15 @@ def test_the_id_of_a_row_comes_last_and_adapters_of_before_send_it_first(
     assert seen == [Outcome("r1", *fields)] * 2
 
 
+@pytest.mark.parametrize("operation", ["m", "M"])
 def test_numbered_questions_are_answered_in_one_go_and_by_their_numbers(
-    lane: ExpressLane, configs: dict[str, str], facts: Record, token: str
+    lane: ExpressLane, configs: dict[str, str], facts: Record, token: str, operation: str
 ) -> None:
     chain, parts = parts_of(configs)
     record = facts(authorization=f"Bearer {token}")
     lane.handle(["d", chain, record, parts])
-    questions = [["m", chain, record, 7], ["m", "0" * 32, record, 8], ["m", chain, record, 4_000_000_000]]
-    answers = answers_to(lane, questions)
+    asked = [(chain, 7), ("0" * 32, 8), (chain, 4_000_000_000)]
+    answers = answers_to(lane, [[operation, hashed, record, number] for hashed, number in asked])
     assert [answer["q"] for answer in answers] == [7, 8, 4_000_000_000]
     assert [list(answer)[-1] for answer in answers] == ["q"] * 3, "what differs stands last"
     assert answers[1] == {"e": "config", "q": 8}
@@ -149,19 +152,43 @@ def test_a_verdict_with_every_field_is_a_small_map() -> None:
     assert split(numbered_frame(dict(wire), 5)) == [{**wire, "q": 5}]
 
 
+@pytest.mark.parametrize("operation", ["i", "I"])
 def test_a_chain_may_be_named_by_the_ids_of_its_configs(
-    lane: ExpressLane, configs: dict[str, str], facts: Record, token: str, decider: Decider
+    lane: ExpressLane, configs: dict[str, str], facts: Record, token: str, decider: Decider, operation: str
 ) -> None:
     ids = [decider.register(name, text).id for name, text in configs.items()]
     record = facts(authorization=f"Bearer {token}")
     refused, passed = answers_to(
-        lane, [["i", ids, facts(), 7], ["i", [float(each) for each in ids], record, 8]]
+        lane, [[operation, ids, facts(), 7], [operation, [float(each) for each in ids], record, 8]]
     )
     assert (refused["st"], refused["rs"], refused["q"]) == (401, "token_missing", 7)
     assert (passed["n"], passed["u"], passed["q"]) == ("r1", "order-v2", 8)
     assert {"X-Passport", "X-Canary"} <= set(passed["s"][::2])
     assert list(passed)[-1] == "q"
     assert decider.tally.decisions == 2
+
+
+def test_a_verdict_of_one_passport_is_sent_once_on_a_connection(
+    lane: ExpressLane, configs: dict[str, str], facts: Record, token: str, decider: Decider
+) -> None:
+    chain, parts = parts_of(configs)
+    record = facts(authorization=f"Bearer {token}")
+    ids = [decider.register(name, text).id for name, text in configs.items()]
+    lane.handle(["d", chain, record, parts])
+
+    def named(number: int) -> list[Any]:
+        return [record[0], f"{number:032x}", *record[2:]]
+
+    questions = [["M", chain, named(1), 1], ["M", chain, named(2), 2], ["I", ids, named(3), 3]]
+    questions += [["I", ids, named(4), 4], ["m", chain, named(5), 5], ["i", ids, named(6), 6]]
+    answers = answers_to(lane, questions)
+    assert [answer.get("d") for answer in answers] == [0, None, 1, None, None, None]
+    assert [answer.get("r") for answer in answers] == [None, 0, None, 1, None, None]
+    assert [answer["n"] for answer in answers] == [f"{number:032x}" for number in range(1, 7)]
+    full = [answer for answer in answers if "r" not in answer]
+    assert [answer["s"] for answer in full] == [full[0]["s"]] * 4
+    again = answers_to(lane, questions[1:2])
+    assert again[0]["s"] == full[0]["s"], "another connection was told nothing"
 
 
 def test_an_id_that_is_not_known_is_asked_for_again(
@@ -172,7 +199,7 @@ def test_an_id_that_is_not_known_is_asked_for_again(
     assert answers_to(lane, questions) == [{"v": 1, "n": "r1", "e": "ids", "q": number} for number in (1, 2)]
 
 
-@pytest.mark.parametrize("question", [["m", "x" * 32], ["i", [5]]])
+@pytest.mark.parametrize("question", [["m", "x" * 32], ["M", "x" * 32], ["i", [5]], ["I", [5]]])
 def test_a_verdict_that_comes_later_is_an_answer_to_its_question(
     lane: ExpressLane, facts: Record, decider: Decider, question: list[Any]
 ) -> None:
@@ -181,14 +208,14 @@ def test_a_verdict_that_comes_later_is_an_answer_to_its_question(
     def later(_chain: Any, _record: list[Any]) -> Decided:
         raise Later(waiting.append)
 
-    decider.decide_ids = decider.decide_chain = later  # type: ignore[method-assign, assignment]
+    decider.find_by_ids = decider.find_by_chain = later  # type: ignore[method-assign, assignment]
     protocol = ExpressProtocol(lane, "express", Connections(lambda: 0.0))
     sent: list[bytes] = []
     protocol.pay = lambda answer, _since: sent.append(answer)  # type: ignore[method-assign]
     assert protocol.answer([*question, facts(), 9]) is OWED
     waiting[0]((None, {"v": 1, "n": "r1", "e": "no_state"}))
     (told,) = split(sent[0])
-    assert (told["e"], told["q"], "ch" in told) == ("no_state", 9, question[0] == "m")
+    assert (told["e"], told["q"], "ch" in told) == ("no_state", 9, question[0] in "mM")
 
 
 def test_after_standing_still_questions_are_answered(
@@ -234,6 +261,8 @@ def test_a_bad_config_is_no_verdict(lane: ExpressLane, facts: Record) -> None:
         ["m", "x", [], True],
         ["m", "x", [], -1],
         ["i", [1], [], 2**32],
+        ["M", "x", [], None],
+        ["I", [1], [], 2**32],
     ],
 )
 def test_what_is_no_request_closes_the_connection(lane: ExpressLane, message: Any) -> None:
@@ -257,6 +286,11 @@ def test_what_is_no_request_closes_the_connection(lane: ExpressLane, message: An
         ["m", "x"],
         ["m", 1, [], 1],
         ["m", "x", None, 1],
+        ["M", "x"],
+        ["M", 1, [], 1],
+        ["M", "x", None, 1],
+        ["I", [], ["x"] * 13, 1],
+        ["I", ["1"], ["x"] * 13, 1],
         ["i", [1]],
         ["i", [1], None, 1],
         ["i", [], ["x"] * 13, 1],

@@ -9,7 +9,8 @@ import msgpack
 import pytest
 
 from kong_plugins.engine.ask import Ask
-from kong_plugins.server.decider import Decider, Later
+from kong_plugins.server.decided import Later
+from kong_plugins.server.decider import Decider
 from kong_plugins.server.express_lane import ExpressLane, ExpressProtocol
 from kong_plugins.server.frames import Connections
 from kong_plugins.server.pdk_lane import PdkLane, PdkProtocol

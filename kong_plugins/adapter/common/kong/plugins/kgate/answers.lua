@@ -1,8 +1,9 @@
---- Reads the server's answers to numbered questions (docs/protocol.md). What is alike in many of them is read once.
+--- Reads the server's answers to numbered questions (docs/protocol.md). A verdict that many requests get is sent once
+-- on a connection, with a slot to remember it in; later answers name the slot, the request's id and the question's
+-- number.
 --
--- A user's requests of a few seconds get one verdict, but for the request's id and the question's number. These stand
--- last, so what comes before them is looked up as one text. To decode it again would make a dozen texts and two tables,
--- each looked up or swept by Lua among all others.
+-- A user's requests of a few seconds get one verdict, most of it a passport of half a kilobyte. To read it again for
+-- each would make a dozen texts and two tables, each looked up or swept by Lua among all others.
 
 local mp = require "kong.plugins.kgate.mp"
 local verdicts = require "kong.plugins.kgate.verdict"
@@ -11,9 +12,7 @@ local byte, sub, type = string.byte, string.sub, type
 
 local M = {}
 
-local MAX_KNOWN, MAX_BYTES = 2048, 4096 -- answers, and bytes of one
-
-local known, count = {}, 0 -- the bytes before the id -> the verdict; shared by all requests, and never changed
+local SLOTS = 1024 -- of one connection
 
 --- The number of the question whose answer is data[first..last], nil where it does not stand at the end.
 function M.number(data, first, last)
@@ -26,39 +25,54 @@ function M.number(data, first, last)
   end
 end
 
--- The last byte before the field `n`, where it is what stands before the number and names this request.
-local function end_of_rest(data, first, last, id)
-  local size = #id
-  local at = last - 6 - size
-  if at - 4 > first and size > 31 and size < 256 then
-    local key, letter, kind, length = byte(data, at - 4, at - 1)
-    if key == 0xa1 and letter == 0x6e and kind == 0xd9 and length == size and sub(data, at, last - 7) == id then
-      return at - 5
-    end
-  end
+-- { r: slot, n: id, q: number }, the slot in five bytes, the id with one byte of length.
+local function is_short(data, first)
+  local head, key, letter, kind = byte(data, first, first + 3)
+  return head == 0x83 and key == 0xa1 and letter == 0x72 and kind == 0xce
 end
 
---- The answer in data[first..last] to the request with this id, and whether it is a verdict that was found sound and
--- to be on this request. Or nil and what is wrong.
-function M.read(data, first, last, id)
-  local rest_end = end_of_rest(data, first, last, id)
-  local rest = rest_end and sub(data, first, rest_end)
-  local found = rest and known[rest]
-  if found then
-    return found, true
+local function remembered(data, first, last, id, told)
+  local a, b, c, d, key, letter, kind, size = byte(data, first + 4, first + 11)
+  if size == nil or key ~= 0xa1 or letter ~= 0x6e or kind ~= 0xd9 or first + 18 + size ~= last
+    or sub(data, first + 12, last - 7) ~= id then
+    return nil, "bad answer: of another request"
+  end
+  local verdict = told[((a * 256 + b) * 256 + c) * 256 + d]
+  if not verdict then
+    return nil, "bad answer: a verdict that was not told"
+  end
+  return verdict, true
+end
+
+-- Only a sound verdict that lets requests pass is remembered: whoever is answered by the gateway gets his own answer.
+local function remember(verdict, told)
+  local slot, id = verdict.d, verdict.n
+  if type(slot) ~= "number" or slot < 0 or slot >= SLOTS then
+    return false
+  end
+  local sound = type(id) == "string" and not verdict.st and verdicts.is_valid(verdict, id)
+  told[slot] = sound and verdict or nil
+  return sound
+end
+
+--- The answer in data[first..last] to the request with this id (nil: to one that nobody waits for any more), and
+-- whether it is a verdict that was found sound and to be on this request. Or nil and what is wrong. told: the verdicts
+-- of the connection by slot; they are shared by all requests, and never changed.
+function M.read(data, first, last, id, told)
+  if is_short(data, first) then
+    if not id then
+      return false
+    end
+    return remembered(data, first, last, id, told)
   end
   local answer, why = mp.decode(data, first, last)
   if type(answer) ~= "table" then
     return nil, "bad answer: " .. (why or "not a map")
   end
-  if not rest or #rest > MAX_BYTES or answer.st or not verdicts.is_valid(answer, id) then
-    return answer, false
+  if answer.d ~= nil and remember(answer, told) then
+    return answer, answer.n == id
   end
-  if count == MAX_KNOWN then
-    known, count = {}, 0
-  end
-  known[rest], count = answer, count + 1
-  return answer, true
+  return answer, false
 end
 
 return M

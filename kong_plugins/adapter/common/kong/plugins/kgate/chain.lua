@@ -131,7 +131,7 @@ function M.of(plan)
   end
   local hash = ngx.md5(concat(material))
   found = { hash = hash, head = mp.text("d") .. mp.text(hash), configs = mp.pack(items),
-    mux_head = "\x94" .. mp.text("m") .. mp.text(hash) }
+    mux_head = "\x94" .. mp.text("M") .. mp.text(hash) }
   if keep then
     plan.chain = found
   end

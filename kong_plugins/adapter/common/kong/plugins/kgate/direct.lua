@@ -51,7 +51,7 @@ local function prepare(ids, n)
     parts[i + 1] = mp.int(ids[i])
   end
   ids.packed = concat(parts)
-  ids.mux_head = "\x94" .. mp.text("i") .. ids.packed
+  ids.mux_head = "\x94" .. mp.text("I") .. ids.packed
 end
 
 -- Which of the plan's gate plugins is running.

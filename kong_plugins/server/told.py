@@ -1,0 +1,65 @@
+"""The verdicts that the other side of one connection remembers, so that they are sent once (docs/protocol.md)."""
+
+from __future__ import annotations
+
+from kong_plugins.engine.facts import Facts
+from kong_plugins.engine.lasting import Lasting
+from kong_plugins.engine.verdict import in_order, to_wire
+from kong_plugins.server.frames import pack
+
+SLOTS = 1024
+"""Verdicts of a connection; the oldest one's slot is used again."""
+_ID_SIZE = 32
+"""Characters of Kong's request ids; others' verdicts are sent in full."""
+_NUMBER = b"\xa1q\xce"
+_SIZE = 8 + 4 + _ID_SIZE + len(_NUMBER) + 4
+
+_Key = tuple[int, str, str, int]
+
+
+def numbered_frame(reply: dict[str, object], number: int) -> bytes:
+    """4 bytes of length and the map with the question's number `q`: on a connection that many requests share. The
+    request's id and the number stand last."""
+    in_order(reply)["q"] = number
+    body: bytes = pack(reply)
+    return len(body).to_bytes(4, "big") + body
+
+
+class Told:
+    """Of one connection. A verdict is known by its identity, and is held as long as it has a slot."""
+
+    __slots__ = ("_kept", "_keys", "_next")
+
+    def __init__(self) -> None:
+        self._kept: dict[_Key, tuple[Lasting, bytes]] = {}
+        self._keys: list[_Key] = []  # by slot
+        self._next = 0
+
+    def frame(self, verdict: Lasting, facts: Facts, chain: str, protocol: int, number: int) -> bytes:
+        """The answer to question `number`: the verdict and a slot for it, or the slot alone when it was told before.
+        chain: the hash that was asked, "" for none."""
+        request_id, tenant = facts.request_id, facts.tenant
+        is_usual = len(request_id) == _ID_SIZE and request_id.isascii()
+        key = (id(verdict), chain, tenant, protocol)
+        kept = self._kept.get(key)
+        if kept is not None and is_usual:
+            return kept[1] + request_id.encode() + _NUMBER + number.to_bytes(4, "big")
+        wire = to_wire(verdict, request_id, tenant, protocol)
+        if chain:
+            wire["ch"] = chain
+        if is_usual:
+            wire["d"] = self._keep(key, verdict)
+        return numbered_frame(wire, number)
+
+    def _keep(self, key: _Key, verdict: Lasting) -> int:
+        slot = self._next
+        self._next = (slot + 1) % SLOTS
+        if slot == len(self._keys):
+            self._keys.append(key)
+        else:
+            del self._kept[self._keys[slot]]
+            self._keys[slot] = key
+        # {r: slot, n: a text of 32 bytes, q: number}
+        head = b"\x83\xa1r\xce" + slot.to_bytes(4, "big") + b"\xa1n\xd9" + bytes((_ID_SIZE,))
+        self._kept[key] = verdict, _SIZE.to_bytes(4, "big") + head
+        return slot
