@@ -327,9 +327,13 @@ def test_the_forms() -> None:
             "{headers: {Authorization: ***************, x: y}}",
         ),
         ("{'Authorization': Basic abc}", "{'Authorization': *********}"),
-        ('["Authorization:Basic abc", "x:y"]', '["Authorization:*********", "x:y"]'),
+        ('["Authorization:Basic abc", "x:y"]', '["Authorization:**********, "x:y"]'),
         ("{Authorization: !env TOKEN}", "{Authorization: !env TOKEN}"),
         ('url: "http://kim:pass@host/x"', 'url: "http://********@host/x"'),
+        (
+            "config: {deep: {client_secret: abc}, b: {api_key: d}}",
+            "config: {deep: {client_secret: ***}, b: {api_key: *}}",
+        ),
         ("{key_names: [apikey], name: x}", "{key_names: [apikey], name: x}"),
     ],
 )
