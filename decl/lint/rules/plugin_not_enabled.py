@@ -16,11 +16,11 @@ FAIL:
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from decl.adapter import NAMES
 from decl.findings import WARNING, Level
-from decl.lint.bundled import BUNDLED
+from decl.lint.bundled import BUNDLED, ENTERPRISE
 from decl.lint.hit import Hit
 from decl.lint.view import View
 from decl.plugin_sources import SOURCES
@@ -36,7 +36,15 @@ def check(view: View) -> Iterator[Hit]:
         known |= set(cluster.plugins)
     for name, instances in view.by_name.items():
         if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else "; add it to plugins in .kgate.yaml"
             for placed in instances:
-                yield Hit((*placed.plugin.path, "name"), f"plugin {name!r} is not enabled on the nodes{hint}")
+                yield Hit((*placed.plugin.path, "name"), _message(name, known))
+
+
+def _message(name: str, known: Collection[str]) -> str:
+    if name in ENTERPRISE:
+        return (
+            f"plugin {name!r} is of Kong Enterprise; where the nodes have it add it to plugins in .kgate.yaml"
+        )
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {close[0]!r}?" if close else "add it to plugins in .kgate.yaml"
+    return f"plugin {name!r} is not enabled on the nodes; {hint}"
