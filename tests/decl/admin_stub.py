@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, NamedTuple
+
+from tests.decl.counted import CountedServer
 
 EMPTY = "0" * 32
 
@@ -34,7 +37,8 @@ class Answer(NamedTuple):
 
 
 class AdminStub:
-    """`on_post` and `on_status` may give an Answer for a request; None is the real behaviour."""
+    """`on_post` and `on_status` may give an Answer for a request; None is the real behaviour. `settled` returns when
+    what came from clients that are gone has been handled."""
 
     def __init__(self) -> None:
         self.hash = EMPTY
@@ -42,6 +46,7 @@ class AdminStub:
         self.on_post: Callable[[Seen], Answer | None] = lambda _: None
         self.on_status: Callable[[Seen], Answer | None] = lambda _: None
         self.url = ""
+        self.settled: Callable[[], None] = lambda: None
 
     @property
     def posts(self) -> list[Seen]:
@@ -69,7 +74,11 @@ def _handler(stub: AdminStub) -> type[BaseHTTPRequestHandler]:
         def _serve(self) -> None:
             length = int(self.headers.get("Content-Length", 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            answer = stub.answer(Seen(self.command, self.path, headers, self.rfile.read(length)))
+            sent = self.rfile.read(length)
+            if len(sent) < length:  # its client was killed on the way
+                self.close_connection = True
+                return
+            answer = stub.answer(Seen(self.command, self.path, headers, sent))
             time.sleep(answer.delay)
             body: Any = answer.body
             content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
@@ -82,6 +91,10 @@ def _handler(stub: AdminStub) -> type[BaseHTTPRequestHandler]:
 
         do_GET = do_POST = _serve
 
+        def handle(self) -> None:
+            with contextlib.suppress(ConnectionResetError, BrokenPipeError):  # a client that was killed
+                super().handle()
+
         def log_message(self, *_: object) -> None:
             pass
 
@@ -92,8 +105,8 @@ def _handler(stub: AdminStub) -> type[BaseHTTPRequestHandler]:
 def admin_stub() -> Iterator[AdminStub]:
     """A running stub."""
     stub = AdminStub()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(stub))
-    server.daemon_threads = True
+    server = CountedServer(("127.0.0.1", 0), _handler(stub))
+    stub.settled = server.settled
     stub.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from decl.flatten import Flat
@@ -17,6 +17,7 @@ from decl.http import Pool
 from decl.kinds import KINDS
 from sandbox.app import Sandbox
 from sandbox.store import Store
+from tests.decl.counted import CountedServer
 from tests.kong_plugins.adapter.conftest import ADAPTER
 
 SETTINGS = {
@@ -99,6 +100,7 @@ class FaultProxy:
     def __init__(self, target: str) -> None:
         self._pool = Pool(target)
         self.url = ""
+        self.server: CountedServer | None = None
         self.begin()
 
     def begin(self, fault: Callable[[int, str, str], str | None] = lambda *_: None) -> None:
@@ -167,13 +169,16 @@ def fault_proxy(target: str) -> Iterator[FaultProxy]:
         def _serve(self) -> None:
             proxy.answer(self)
 
+        def handle(self) -> None:
+            with contextlib.suppress(ConnectionResetError):  # a client that was killed
+                super().handle()
+
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
 
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = proxy.server = CountedServer(("127.0.0.1", 0), Handler)
     proxy.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,40 +11,12 @@ import pytest
 
 from decl.admin import AdminClient
 from decl.apply_db import Applied, StoppedError, apply
-from decl.build import build
 from decl.change import Diff
-from decl.diff import diff
-from decl.flatten import Flat, flatten
-from decl.live import read_live, schemas_of
-from decl.load import Text, load
-from decl.render import render
-from decl.retry import Patience, Sender
-from decl.tenants import expand
+from decl.live import schemas_of
+from decl.retry import Sender
 from tests.decl.db_node import DbNode, FaultProxy, db_node, fault_proxy
-
-OLD = """_format_version: "3.0"
-services:
-- {name: gone, url: "http://gone", routes: [{name: gone, paths: [/gone], plugins: [{name: cors}]}]}
-- {name: kept, url: "http://kept", routes: [{name: kept, paths: [/kept]}], plugins: [{name: key-auth}]}
-upstreams: [{name: up, targets: [{target: "192.0.2.1:80"}, {target: "192.0.2.2:80"}]}]
-consumers: [{username: kim, keyauth_credentials: [{name: k, key: sesame}]}]
-"""
-NEW = """_format_version: "3.0"
-services:
-- {name: kept, url: "http://kept", retries: 1, routes: [{name: kept, paths: [/kept2]}]}
-- {name: come, url: "http://come", routes: [{name: come, paths: [/come]}], plugins: [{name: cors}]}
-upstreams: [{name: up, targets: [{target: "192.0.2.1:80", weight: 5}, {target: "192.0.2.3:80"}]}]
-consumers: [{username: lee}]
-"""
-QUICK = Patience(tries=3, pause=0.001, busy=5)
-
-
-def wanted(text: str) -> Flat:
-    return flatten(render(expand(build(load([Text("f", text.encode())]).document)), "default").document)
-
-
-def changes(client: AdminClient, text: str) -> Diff:
-    return diff(wanted(text), read_live(client), schemas_of(client))
+from tests.decl.faults.killed import Victim
+from tests.decl.faults.runs import NEW, OLD, QUICK, apply_all, apply_at, changes
 
 
 class Case:
@@ -164,6 +137,60 @@ def test_a_lost_lock_stops_and_takes_back(case: Case) -> None:
     applied = case.run(check=check)
     assert (applied.outcome, applied.reason) == ("rolled back", "the lock was lost")
     assert case.node.state() == case.old
+
+
+def killed(case: Case, number: int, fault: str, workers: int = 1) -> set[tuple[str, str]]:
+    """NEW is applied by a process that is killed at write `number`, which is done (lost) or not (reset). The changes
+    that are missing then."""
+    victim = Victim(apply_at, case.proxy.url, NEW, workers)
+
+    def choose(count: int, *_: str) -> str | None:
+        if count != number:
+            return None
+        victim.kill()
+        return fault
+
+    case.begin(choose)
+    server = case.proxy.server
+    assert server is not None
+    others = server.open  # our own, which are kept
+    victim.start()
+    assert victim.end() == -signal.SIGKILL
+    server.settled(others)
+    case.proxy.begin()
+    done = case.node.state()
+    return {
+        (change.kind, change.id)
+        for change in case.changes.changes
+        if done[change.kind].get(change.id) != case.new[change.kind].get(change.id)
+    }
+
+
+@pytest.mark.parametrize("fault", ["reset", "lost"])
+def test_the_client_is_killed(case: Case, fault: str) -> None:
+    """Nobody is there to take anything back: the next run sees what is missing, no more, and does it; or it takes
+    back what was done, when all is to be as before."""
+    for number in range(1, OPERATIONS + 1):
+        missing = killed(case, number, fault)
+        assert len(missing) == OPERATIONS - number + (fault == "reset"), number
+        left = changes(case.client, NEW)
+        assert {(change.kind, change.id) for change in left.changes} == missing
+        half = case.node.store
+        assert case.run(left).done == len(missing) or not missing
+        assert case.node.state() == case.new, number
+        case.node.store = half
+        apply_all(case.client, OLD, 1)
+        assert case.node.state() == case.old, number
+
+
+def test_the_client_is_killed_with_many_connections(case: Case) -> None:
+    for number in (2, 7, 12):
+        missing = killed(case, number, "lost", workers=8)
+        assert 0 < len(missing) <= OPERATIONS - number
+        left = changes(case.client, NEW)
+        assert {(change.kind, change.id) for change in left.changes} == missing
+        assert case.run(left, workers=8).done == len(missing)
+        assert case.node.state() == case.new, number
 
 
 def test_in_parallel(case: Case) -> None:

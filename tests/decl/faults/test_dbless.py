@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -14,6 +15,8 @@ from decl.apply_db import StoppedError
 from decl.render import Rendered
 from decl.source import Sources
 from tests.decl.admin_stub import AdminStub, Answer, Seen, admin_stub
+from tests.decl.faults.killed import Victim
+from tests.decl.faults.runs import push_to
 
 OLD = b'{"_format_version":"3.0","services":[]}'
 NEW = Rendered("one", {"_format_version": "3.0", "services": [{"name": "a", "id": "x"}]}, {})
@@ -34,9 +37,9 @@ def running() -> Iterator[list[AdminStub]]:
 @pytest.fixture
 def stubs(running: list[AdminStub]) -> list[AdminStub]:
     for stub in running:
-        url = stub.url
+        url, settled = stub.url, stub.settled
         vars(stub).update(vars(AdminStub()))
-        stub.url, stub.hash = url, md5(OLD)
+        stub.url, stub.settled, stub.hash = url, settled, md5(OLD)
     return running
 
 
@@ -142,6 +145,34 @@ def test_a_lost_lock_stops_between_waves(stubs: list[AdminStub]) -> None:
     results = run(stubs, check=check)
     assert [result.state for result in results] == ["returned", "not tried", "not tried"]
     assert {stub.hash for stub in stubs} == {md5(OLD)}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_the_client_is_killed(stubs: list[AdminStub], strategy: Strategy, number: int, stored: bool) -> None:
+    """While it posts to a node, which takes the config or not. Each node has the old bytes or the new ones, and the
+    next run posts to those only that lack them."""
+    victim = Victim(push_to, [stub.url for stub in stubs], NEW, strategy)
+
+    def die(_: Seen) -> Answer:
+        victim.kill()
+        return Answer(500, {"message": "nobody hears it"}, store=stored)
+
+    stubs[number].on_post = die
+    victim.start()
+    assert victim.end() == -signal.SIGKILL
+    for stub in stubs:
+        stub.settled()
+    left = [stub for stub in stubs if stub.hash != NEW.hash]
+    assert all(stub.hash == md5(OLD) for stub in left)
+    assert (stubs[number] in left) != stored
+    if strategy == "rolling":
+        assert len(left) == 3 - number - stored
+    stubs[number].on_post = lambda _: None
+    states = [result.state for result in run(stubs, strategy)]
+    assert states == ["changed" if stub in left else "unchanged" for stub in stubs]
+    assert {stub.hash for stub in stubs} == {NEW.hash}
 
 
 def test_a_busy_node_is_waited_for(stubs: list[AdminStub]) -> None:
