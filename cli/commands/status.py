@@ -41,12 +41,15 @@ def command(ctx: click.Context, /, files: tuple[Path, ...], output: str, **where
     except AdminError as error:
         raise FailedError(str(error)) from error
     other = {
-        node for nodes, found in seen.diffs for node in nodes if target.mode == "dbless" or found.changes
+        node
+        for nodes, found in seen.diffs
+        for node in nodes
+        if target.mode == "dbless" or found.changes or found.conflicts
     }
     nodes = []
     for node in target.nodes:
         state = "away" if node.url in seen.away else "other config" if node.url in other else "in sync"
-        if target.mode != "dbless" and seen.client is not None and node.url != seen.client.node:
+        if state == "in sync" and seen.client is not None and node.url != seen.client.node:
             continue  # they share one database
         nodes.append({"node": node.url, "state": state, "hash": seen.base.get(node.url, ""),
                       "reason": seen.away.get(node.url, "")})  # fmt: skip

@@ -17,6 +17,7 @@ from cli.commands.sync import command as sync
 from cli.main import main
 from decl.admin import AdminClient
 from decl.http import Pool
+from decl.kinds import KINDS
 from decl.lock import Lease, TagLock
 from sandbox.store import Store
 from tests.decl.db_node import DbNode, FaultProxy, db_node, fault_proxy
@@ -221,6 +222,23 @@ def test_another_owners_entities_are_left_alone(folder: Path, node: DbNode) -> N
     assert names == {"cart", "list"}
 
 
+def test_tags_are_picked_by_the_server_for_every_kind(folder: Path, node: DbNode, proxy: FaultProxy) -> None:
+    """Neither all entities of others are read, nor those of the other one of two tags."""
+    edit('"3.0"', '"3.0"\n_info: {select_tags: [team-a]}')
+    kgate("sync", "--yes")
+    for command in ("diff", "drift", "status"):
+        proxy.begin()
+        kgate(
+            command,
+            "--select-tag",
+            "money",
+            code=exit_codes.DRIFT if command == "drift" else exit_codes.CHANGES_PENDING,
+        )
+        lists = {path for path in proxy.reads if "?" in path}
+        kinds = [kind.path for kind in KINDS.values() if kind.path]
+        assert lists == {f"/{kind}?size=1000&tags=team-a,money" for kind in kinds}, command
+
+
 def test_two_syncs_at_once(folder: Path, node: DbNode, proxy: FaultProxy) -> None:
     """The second one begins while the first one writes."""
     seen: list[int] = []
@@ -415,6 +433,9 @@ def test_the_first_node_is_away(folder: Path, node: DbNode, proxy: FaultProxy) -
     assert kgate("sync", "--yes").stdout == f"{proxy.url}: 7 changes made\n"
     assert "http://127.0.0.1:9: is away: Connection refused" in kgate("diff").stdout
     assert kgate("sync", "--yes").stdout == "no changes\n"
+    told = kgate("status", code=exit_codes.FAILED).stdout
+    assert "http://127.0.0.1:9: away: is away: Connection refused" in told
+    assert f"{proxy.url}: in sync" in told
 
 
 def test_entities_without_a_name_are_dumped_by_their_ids(folder: Path, node: DbNode) -> None:

@@ -106,6 +106,7 @@ class FaultProxy:
     def begin(self, fault: Callable[[int, str, str], str | None] = lambda *_: None) -> None:
         """Count from 1 again, with this fault."""
         self.fault, self.writes, self.log, self.gone = fault, 0, list[str](), False
+        self.reads: list[str] = []
         self.busy_until = 0.0
         self._mutex = threading.Lock()
 
@@ -113,7 +114,9 @@ class FaultProxy:
         length = int(handler.headers.get("Content-Length", 0))
         body = handler.rfile.read(length) if length else None
         method, path, what = handler.command, handler.path, None
-        if method != "GET":
+        if method == "GET":
+            self.reads.append(path)
+        else:
             with self._mutex:
                 self.writes += 1
                 self.log.append(f"{method} {path}")
