@@ -24,13 +24,15 @@ def keys(fields: Fields) -> Iterator[Key]:
     rest = ""
     if any(fields.get(name) for name in _REST):
         rest = json.dumps([_sorted(fields.get(name)) for name in _REST], sort_keys=True)
+    priority = fields.get("regex_priority") or 0
     for host in fields.get("hosts") or ("",):
         for path in fields.get("paths") or ("",):
+            own = f"{rest} {priority}" if priority and path.startswith("~") else rest
             for method in fields.get("methods") or ("",):
-                yield Key(host, path, method, rest)
+                yield Key(host, path, method, own)
 
 
-_REST = ("headers", "snis", "sources", "destinations", "protocols", "regex_priority")
+_REST = ("headers", "snis", "sources", "destinations", "protocols")
 
 
 def _sorted(value: Any) -> Any:
@@ -48,9 +50,14 @@ def compile_path(path: str) -> re.Pattern[str] | None:
 def covers(wider: Fields, narrower: Fields) -> bool:
     """Whether a route's other conditions let everything through that another's let through, with the same
     weight: Kong looks at the number of matched conditions first."""
+    if not set(narrower.get("protocols") or _WEB) <= set(wider.get("protocols") or _WEB):
+        return False
     return all(
         _same(wider.get(field), narrower.get(field)) for field in ("hosts", "methods", "headers", "snis")
     )
+
+
+_WEB = ("http", "https")  # Kong's default protocols
 
 
 def _same(one: Any, two: Any) -> bool:

@@ -43,5 +43,6 @@ def check(view: View) -> Iterator[Hit]:
             first = seen.setdefault(key, found.route.path)
             if first is not found.route.path:
                 shown = " ".join(part for part in (key.method, key.host + key.path) if part)
+                shown = shown or "by sources, destinations or SNIs"
                 yield Hit(found.route.path, f"another route wants the same requests ({shown})", first=first)
                 break
