@@ -1,7 +1,9 @@
 """A route without authentication.
 
 Where the gateway asks for no identity, the front server gets requests from anybody. If that is meant, say
-so: give the route a passport with `mode: optional` or `mode: forbidden`, or tag it `public`.
+so: give the route a passport with `mode: optional` or `mode: forbidden`, or tag it `public`. Routes of tenants are
+looked at, and all routes of files that have a passport or issuers anywhere; with the option `everywhere` those of any
+file.
 
 Why: stock Kong 3.9 asks nobody who they are on a route without such a plugin: a new route is open until somebody
 remembers to close it, the commonest hole in Kong files.
@@ -18,6 +20,21 @@ PASS:
       url: http://docs
       routes:
       - {name: docs, paths: [/docs], tags: [public]}
+
+PASS:
+    services:
+    - name: plain # a file without tenants, issuers and passports
+      url: http://plain
+      routes:
+      - {name: plain, paths: [/plain]}
+
+FAIL:
+    services:
+    - name: pay
+      url: http://pay
+      routes:
+      - {name: pay, paths: [/pay], plugins: [{name: passport, config: {issuers: [main]}}]}
+      - {name: refund, paths: [/refund]}
 
 FAIL:
     tenants:
@@ -45,8 +62,9 @@ OPTIONS = {"everywhere": False}
 
 def check(view: View) -> Iterator[Hit]:
     """Routes for which no authentication plugin runs."""
+    everywhere = view.option(ID, "everywhere") or view.gateway.issuers or "passport" in view.by_name
     for found in view.routes:
-        if found.tenant is None and not view.option(ID, "everywhere"):
+        if found.tenant is None and not everywhere:
             continue
         if AUTHENTICATION.isdisjoint(found.plugins) and "public" not in found.route.tags:
             whose = f"route of tenant {found.tenant!r}" if found.tenant else "route"
