@@ -16,10 +16,24 @@ FAIL:
     consumers:
     - username: shop
       keyauth_credentials: [{key: s3cr3t-key-of-the-shop}]
+
+PASS:
+    - name: request-transformer
+      config:
+        add: {headers: ["Authorization:$(headers.x_token)", "x-user:kim"]}
+        remove: {headers: [Authorization]}
+        rename: {headers: ["Authorization:X-Authorization"]}
+
+FAIL:
+    - {name: request-transformer, config: {add: {headers: ["Authorization:Basic a2ltOnMzY3IzdA=="]}}}
+
+FAIL:
+    - {name: http-log, config: {http_endpoint: "https://kim:s3cr3t@log.example"}}
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -31,6 +45,9 @@ from decl.secret_fields import encrypted_fields, is_secret
 
 ID = "literal-secret"
 LEVEL: Level = WARNING
+
+_IN_URL = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
+_TRANSFORMED = ("headers", "querystring", "body", "json")
 
 
 def check(view: View) -> Iterator[Hit]:
@@ -51,10 +68,33 @@ def _fields(
     kind: str, values: Mapping[str, Any], path: Path, names: frozenset[str] = frozenset()
 ) -> Iterator[Hit]:
     for name, value in values.items():
+        at = (*path, name)
         if isinstance(value, dict):
-            yield from _fields(kind, value, (*path, name), names)
-        elif isinstance(value, str) and (is_secret(kind, name) or name in names) and not _is_reference(value):
-            yield Hit((*path, name), f"{name} stands here in clear; write !env NAME or {{vault://...}}")
+            yield from _fields(kind, value, at, names)
+        elif isinstance(value, list):
+            yield from _items(kind, name, value, at, names)
+        elif isinstance(value, str) and not _is_reference(value):
+            if is_secret(kind, name) or name in names:
+                yield _hit(name, at)
+            elif _IN_URL.search(value):
+                yield _hit("the URL's password", at)
+
+
+def _items(kind: str, name: str, values: list[Any], path: Path, names: frozenset[str]) -> Iterator[Hit]:
+    """Those of a list: maps, and the transformers' `name:value`; `rename` has only names."""
+    if "rename" in path:
+        return
+    for index, value in enumerate(values):
+        if isinstance(value, dict):
+            yield from _fields(kind, value, (*path, index), names)
+        elif isinstance(value, str) and name in _TRANSFORMED and not _is_reference(value):
+            header, colon, text = value.partition(":")
+            if colon and is_secret(kind, header) and text.strip() and not text.strip().startswith("$("):
+                yield _hit(header, (*path, index))
+
+
+def _hit(what: str, path: Path) -> Hit:
+    return Hit(path, f"{what} stands here in clear; write !env NAME or {{vault://...}}")
 
 
 def _is_reference(value: str) -> bool:
