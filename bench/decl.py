@@ -1,9 +1,10 @@
 """What the declarative side costs with 10,000 entities, in seconds and as ratios.
 
     python -m bench.decl [--entities 10000] [--json] [--only offline,dbless,db,writes]
+    python -m bench.decl --admin http://127.0.0.1:8001     # db and writes on a Kong with an empty Postgres
 
 offline   load + validate + lint + render, and the memory that it takes (its own process)
-dbless    a sync that changes nothing, 4 nodes, after the files are loaded: one GET /status each
+dbless    `kgate sync` that changes nothing, 4 nodes, from when the files are loaded to its end
 db        a diff that finds nothing against the stand-in with a database: lists, compare, no write
 writes    1,000 changes in DB mode against the same requests sent raw over as many kept connections
 
@@ -20,15 +21,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from bench.decl_writes import CHANGES, fill, flat_of, measure
+
 NODES = 4
-CHANGES = 1000
-WORKERS = 10
-ROUNDS = 8
-SLICE = 100
 
 
 def document(entities: int) -> dict[str, Any]:
@@ -144,68 +142,91 @@ def offline(entities: int) -> dict[str, float]:
     }
 
 
-def rendered(entities: int) -> Any:
-    """The rendered config, without the checks."""
-    from decl.build import build
-    from decl.load import Text, load
-    from decl.render import render
-    from decl.tenants import expand
-
-    text = json.dumps(document(entities)).encode()
-    return render(expand(build(load([Text("gateway.yaml", text)]).document)), "default")
-
-
 def dbless(entities: int) -> dict[str, float]:
-    """No-op sync of NODES nodes."""
+    """`kgate sync` of NODES nodes that have the config already, from the end of loading on: lock, look, report."""
+    import tempfile
     from contextlib import ExitStack
+    from unittest import mock
 
-    from decl.admin import AdminClient
-    from decl.apply import push
-    from decl.compare import compare_dbless
-    from decl.source import Sources
+    import yaml
+    from click.testing import CliRunner
 
-    config = rendered(entities)
+    from cli.commands import sync as command
+    from cli.main import main
+
+    opened = command.open_target
+    loaded = 0.0
+
+    def noted(*args: Any, **more: Any) -> Any:
+        nonlocal loaded
+        target = opened(*args, **more)
+        loaded = time.perf_counter()
+        return target
+
+    def sync(folder: str) -> tuple[float, float, str]:
+        """Seconds after loading, those of the whole command, and what it said."""
+        started = time.perf_counter()
+        found = CliRunner().invoke(main, ["-f", f"{folder}/gateway.yaml", "sync", "--yes"])
+        ended = time.perf_counter()
+        assert found.exit_code == 0, found.output[-2000:]
+        return ended - loaded, ended - started, found.stdout
+
     with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
         urls = [stack.enter_context(node(False)) for _ in range(NODES)]
-        clients = [stack.enter_context(AdminClient(url, timeout=60)) for url in urls]
-        started = time.perf_counter()
-        results = push(clients, config, Sources(()), strategy="all-at-once")
-        pushed = time.perf_counter() - started
-        assert {result.state for result in results} == {"changed"}, results
-        started = time.perf_counter()
-        seen = compare_dbless(clients, config)
-        noop = time.perf_counter() - started
-        assert seen.settled
-    return {"noop_seconds": noop, "push_seconds": pushed, "nodes": NODES}
+        stack.enter_context(mock.patch.object(command, "open_target", noted))
+        stack.enter_context(mock.patch.dict(os.environ, KGATE_HISTORY=f"{folder}/history"))
+        os.environ.pop("REDIS_URL", None)
+        config = {**document(entities), "clusters": {"one": {"nodes": urls, "trusted_ips": []}}}
+        with open(f"{folder}/gateway.yaml", "wb") as file:
+            yaml.dump(config, file, Dumper=yaml.CSafeDumper, sort_keys=False, encoding="utf-8")
+        with open(f"{folder}/.kgate.yaml", "w") as file:
+            file.write("rules: {literal-secret: off}\n")  # 2,500 warnings are no part of it
+        pushed, _, told = sync(folder)
+        assert told.count(": changed") == NODES, told
+        runs = [sync(folder) for _ in range(3)]
+        assert all(told.count(": unchanged") == NODES for *_, told in runs)
+    return {
+        "noop_seconds": min(run[0] for run in runs),
+        "noop_command_seconds": min(run[1] for run in runs),
+        "push_seconds": pushed,
+        "nodes": NODES,
+    }
 
 
-def fill(client: Any, flat: Any) -> float:
-    """Write everything; the seconds that it took."""
-    from decl.apply_db import apply
-    from decl.diff import diff
-    from decl.live import read_live, schemas_of
-    from decl.retry import Sender
+@contextmanager
+def database_of(admin: str | None) -> Iterator[str]:
+    """A stand-in with a database, or the given Kong, which must be empty and is empty again afterwards."""
+    if admin is None:
+        with node(True) as url:
+            yield url
+        return
+    from decl.admin import AdminClient
+    from decl.kinds import KINDS
+    from decl.live import read_live
 
-    schemas = schemas_of(client)
-    found = diff(flat, read_live(client), schemas)
-    started = time.perf_counter()
-    applied = apply(found.changes, Sender(client), schemas, workers=WORKERS)
-    assert applied.outcome == "changed", applied
-    return time.perf_counter() - started
+    with AdminClient(admin, timeout=60) as client:
+        if any(read_live(client).values()):
+            raise SystemExit(
+                f"{admin}: there are entities; the benchmark wants a Kong with an empty database"
+            )
+        try:
+            yield admin
+        finally:
+            fill(client, {kind: {} for kind in KINDS})
 
 
-def database(entities: int) -> dict[str, float]:
+def database(entities: int, admin: str | None, rounds: int) -> dict[str, float]:
     """A diff that finds nothing."""
     from decl.admin import AdminClient
     from decl.compare import compare_db
-    from decl.flatten import flatten
     from decl.live import read_live
 
-    flat = flatten(rendered(entities).document)
-    with node(True) as url, AdminClient(url, timeout=60) as client:
+    flat = flat_of(document(entities))
+    with database_of(admin) as url, AdminClient(url, timeout=60) as client:
         filled = fill(client, flat)
         times, reads = [], []
-        for _ in range(3):
+        for _ in range(rounds):
             started = time.perf_counter()
             seen = compare_db([client], flat)
             times.append(time.perf_counter() - started)
@@ -213,92 +234,24 @@ def database(entities: int) -> dict[str, float]:
             started = time.perf_counter()
             read_live(client)
             reads.append(time.perf_counter() - started)
-    return {"diff_seconds": min(times), "read_seconds": min(reads), "fill_seconds": filled}
-
-
-def writes(entities: int) -> dict[str, float]:
-    """CHANGES updates by kgate, and the same requests raw over as many connections."""
-    from decl.admin import AdminClient
-    from decl.apply_db import apply
-    from decl.build import build
-    from decl.diff import diff
-    from decl.flatten import flatten
-    from decl.http import Pool
-    from decl.live import read_live, schemas_of
-    from decl.load import Text, load
-    from decl.render import render
-    from decl.retry import Sender
-    from decl.tenants import expand
-    from decl.writes import write
-
-    # a service, its two routes and its plugin change: four of the eight entities that each has
-    small = document(min(entities, CHANGES * 2))
-    small["consumers"] = []
-
-    def flat_of(source: dict[str, Any]) -> Any:
-        return flatten(
-            render(expand(build(load([Text("f", json.dumps(source).encode())]).document)), "default").document
-        )
-
-    with node(True) as url, AdminClient(url, timeout=60) as client:
-        old = flat_of(small)
-        fill(client, old)
-        for service in small["services"]:
-            service["retries"] = 1
-            service["plugins"][1]["config"]["max_age"] = 60
-            for route in service["routes"]:
-                route["preserve_host"] = True
-        new = flat_of(small)
-        schemas = schemas_of(client)
-        there = diff(new, read_live(client), schemas).changes[:CHANGES]
-        back = diff(old, new, schemas).changes[:CHANGES]
-        pool = Pool(url, timeout=60)
-
-        def one(item: tuple[str, str, bytes]) -> int:
-            return pool.request(*item, {"Content-Type": "application/json"}).status
-
-        def by_kgate(part: slice) -> tuple[float, float]:
-            changes = there[part]
-            started, used = time.perf_counter(), time.process_time()
-            applied = apply(changes, Sender(client), schemas, workers=WORKERS)
-            took = time.perf_counter() - started, time.process_time() - used
-            assert applied.done == len(changes), applied.reason
-            return took
-
-        def raw(part: slice) -> tuple[float, float]:
-            requests = [
-                (w.method, w.path, json.dumps(w.body).encode())
-                for w in (write(change) for change in back[part])
-            ]
-            started, used = time.perf_counter(), time.process_time()
-            with ThreadPoolExecutor(WORKERS) as threads:
-                assert set(threads.map(one, requests)) == {200}
-            return time.perf_counter() - started, time.process_time() - used
-
-        # In slices that take turns, and of each the best of all rounds: what else the machine does meanwhile comes
-        # and goes within a whole run, and makes a slice slower only.
-        parts = [slice(at, at + SLICE) for at in range(0, len(there), SLICE)]
-        runs: list[dict[str, list[tuple[float, float]]]] = [{"kgate": [], "raw": []} for _ in parts]
-        for number in range(ROUNDS):
-            for part, times in zip(parts, runs, strict=True):
-                for side in ("kgate", "raw") if number % 2 else ("raw", "kgate"):
-                    times[side].append((by_kgate if side == "kgate" else raw)(part))
-        pool.close()
-
-    def best(side: str, which: int) -> float:
-        return sum(min(run[which] for run in times[side]) for times in runs)
-
     return {
-        "changes": len(there),
-        "seconds": best("kgate", 0),
-        "raw_seconds": best("raw", 0),
-        "ratio_to_raw": best("raw", 0) / best("kgate", 0),
-        "cpu_seconds": best("kgate", 1),
-        "raw_cpu_seconds": best("raw", 1),
+        "diff_seconds": min(times),
+        "diff_seconds_most": max(times),
+        "read_seconds": min(reads),
+        "fill_seconds": filled,
     }
 
 
+def writes(entities: int, admin: str | None, rounds: int) -> dict[str, float]:
+    """CHANGES updates by kgate, and the same requests raw."""
+    small = document(min(entities, CHANGES * 2))
+    small["consumers"] = []
+    with database_of(admin) as url:
+        return measure(url, small, rounds)
+
+
 PARTS = {"offline": offline, "dbless": dbless, "db": database, "writes": writes}
+OF_A_DATABASE = ("db", "writes")
 
 
 def main() -> None:
@@ -307,7 +260,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--entities", type=int, default=10_000)
-    parser.add_argument("--only", default=",".join(PARTS))
+    parser.add_argument("--only", help=f"default: {','.join(PARTS)}; with --admin: {','.join(OF_A_DATABASE)}")
+    parser.add_argument("--admin", help="a Kong with an empty database, in the stand-in's place")
+    parser.add_argument("--rounds", type=int, default=5, help="of db and writes")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--node", action="store_true", help=argparse.SUPPRESS)
@@ -316,11 +271,14 @@ def main() -> None:
         serve_node()
         return
     if args.part:
-        print(json.dumps(PARTS[args.part](args.entities)))
+        more = (args.admin, args.rounds) if args.part in OF_A_DATABASE else ()
+        print(json.dumps(PARTS[args.part](args.entities, *more)))
         return
     found: dict[str, Any] = {"entities": args.entities}
-    for name in args.only.split(","):
+    names = args.only.split(",") if args.only else OF_A_DATABASE if args.admin else PARTS
+    for name in names:
         command = [sys.executable, "-m", "bench.decl", "--part", name, "--entities", str(args.entities)]
+        command += ["--rounds", str(args.rounds), *(["--admin", args.admin] if args.admin else [])]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         found[name] = json.loads(done.stdout)
     if args.json:
