@@ -143,5 +143,11 @@ def is_required(passport: Plugin) -> bool:
     return (passport.config.get("mode") or "required") == "required"
 
 
+def has_several_nodes(cluster: Cluster) -> bool:
+    """Whether the files show more than one proxy; with a database one Admin API may stand for many."""
+    urls = (*cluster.nodes, *cluster.proxy)
+    return max(len(cluster.nodes), len(cluster.proxy)) > 1 or any(url.startswith("dns+") for url in urls)
+
+
 def _by_name(plugins: tuple[Plugin, ...]) -> dict[str, Plugin]:
     return {plugin.name: plugin for plugin in plugins if plugin.enabled and plugin.consumer is None}

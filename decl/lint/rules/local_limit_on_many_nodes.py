@@ -45,8 +45,7 @@ from collections.abc import Iterator, Mapping
 
 from decl.findings import ERROR, Level
 from decl.lint.hit import Hit
-from decl.lint.view import View
-from decl.model import Cluster
+from decl.lint.view import View, has_several_nodes
 
 ID = "local-limit-on-many-nodes"
 LEVEL: Level = ERROR
@@ -59,7 +58,7 @@ def check(view: View) -> Iterator[Hit]:
     """Limits of abuse-guard with a burst under 20 and policy local-first, in clusters of several nodes."""
     for placed in view.by_name.get("abuse-guard", ()):
         limits = placed.plugin.config.get("limits")
-        many = [cluster for cluster in view.clusters_of(placed.service) if _is_many(cluster)]
+        many = [cluster for cluster in view.clusters_of(placed.service) if has_several_nodes(cluster)]
         if not many or not isinstance(limits, list):
             continue
         for number, limit in enumerate(limits):
@@ -69,17 +68,13 @@ def check(view: View) -> Iterator[Hit]:
             burst = _number(limit.get("burst"), max(1, int(rate)))
             if burst >= LEAST_BURST or per <= 0:
                 continue
-            others = max(len(many[0].nodes) - 1, 1)
+            others = max(len(many[0].nodes) - 1, len(many[0].proxy) - 1, 1)
             over = others * (burst + rate / per * DELAY_SECONDS)
             message = (
                 f"a local-first limit of {burst:g} in cluster {many[0].name!r} may admit {over:.0f} more: "
                 "take policy: strict, or a burst of 20 and more"
             )
             yield Hit((*placed.plugin.path, "config", "limits", number), message)
-
-
-def _is_many(cluster: Cluster) -> bool:
-    return len(cluster.nodes) > 1 or any(node.startswith("dns+") for node in cluster.nodes)
 
 
 def _number(value: object, default: float) -> float:
