@@ -66,7 +66,9 @@ def _json(row: dict[str, Any]) -> Request:
     agent = (
         ", ".join(map(str, sent)) if isinstance(sent, list) else str(sent)
     )  # Kong: a list of repeated ones
-    consumer = row.get("consumer") or row.get("authenticated_entity") or {}
+    # a consumer that stands for everybody whom Kong does not know is nobody
+    is_guest = "x-anonymous-consumer" in request.get("headers", {})
+    consumer = {} if is_guest else row.get("consumer") or row.get("authenticated_entity") or {}
     return Request(
         float(row["started_at"]) / 1000, str(row["client_ip"]), str(request["method"]), _path(request["uri"]),
         int(row["response"]["status"]), agent, str(consumer.get("id", "")),

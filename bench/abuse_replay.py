@@ -1,6 +1,7 @@
 """abuse-guard's shipped scenarios against made or recorded traffic, on simulated time.
 
-    python -m bench.abuse_replay [--seconds 600] [--seed 1] [--output json|human]   # delay, precision, recall
+    python -m bench.abuse_replay [--seconds 600] [--seed 1] [--output json|human]   # delay, precision, recall; of
+                                                                                    # made and of recorded traffic
     python -m bench.abuse_replay --sweep                                            # attacks at x0.1 to x10
     python -m bench.abuse_replay --log access.log                                   # what it would do to your traffic
     python -m bench.abuse_replay --flood 1000000                                    # memory and time of a decision
@@ -25,9 +26,12 @@ from typing import Any
 import click
 
 from bench import abuse_logs, abuse_run, abuse_traffic
-from bench.abuse_traffic import ATTACKERS, ATTACKS, Request
+from bench.abuse_record import COMBINED, KONG, TRUTH
+from bench.abuse_traffic import ATTACKS, Request
+from kong_plugins.abuse_guard import shipped
 from kong_plugins.abuse_guard.buckets import MAX_BUCKETS
 
+RECORDED = Path(__file__).parent / "recorded"
 FACTORS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 AIM_SECONDS = 30.0
 WARM_UP = 20_000
@@ -39,12 +43,20 @@ FLOODS = 5
 def measure(normal: list[Request], seed: int, seconds: float, factor: float) -> dict[str, Any]:
     """One run: the normal traffic with the attacks at `factor` times their rates."""
     hostile, starts = abuse_traffic.attacks(seed, seconds, factor)
-    both = sorted([*normal, *hostile], key=lambda request: request.time)
-    result = abuse_run.Replay().run(both)
-    keys = abuse_run.keys_of(hostile)
+    rates = {attack.name: attack.rate * factor for attack in ATTACKS}
+    return {"factor": factor, **judge([*normal, *hostile], starts, rates)}
+
+
+def judge(requests: list[Request], starts: dict[str, float], rates: dict[str, float]) -> dict[str, Any]:
+    """What is found of these attackers ("KIND NUMBER", by when they start), and who else is refused.
+
+    rates: of each kind, requests a second.
+    """
+    result = abuse_run.Replay().run(sorted(requests, key=lambda request: request.time))
+    keys = abuse_run.keys_of(request for request in requests if request.attacker)
     delays: dict[str, float] = {}
     wrong: list[abuse_run.Found] = []
-    made: dict[str, list[bool]] = {attack.name: [] for attack in ATTACKS}
+    made: dict[str, list[bool]] = {name: [] for name in shipped.SCENARIOS}
     for found in result.found:
         hit = [attacker for attacker, his in keys.items() if found.key in his]
         made[found.scenario].append(bool(hit))
@@ -53,28 +65,55 @@ def measure(normal: list[Request], seed: int, seconds: float, factor: float) -> 
         for attacker in hit:
             delays.setdefault(attacker, found.time - starts[attacker])
     rows = {}
-    for attack in ATTACKS:
-        mine = [delays[f"{attack.name} {n}"] for n in range(ATTACKERS) if f"{attack.name} {n}" in delays]
-        right = made[attack.name]
-        rows[attack.name] = {
-            "rate": attack.rate * factor,
+    for kind, rate in rates.items():
+        all_of = [name for name in starts if name.rpartition(" ")[0] == kind]
+        mine = [delays[name] for name in all_of if name in delays]
+        right = made[kind]
+        rows[kind] = {
+            "rate": rate,
             "delay": round(max(mine), 1) if mine else None,
-            "recall": round(len(mine) / ATTACKERS, 2),
+            "recall": round(len(mine) / max(len(all_of), 1), 2),
             "precision": round(sum(right) / len(right), 2) if right else None,
-            "passed": round(1 - result.refused[attack.name] / max(result.requests[attack.name], 1), 3),
-            "false": result.refused_for[attack.name],
-            "false_share": result.refused_for[attack.name] / max(result.requests[""], 1),
+            "passed": round(1 - result.refused[kind] / max(result.requests[kind], 1), 3),
+            "false": result.refused_for[kind],
+            "false_share": result.refused_for[kind] / max(result.requests[""], 1),
         }
     return {
-        "factor": factor,
         "scenarios": rows,
         "normal_requests": result.requests[""],
         "false": result.refused[""],
         "false_by": dict(result.refused_by),
         "false_share": result.refused[""] / max(result.requests[""], 1),
         "wrong": [found._asdict() for found in wrong],
-        "held_back": result.held_back,
+        "held_back": [found._asdict() for found in result.held_back],
     }
+
+
+def recorded(log: Path) -> dict[str, Any]:
+    """The same of a recorded log, with what `bench.abuse_record` wrote beside it of who the attackers were."""
+    requests, bad = _read(log)
+    who = {
+        address: (one["kind"], one["name"])
+        for one in json.loads((log.parent / TRUTH).read_text())["attackers"]
+        for address in one["addresses"]
+    }
+    labelled = []
+    for request in requests:
+        kind, name = who.get(request.ip, ("", ""))
+        labelled.append(request._replace(attack=kind, attacker=name))
+    times: dict[str, list[float]] = {}
+    for request in labelled:
+        if request.attacker:
+            times.setdefault(request.attacker, []).append(request.time)
+    rates: dict[str, list[float]] = {}
+    for name, his in times.items():
+        rates.setdefault(name.rpartition(" ")[0], []).append(len(his) / max(his[-1] - his[0], 1.0))
+    found = judge(
+        labelled,
+        {name: his[0] for name, his in times.items()},
+        {kind: round(sum(each) / len(each), 2) for kind, each in sorted(rates.items())},
+    )
+    return {"log": log.name, "unreadable": bad, **found}
 
 
 def limits_of(runs: list[dict[str, Any]]) -> dict[str, float | None]:
@@ -93,9 +132,7 @@ def limits_of(runs: list[dict[str, Any]]) -> dict[str, float | None]:
 
 def replay_log(path: Path) -> dict[str, Any]:
     """What would have been done to recorded traffic."""
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8", errors="surrogateescape") as lines:
-        requests, bad = abuse_logs.read(lines)
+    requests, bad = _read(path)
     result = abuse_run.Replay().run(requests)
     return {
         "requests": len(requests),
@@ -103,9 +140,15 @@ def replay_log(path: Path) -> dict[str, Any]:
         "refused": result.refused[""],
         "refused_by": dict(result.refused_by),
         "refused_for": dict(result.refused_for),
-        "held_back": result.held_back,
+        "held_back": [found._asdict() for found in result.held_back],
         "found": [found._asdict() for found in result.found],
     }
+
+
+def _read(path: Path) -> tuple[list[Request], int]:
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8", errors="surrogateescape") as lines:
+        return abuse_logs.read(lines)
 
 
 def flood(count: int) -> dict[str, Any]:
@@ -152,7 +195,7 @@ def flood(count: int) -> dict[str, Any]:
 def table(run: dict[str, Any]) -> str:
     """A run for people."""
     lines = [
-        f"attacks x{run['factor']:g}",
+        f"recorded: {run['log']}" if "log" in run else f"attacks x{run['factor']:g}",
         f"{'scenario':<22}{'req/s':>7}{'delay s':>9}{'recall':>8}{'precision':>11}{'passed':>8}{'false':>9}",
     ]
     for name, row in run["scenarios"].items():
@@ -165,6 +208,10 @@ def table(run: dict[str, Any]) -> str:
     lines.append(f"normal: {run['normal_requests']} requests, {run['false']} refused {run['false_by'] or ''}")
     lines += [
         f"wrong: {one['scenario']} {one['kind']} {one['key']} at {one['time']:.0f} s" for one in run["wrong"]
+    ]
+    lines += [
+        f"held back: {one['scenario']} {one['key']} at {one['time']:.0f} s: too many blocks in a minute, or private"
+        for one in run["held_back"]
     ]
     return "\n".join(lines)
 
@@ -199,10 +246,11 @@ def main(
     normal = abuse_traffic.normal(seed, seconds)
     runs = [measure(normal, seed, seconds, each) for each in (FACTORS if sweep else (factor,))]
     lowest = limits_of(runs) if sweep else None
+    logs = [] if sweep else [recorded(RECORDED / name) for name in (COMBINED, KONG)]
     if output == "json":
-        click.echo(json.dumps({"runs": runs, "detection_limits": lowest}, indent=2))
+        click.echo(json.dumps({"runs": runs, "detection_limits": lowest, "recorded": logs}, indent=2))
         return
-    for run in runs:
+    for run in [*runs, *logs]:
         click.echo(table(run) + "\n")
     if lowest is not None:
         click.echo("lowest rate that was found within 30 s, requests a second")

@@ -40,11 +40,12 @@ class Found(NamedTuple):
 
 
 class Result(NamedTuple):
-    """requests, refused: by attack ("": normal traffic). Of the normal traffic also refused_by: by reason, and
+    """held_back: findings that led to nothing, because the gateway limits itself. requests, refused: by attack
+    ("": normal traffic). Of the normal traffic also refused_by: by reason, and
     refused_for: by the scenario whose block or mark it was ("": none, a limit or a list of the config)."""
 
     found: list[Found]
-    held_back: int
+    held_back: list[Found]
     requests: Counter[str]
     refused: Counter[str]
     refused_by: Counter[str]
@@ -61,7 +62,7 @@ class Replay:
         self.snapshot: Snapshot = empty_snapshot()
         self.cells = Cells.attach(Cells.create(1 << 16))
         self.found: list[Found] = []
-        self.held_back = 0
+        self.held_back: list[Found] = []
         self._version = 0
         self._scenarios: dict[str, str] = {}
 
@@ -76,6 +77,8 @@ class Replay:
         second = decide_identified(facts.of(who), self.config, state, now) if who is not None else None
         verdicts = [one for one in (first, second) if isinstance(one, Verdict)]
         memo = " ".join(one.memo for one in verdicts if one.memo)
+        if not request.token:  # a log does not say which: it is not one and the same
+            memo = " ".join(word for word in memo.split(" ") if not word.startswith("gt="))
         return (verdicts[-1] if verdicts else Verdict())._replace(memo=memo)
 
     def timed(self, facts: Facts, now: float) -> int:
@@ -131,7 +134,7 @@ class Replay:
             if one.collection:
                 self.found.append(Found(at, str(one.numbers["scenario"]), one.kind, one.key))
             elif one.kind == "abuse.held_back":
-                self.held_back += 1
+                self.held_back.append(Found(at, str(one.numbers["scenario"]), one.kind, one.subject))
 
     def _scenario_of(self, request: Request, reason: str) -> str:
         """Whose block or mark it was that refused this request: of its keys the one that the reason speaks of."""

@@ -186,7 +186,14 @@ class Analyst:
         }
         what = f"different {scenario.distinct}s" if scenario.distinct else "requests"
         why = f"{scenario.name}: {bucket.level:.0f} {what} in {now - bucket.since:.0f} s"
-        return self._act(scenario, rules, group, why, numbers, ttl, now)
+        made = self._act(scenario, rules, group, why, numbers, ttl, now)
+        if (
+            set(scenario.then) - {"notify"}
+            and not scenario.simulate
+            and not any(one.collection for one in made)
+        ):
+            offender.count -= 1  # nothing was done to him
+        return made
 
     def _act(
         self,

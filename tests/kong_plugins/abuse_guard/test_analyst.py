@@ -357,6 +357,18 @@ def test_what_another_version_tells_breaks_nothing(told: dict[str, Any]) -> None
     assert Site(SIMPLE).analyst.merge("n", told, NOW) == []
 
 
+def test_a_block_that_was_held_back_is_no_offence() -> None:
+    site = Site(SIMPLE)
+    allowed = snapshot_of_dump(StateDump(1, {"allows": [Record("allows", f"ip {IP}", {})]}, {}))
+    site.analyst.see(allowed, NOW)
+    assert kinds(site.send(4)) == ["abuse.held_back"]
+    assert site.send(4, NOW + 40) == [], "told once a minute"
+    site.analyst.see(snapshot_of_dump(StateDump(2, {}, {})), NOW + 80)
+    (block,) = site.send(4, NOW + 80)
+    assert block.numbers["offence"] == 1
+    assert (block.ttl or 0) <= 110, "as of a first one"
+
+
 # configs
 
 
