@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import csv
 import io
+import ipaddress
 import json
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 _SCOPES = ("ip", "range")
-_DURATION = re.compile(r"(-?)((?:[0-9]+(?:\.[0-9]+)?(?:h|ms|us|µs|ns|m|s))+)")
-_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(h|ms|us|µs|ns|m|s)")
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_DURATION = re.compile(r"(-?)((?:[0-9]+(?:\.[0-9]+)?(?:d|h|ms|us|µs|ns|m|s))+)")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(d|h|ms|us|µs|ns|m|s)")
+_UNITS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _MAX_REASON = 200
 
 
@@ -39,12 +40,18 @@ def read(text: str, now: float) -> Decisions:
     best: dict[str, tuple[float, str]] = {}
     skipped = 0
     for decision in _decisions(document):
-        seconds = duration(str(decision.get("duration", "")))
-        wanted = decision.get("type", "ban") == "ban" and not decision.get("simulated")
-        if not wanted or seconds <= 0 or str(decision.get("scope", "")).lower() not in _SCOPES:
+        wanted = str(decision.get("type", "ban")).lower() == "ban" and not decision.get("simulated")
+        if not wanted or str(decision.get("scope", "")).lower() not in _SCOPES:
             skipped += 1
             continue
-        value = str(decision.get("value", ""))
+        value = _target(str(decision.get("value", "")))
+        try:
+            seconds = duration(str(decision.get("duration", "")))
+        except ValueError as error:
+            raise ValueError(f"{value}: {error}") from error
+        if seconds <= 0:
+            skipped += 1
+            continue
         reason = f"{decision.get('origin') or 'crowdsec'}: {decision.get('scenario') or 'ban'}"
         reason = "".join(c if c.isprintable() else "?" for c in reason)[:_MAX_REASON]
         if value in best and best[value][0] >= now + seconds:
@@ -56,12 +63,24 @@ def read(text: str, now: float) -> Decisions:
 
 
 def duration(text: str) -> float:
-    """Seconds of a duration as Go writes it ("3h59m2.5s", "-2m0s"). Raises ValueError."""
+    """Seconds of a duration as Go writes it ("3h59m2.5s", "-2m0s"), with days as CrowdSec takes them ("4d").
+
+    Raises ValueError.
+    """
     found = _DURATION.fullmatch(text)
     if found is None:
         raise ValueError(f"duration: {text!r} is not like 3h59m2s")
     seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(found[2]))
     return -seconds if found[1] else seconds
+
+
+def _target(value: str) -> str:
+    """One spelling of an address or network, without the bits after its prefix, which CrowdSec leaves in."""
+    try:
+        found = ipaddress.ip_network(value.strip(), strict=False)
+    except ValueError:
+        return value  # the import tells it, as of any list
+    return str(found) if "/" in value else str(found.network_address)
 
 
 def _decisions(document: Any) -> Iterator[dict[str, Any]]:
