@@ -7,6 +7,7 @@ Targets are measured in turn within each round, so that each ratio compares neig
     base     no plugin; lua: Kong's own jwt + ip-restriction + rate-limiting
     pdk      in a Kong of the pdk lane: `passport` (alone) and `all` four gate plugins
     express  in a Kong of the express lane: the same two
+    limited  in each of these lanes: all four, and a limit by address as in `lua`
 
 `base` and `lua` are taken from the Kong named `bare=URL`, which knows nothing of kgate; without one, from each
 lane's own Kong, where the adapter's two global plugins run on them as well.
@@ -30,6 +31,7 @@ from bench.upstream import Upstream
 
 LANES = ("pdk", "express")
 PLAIN = ("base", "lua")
+LIMITED = "limited"
 AIMS = {
     "express all / lua": 3.5,
     "express all / base": 0.55,
@@ -79,9 +81,8 @@ def targets(proxies: Mapping[str, str], routes: Sequence[str]) -> list[Target]:
             continue
         if "bare" not in proxies:
             found += [Target(f"{lane} {route}", f"{proxies[lane]}/{route}", route) for route in plain]
-        found += [
-            Target(f"{lane} {route}", f"{proxies[lane]}/{route}", route) for route in ("passport", "all")
-        ]
+        gated = ("passport", "all", LIMITED) if LIMITED in routes else ("passport", "all")
+        found += [Target(f"{lane} {route}", f"{proxies[lane]}/{route}", route) for route in gated]
     return found
 
 
@@ -160,9 +161,9 @@ def _listen_address(env: Mapping[str, str]) -> str:
 def run(proxy: Sequence[str], routes: str, upstream: bool, measure: Callable[..., dict[str, Any]]) -> Any:
     """Start the upstream, measure, end it. Raises BenchError."""
     names = [name.strip() for name in routes.split(",") if name.strip()]
-    unknown = [name for name in names if name not in (*PLAIN, *LANES)]
+    unknown = [name for name in names if name not in (*PLAIN, *LANES, LIMITED)]
     if unknown:
-        raise BenchError(f"--routes: {unknown[0]} is none of base, lua, pdk, express")
+        raise BenchError(f"--routes: {unknown[0]} is none of base, lua, pdk, express, limited")
     wanted = targets(parse_proxies(proxy, names), names)
     secret = os.environ.get("BENCH_SECRET", "")
     if not secret:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from kong_plugins.engine.verdict import Verdict, merge
 
@@ -28,15 +28,30 @@ def lasting(verdict: Verdict) -> Lasting:
     return tuple.__new__(Lasting, verdict)
 
 
+class Varied(Verdict):
+    """A merged verdict with something of the request in it. base: what is lasting of it, merged alone."""
+
+    base: Lasting
+
+    @classmethod
+    def _make(cls, iterable: Iterable[Any]) -> Verdict:  # type: ignore[override]
+        """As Lasting's."""
+        return Verdict._make(iterable)
+
+
 _joined: dict[tuple[int, ...], tuple[tuple[Verdict, ...], Lasting]] = {}
 """By the parts' identity. The parts are kept too: while they are, no other object has their `id`."""
 
 
 def join(effects: Sequence[Verdict]) -> Verdict:
-    """`merge`; of lasting verdicts a lasting one, and the same each time."""
+    """`merge`; of lasting verdicts a lasting one, and the same each time; of some a varied one."""
     for one in effects:
         if type(one) is not Lasting:
-            return merge(effects)
+            return _vary(effects)
+    return _join(effects)
+
+
+def _join(effects: Sequence[Verdict]) -> Verdict:
     if len(effects) < 2:
         return merge(effects)
     key = tuple(map(id, effects))
@@ -46,3 +61,15 @@ def join(effects: Sequence[Verdict]) -> Verdict:
             _joined.clear()
         found = _joined[key] = (tuple(effects), lasting(merge(effects)))
     return found[1]
+
+
+def _vary(effects: Sequence[Verdict]) -> Verdict:
+    base = [one for one in effects if type(one) is Lasting]
+    if not base:
+        return merge(effects)
+    kept = _join(base)
+    if len(base) == len(effects) - 1 and type(effects[0]) is not Lasting:
+        effects = effects[0], kept  # the usual case: a limit, and what comes after it
+    found: Varied = tuple.__new__(Varied, merge(effects))
+    found.base = cast("Lasting", kept)
+    return found

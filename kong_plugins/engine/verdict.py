@@ -135,6 +135,32 @@ def to_wire(verdict: Verdict, request_id: str, tenant: str, protocol: int = PROT
     return wire
 
 
+def variation(verdict: Verdict, base: Verdict) -> dict[str, Any] | None:
+    """The fields of the wire in which a verdict that lets requests pass differs from this other one; None where it
+    lacks one of them."""
+    _, _, headers, to_service, host, plan, memo, rule, place, _, _, tries = verdict
+    _, _, headers0, to_service0, host0, plan0, memo0, rule0, place0, _, _, tries0 = base
+    own: dict[str, Any] = {}
+    if headers != headers0:
+        if not headers:
+            return None
+        own["h"] = _flat(headers)
+    if memo != memo0:
+        if not memo:
+            return None
+        own["m"] = memo
+    if (to_service, host, plan, rule, place, tries) != (to_service0, host0, plan0, rule0, place0, tries0):
+        texts = (("u", host, host0), ("p", plan, plan0), ("rs", rule, rule0), ("a", place, place0))
+        own.update({key: value for key, value, before in texts if value != before})
+        if to_service != to_service0:
+            own["s"] = _flat(to_service)
+        if tries != tries0:
+            own["rt"] = tries
+        if "" in own.values() or [] in own.values() or None in own.values():
+            return None
+    return own
+
+
 def in_order(wire: dict[str, Any]) -> dict[str, Any]:
     """The same with the request's id last: LuaJIT always hashes the last bytes of a string, and these differ in each
     answer."""

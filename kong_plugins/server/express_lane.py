@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from kong_plugins.engine.lasting import Lasting
+from kong_plugins.engine.lasting import Lasting, Varied
 from kong_plugins.engine.verdict import in_order, unknown_ids
 from kong_plugins.server.decided import Decided, Later, wire_of
 from kong_plugins.server.decider import ConfigError, Decider, UnknownConfig
@@ -98,8 +98,11 @@ class ExpressLane:
                 return {"e": "config"}
             found = known
         verdict, facts, _reason = found
-        if type(verdict) is Lasting and told is not None and facts is not None and operation in REMEMBERS:
-            return told.frame(verdict, facts, chain, record[0], number)
+        if told is not None and facts is not None and operation in REMEMBERS:
+            if type(verdict) is Lasting:
+                return told.frame(verdict, facts, chain, record[0], number)
+            if type(verdict) is Varied:
+                return told.varied_frame(verdict, facts, chain, record[0], number)
         wire = wire_of(found, record)
         return {**wire, "ch": chain} if chain else wire
 

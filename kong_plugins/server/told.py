@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from kong_plugins.engine.facts import Facts
-from kong_plugins.engine.lasting import Lasting
-from kong_plugins.engine.verdict import in_order, to_wire
+from kong_plugins.engine.lasting import Lasting, Varied
+from kong_plugins.engine.verdict import in_order, to_wire, variation
 from kong_plugins.server.frames import pack
 
 SLOTS = 1024
@@ -17,7 +19,7 @@ _SIZE = 8 + 4 + _ID_SIZE + len(_NUMBER) + 4
 _Key = tuple[int, str, str, int]
 
 
-def numbered_frame(reply: dict[str, object], number: int) -> bytes:
+def numbered_frame(reply: dict[str, Any], number: int) -> bytes:
     """4 bytes of length and the map with the question's number `q`: on a connection that many requests share. The
     request's id and the number stand last."""
     in_order(reply)["q"] = number
@@ -31,25 +33,40 @@ class Told:
     __slots__ = ("_kept", "_keys", "_next")
 
     def __init__(self) -> None:
-        self._kept: dict[_Key, tuple[Lasting, bytes]] = {}
+        self._kept: dict[_Key, tuple[Lasting, int, bytes]] = {}
         self._keys: list[_Key] = []  # by slot
         self._next = 0
 
     def frame(self, verdict: Lasting, facts: Facts, chain: str, protocol: int, number: int) -> bytes:
         """The answer to question `number`: the verdict and a slot for it, or the slot alone when it was told before.
         chain: the hash that was asked, "" for none."""
-        request_id, tenant = facts.request_id, facts.tenant
-        is_usual = len(request_id) == _ID_SIZE and request_id.isascii()
-        key = (id(verdict), chain, tenant, protocol)
+        request_id = facts.request_id
+        key = (id(verdict), chain, facts.tenant, protocol)
         kept = self._kept.get(key)
-        if kept is not None and is_usual:
-            return kept[1] + request_id.encode() + _NUMBER + number.to_bytes(4, "big")
-        wire = to_wire(verdict, request_id, tenant, protocol)
+        if kept is not None and _is_usual(request_id):
+            return kept[2] + request_id.encode() + _NUMBER + number.to_bytes(4, "big")
+        return numbered_frame(self._wire(verdict, key, facts), number)
+
+    def varied_frame(self, verdict: Varied, facts: Facts, chain: str, protocol: int, number: int) -> bytes:
+        """The same for a verdict with something of the request in it, which is sent beside the slot."""
+        key = (id(verdict.base), chain, facts.tenant, protocol)
+        own = variation(verdict, verdict.base)
+        if own is None or not _is_usual(facts.request_id):
+            wire = to_wire(verdict, facts.request_id, facts.tenant, protocol)
+            return numbered_frame({**wire, "ch": chain} if chain else wire, number)
+        kept = self._kept.get(key)
+        if kept is not None:
+            return numbered_frame({"r": kept[1], "x": own, "n": facts.request_id}, number)
+        return numbered_frame({**self._wire(verdict.base, key, facts), "x": own}, number)
+
+    def _wire(self, verdict: Lasting, key: _Key, facts: Facts) -> dict[str, Any]:
+        _, chain, tenant, protocol = key
+        wire = to_wire(verdict, facts.request_id, tenant, protocol)
         if chain:
             wire["ch"] = chain
-        if is_usual:
+        if _is_usual(facts.request_id):
             wire["d"] = self._keep(key, verdict)
-        return numbered_frame(wire, number)
+        return wire
 
     def _keep(self, key: _Key, verdict: Lasting) -> int:
         slot = self._next
@@ -61,5 +78,9 @@ class Told:
             self._keys[slot] = key
         # {r: slot, n: a text of 32 bytes, q: number}
         head = b"\x83\xa1r\xce" + slot.to_bytes(4, "big") + b"\xa1n\xd9" + bytes((_ID_SIZE,))
-        self._kept[key] = verdict, _SIZE.to_bytes(4, "big") + head
+        self._kept[key] = verdict, slot, _SIZE.to_bytes(4, "big") + head
         return slot
+
+
+def _is_usual(request_id: str) -> bool:
+    return len(request_id) == _ID_SIZE and request_id.isascii()

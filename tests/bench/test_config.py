@@ -34,4 +34,5 @@ def test_it_renders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "lua": ["jwt", "ip-restriction", "rate-limiting"],
         "passport": ["passport"],
         "all": ["abuse-guard", "passport", "canary-router", "static-fallback"],
+        "limited": ["abuse-guard", "passport", "canary-router", "static-fallback"],
     }

@@ -68,6 +68,8 @@ def test_plain_routes_come_from_the_bare_kong_where_there_is_one() -> None:
     names = ["base", "lua", "express"]
     own = [each.name for each in gateway.targets({"express": "http://e"}, names)]
     assert own == ["express base", "express lua", "express passport", "express all"]
+    limited = gateway.targets({"express": "http://e"}, [*names, "limited"])
+    assert [each.url for each in limited][-1] == "http://e/limited"
     both = gateway.targets({"express": "http://e", "bare": "http://b"}, names)
     assert [each.name for each in both] == ["bare base", "bare lua", "express passport", "express all"]
 

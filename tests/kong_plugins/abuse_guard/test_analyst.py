@@ -228,7 +228,9 @@ def test_a_mark_that_another_node_made_is_kept() -> None:
     assert (own.ttl or 0) <= 110
     assert found.ttl == 860, "and it does not end sooner for that"
     again = site.send(4, NOW + 2000)[0]
-    assert mark_of(Record("marks", f"ip {IP}", dict(again.data or {}))).reasons == ("many",), "that one has ended"
+    assert mark_of(Record("marks", f"ip {IP}", dict(again.data or {}))).reasons == ("many",), (
+        "that one has ended"
+    )
 
 
 def test_a_short_mark_does_not_shorten_a_long_one() -> None:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kong_plugins.engine.facts import parse_facts
-from kong_plugins.engine.lasting import lasting
+from kong_plugins.engine.lasting import Varied, join, lasting
 from kong_plugins.engine.verdict import Verdict
 from kong_plugins.server.told import SLOTS, Told, numbered_frame
 
@@ -141,6 +141,50 @@ def test_a_short_answer_of_another_form_is_none(answers: Answers, place: int) ->
     assert answers.frame(bytes(frame))[0] is None
 
 
+def test_what_is_of_a_request_takes_the_place_of_what_is_alike(answers: Answers) -> None:
+    own = {"h": ["RateLimit", "9"], "m": "g=1 b=1"}
+    first, sound = answers.py({**PASS, "d": 3, "x": {"h": ["RateLimit", "10"]}, "n": ID})
+    assert sound
+    assert first == {**PASS, "h": ["RateLimit", "10"], "n": ID}
+    second, sound = answers.py({"r": 3, "x": own, "n": OTHER}, waiting=OTHER)
+    assert sound
+    assert second == {**PASS, **own, "n": OTHER}
+    third, sound = answers.frame(short(3, ID, NUMBER))
+    found = answers.world.py(third)
+    assert (sound, "h" in found, found["m"]) == (True, False, "b=1"), "what is remembered did not change"
+
+
+@pytest.mark.parametrize(
+    "own", [{"h": ["RateLimit"]}, {"m": 5}, {"s": [1, 2]}, {"rt": -1}, {"rs": []}, {"v": 0}]
+)
+def test_what_varies_is_checked_too(answers: Answers, own: dict[str, Any]) -> None:
+    answers.read({**PASS, "d": 3, "n": ID})
+    assert not answers.read({"r": 3, "x": own, "n": ID})[1]
+    assert not answers.read({**PASS, "d": 4, "x": own, "n": ID})[1]
+    assert answers.frame(short(4, ID, NUMBER))[1], "what is alike is sound"
+
+
+def test_what_varies_makes_no_answer_to_the_client(answers: Answers) -> None:
+    answers.read({**PASS, "d": 3, "n": ID})
+    found, _ = answers.py({"r": 3, "x": {"st": 200, "e": "x", "b": "y"}, "n": ID})
+    assert found == {**PASS, "n": ID}
+
+
+@pytest.mark.parametrize(
+    "answer", [{"r": 4, "x": {}}, {"r": "3", "x": {}}, {"r": 3, "x": 5}, {"r": [3], "x": {}}]
+)
+def test_what_varies_of_nothing_is_no_answer(answers: Answers, answer: dict[str, Any]) -> None:
+    answers.read({**PASS, "d": 3, "n": ID})
+    assert answers.read({**answer, "n": ID})[0] is None
+
+
+@pytest.mark.parametrize("named", [OTHER, "", 5])
+def test_a_varied_verdict_on_another_request_is_never_sound(answers: Answers, named: Any) -> None:
+    answers.read({**PASS, "d": 3, "n": ID})
+    assert not answers.read({"r": 3, "x": {"m": "g"}, "n": named})[1]
+    assert not answers.read({"r": 3, "n": named})[1]
+
+
 def test_an_id_of_the_clients_is_not_taken_for_the_requests(answers: Answers) -> None:
     """It stands where the server put it, and not at the end."""
     end = (msgpack.packb("n") + msgpack.packb(ID)).decode("latin-1")
@@ -160,8 +204,12 @@ def test_what_the_server_tells_is_what_the_adapter_reads(
     ]
     for place, (which, tenant, is_waiting) in enumerate(asked):
         name, number = f"{place:032x}", NUMBER + place
-        record = [1, name, "192.0.2.1", "http", "GET", "h", "/", "/", "r", "s", tenant, "", ""]
-        frame = told.frame(verdicts[which], parse_facts(record), "c", 1, number)
+        facts = parse_facts([1, name, "192.0.2.1", "http", "GET", "h", "/", "/", "r", "s", tenant, "", ""])
+        own = join([Verdict(memo=f"g={place}"), verdicts[which]]) if place % 2 else None
+        if isinstance(own, Varied):
+            frame = told.varied_frame(own, facts, "c", 1, number)
+        else:
+            frame = told.frame(verdicts[which], facts, "c", 1, number)
         found, sound = answers.frame(frame, number, name if is_waiting else None)
         if is_waiting:
             assert sound
@@ -172,3 +220,4 @@ def test_what_the_server_tells_is_what_the_adapter_reads(
                 "u" * which,
             )
             assert wire.get("rt", 0) == which
+            assert wire.get("m", "") == (f"g={place}" if place % 2 else "")

@@ -5,7 +5,7 @@ import gc
 import pytest
 
 from kong_plugins.engine import lasting as lastings
-from kong_plugins.engine.lasting import MAX_JOINED, Lasting, join, lasting
+from kong_plugins.engine.lasting import MAX_JOINED, Lasting, Varied, join, lasting
 from kong_plugins.engine.verdict import PASS, Verdict, merge
 
 PASSPORT = Verdict(service_headers=(("X-Passport", "p"),))
@@ -35,13 +35,22 @@ def test_the_same_verdicts_are_merged_once() -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_one_of_the_request_alone_makes_the_whole_one(place: int) -> None:
-    parts: list[Verdict] = [lasting(PASSPORT), lasting(CANARY)]
+def test_one_of_the_request_alone_makes_it_varied(place: int) -> None:
+    kept = [lasting(PASSPORT), lasting(CANARY)]
+    parts: list[Verdict] = [*kept]
     parts.insert(place, Verdict(memo=f"g={place}"))
     first, second = join(parts), join(parts)
     assert first == second == merge(parts)
-    assert type(first) is Verdict
     assert first is not second
+    assert isinstance(first, Varied)
+    assert isinstance(second, Varied)
+    assert first.base is second.base is join(kept)
+    assert type(first._replace(memo="")) is Verdict
+
+
+def test_with_nothing_lasting_it_is_a_verdict_of_one_request() -> None:
+    assert type(join([PASSPORT, CANARY])) is Verdict
+    assert type(join([PASSPORT])) is Verdict
 
 
 def test_another_verdict_at_the_same_place_in_memory_is_not_taken_for_the_one_before() -> None:

@@ -1,8 +1,12 @@
 """Verdicts: effects add up, an exit stands alone, the wire holds no empty field."""
 
+from typing import Any
+
+import pytest
+
 from kong_plugins.engine.facts import Identity
 from kong_plugins.engine.problem import problem
-from kong_plugins.engine.verdict import MEMO_LIMIT, PASS, Verdict, merge, to_wire
+from kong_plugins.engine.verdict import MEMO_LIMIT, PASS, Verdict, merge, to_wire, variation
 
 
 def test_effects_of_two_filters_add_up() -> None:
@@ -50,3 +54,35 @@ def test_a_problem_is_an_uncacheable_exit_with_its_reason() -> None:
     assert ("Cache-Control", "no-store") in found.headers
     assert ("X", "y") in found.headers
     assert '"request_id": "req-1"' in found.body
+
+
+BASE = Verdict(None, "", (("A", "1"),), (("B", "2"),), "u", "p", "m", "r", "a", None, "", 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "own"),
+    [
+        ({}, {}),
+        ({"headers": (("A", "1"), ("RateLimit", "x"))}, {"h": ["A", "1", "RateLimit", "x"]}),
+        ({"service_headers": (("B", "3"),)}, {"s": ["B", "3"]}),
+        ({"upstream": "v"}, {"u": "v"}),
+        ({"prepared": "q"}, {"p": "q"}),
+        ({"memo": "g m"}, {"m": "g m"}),
+        ({"reason": "s"}, {"rs": "s"}),
+        ({"arm": "b"}, {"a": "b"}),
+        ({"retries": 0}, {"rt": 0}),
+        ({"identity": Identity("i", "alice"), "memo": "n"}, {"m": "n"}),
+        ({"headers": ()}, None),
+        ({"service_headers": ()}, None),
+        ({"upstream": ""}, None),
+        ({"memo": "", "arm": "b"}, None),
+        ({"retries": None}, None),
+    ],
+)
+def test_what_varies_stands_in_the_place_of_what_is_alike(
+    change: dict[str, Any], own: dict[str, Any] | None
+) -> None:
+    changed = BASE._replace(**change)
+    assert variation(changed, BASE) == own
+    if own is not None:
+        assert {**to_wire(BASE, "id", "t"), **own} == to_wire(changed, "id", "t")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kong_plugins.engine.facts import Facts, parse_facts
-from kong_plugins.engine.lasting import Lasting, lasting
+from kong_plugins.engine.lasting import Lasting, Varied, join, lasting
 from kong_plugins.engine.verdict import Verdict
 from kong_plugins.server.told import SLOTS, Told
 
@@ -39,13 +39,14 @@ class Reader:
 
     def read(self, frame: bytes) -> dict[str, Any]:
         found = read(frame)
+        own = found.pop("x", {})
         if "r" in found:
-            return {**self.slots[found["r"]], "n": found["n"], "q": found["q"]}
+            return {**self.slots[found["r"]], **own, "n": found["n"], "q": found["q"]}
         if "d" in found:
             slot = found.pop("d")
             assert 0 <= slot < SLOTS
             self.slots[slot] = found
-        return found
+        return {**found, **own}
 
 
 def test_a_verdict_is_sent_once_and_then_named() -> None:
@@ -80,6 +81,31 @@ def test_for_another_tenant_chain_or_protocol_it_is_another_answer(
     assert (found["tn"], found.get("ch", ""), found["v"]) == (tenant, chain, protocol)
 
 
+def varied(base: Lasting, **own: Any) -> Varied:
+    found = join([Verdict(**own), base])
+    assert isinstance(found, Varied)
+    return found
+
+
+def test_what_is_of_a_request_is_sent_beside_the_slot() -> None:
+    told, one = Told(), verdict("p1")
+    first = read(told.varied_frame(varied(one, headers=(("RateLimit", "9"),)), facts(1), "c", 1, 70_000))
+    assert (first["d"], first["m"], first["x"]) == (0, "p1", {"h": ["RateLimit", "9"]})
+    assert "h" not in first
+    second = read(told.varied_frame(varied(one, memo="g=1"), facts(2), "c", 1, 70_001))
+    assert second == {"r": 0, "x": {"m": "g=1 p1"}, "n": f"{2:032x}", "q": 70_001}
+    assert read(told.frame(one, facts(3), "c", 1, 70_002)) == {"r": 0, "n": f"{3:032x}", "q": 70_002}
+
+
+def test_what_lacks_something_of_its_base_is_sent_in_full() -> None:
+    told, one = Told(), verdict("p1")
+    other = varied(one)
+    bare: Varied = tuple.__new__(Varied, (*other[:6], "", *other[7:]))
+    bare.base = one
+    found = read(told.varied_frame(bare, facts(), "c", 1, 70_000))
+    assert (found["ch"], "m" in found, "d" in found) == ("c", False, False)
+
+
 @pytest.mark.parametrize("request_id", ["r1", "0" * 33, "0" * 300, "\udcff" * 32, "é" * 32])
 def test_an_id_of_another_form_gets_the_verdict_in_full(request_id: str) -> None:
     told, one = Told(), verdict("p1")
@@ -87,6 +113,9 @@ def test_an_id_of_another_form_gets_the_verdict_in_full(request_id: str) -> None
         found = read(told.frame(one, facts(request_id=request_id), "", 1, number))
         assert (found["n"], found["m"], found["q"]) == (request_id, "p1", number)
         assert "d" not in found
+        found = read(told.varied_frame(varied(one, memo="g"), facts(request_id=request_id), "", 1, number))
+        assert (found["n"], found["m"], found["q"]) == (request_id, "g p1", number)
+        assert not {"d", "r", "x"} & found.keys()
 
 
 def test_of_more_verdicts_than_slots_the_oldest_go() -> None:
@@ -123,7 +152,13 @@ def test_the_other_side_always_reads_what_was_decided(asked: list[tuple[int, str
     for number in range(before % (SLOTS + 20)):
         reader.read(told.frame(verdict(f"x{number}"), facts(), "", 1, 70_000))
     for place, (number, tenant) in enumerate(asked):
-        found = reader.read(told.frame(verdicts[number], facts(place, tenant), "c", 1, 70_000 + place))
+        if number % 2:
+            other = varied(verdicts[number], headers=(("RateLimit", str(place)),))
+            found = reader.read(told.varied_frame(other, facts(place, tenant), "c", 1, 70_000 + place))
+            assert found["h"] == ["RateLimit", str(place)]
+        else:
+            found = reader.read(told.frame(verdicts[number], facts(place, tenant), "c", 1, 70_000 + place))
+            assert "h" not in found
         assert (found["m"], found["tn"], found["n"], found["q"]) == (
             str(number),
             tenant,

@@ -13,6 +13,7 @@ local byte, sub, type = string.byte, string.sub, type
 local M = {}
 
 local SLOTS = 1024 -- of one connection
+local UNTOLD = "bad answer: a verdict that was not told"
 
 --- The number of the question whose answer is data[first..last], nil where it does not stand at the end.
 function M.number(data, first, last)
@@ -39,9 +40,25 @@ local function remembered(data, first, last, id, told)
   end
   local verdict = told[((a * 256 + b) * 256 + c) * 256 + d]
   if not verdict then
-    return nil, "bad answer: a verdict that was not told"
+    return nil, UNTOLD
   end
   return verdict, true
+end
+
+local FIELDS = { "v", "tn", "ch", "h", "s", "u", "p", "rt", "m", "rs", "a" }
+
+-- A remembered verdict as one on this request: with its id, and with what is its own (x) in place of what is alike.
+local function vary(verdict, id, own)
+  local out = { n = id }
+  for i = 1, #FIELDS do
+    local field = FIELDS[i]
+    local value = own[field]
+    if value == nil then
+      value = verdict[field]
+    end
+    out[field] = value
+  end
+  return out
 end
 
 -- Only a sound verdict that lets requests pass is remembered: whoever is answered by the gateway gets his own answer.
@@ -69,10 +86,23 @@ function M.read(data, first, last, id, told)
   if type(answer) ~= "table" then
     return nil, "bad answer: " .. (why or "not a map")
   end
-  if answer.d ~= nil and remember(answer, told) then
-    return answer, answer.n == id
+  local verdict, own = answer, answer.x
+  if answer.r ~= nil then
+    verdict = told[answer.r]
+    if not verdict then
+      return nil, UNTOLD
+    end
+  elseif answer.d == nil or not remember(answer, told) then
+    return answer, false
   end
-  return answer, false
+  if own == nil then
+    return verdict, answer.n == id
+  end
+  if type(own) ~= "table" then
+    return nil, "bad answer: what varies is not a map"
+  end
+  verdict = vary(verdict, answer.n, own)
+  return verdict, verdicts.is_valid(verdict, id)
 end
 
 return M
