@@ -36,6 +36,5 @@ def check(view: View) -> Iterator[Hit]:
     for name in ("static-fallback", "request-termination"):
         for placed in view.by_name.get(name, ()):
             for path, text in texts(placed.plugin.config, (*placed.plugin.path, "config")):
-                if path[-1] == "body" and text.count("\n") >= most:
-                    message = f"a body of {text.count(chr(10)) + 1} lines; keep content in a front server"
-                    yield Hit(path, message)
+                if path[-1] == "body" and (lines := len(text.splitlines())) > most:
+                    yield Hit(path, f"a body of {lines} lines; keep content in a front server")

@@ -12,6 +12,15 @@ PASS:
 
 FAIL:
     - {name: pre-function, config: {access: ["local http = require 'resty.http'; kong.response.exit(200, http.new():request_uri('http://a').body)"]}}
+
+FAIL:
+    - {name: pre-function, config: {access: ["kong.response.exit(200, {items = {}})"]}}
+
+FAIL:
+    - {name: post-function, config: {body_filter: ["ngx.arg[1] = ngx.arg[1]:gsub('a', 'b')"]}}
+
+PASS:
+    - {name: pre-function, config: {access: ["kong.response.exit(403, {message = 'no'}) -- not resty.http"]}}
 """
 
 from __future__ import annotations
@@ -33,16 +42,22 @@ _CALLOUT = re.compile(
 )
 
 
+_COMPOSES = re.compile(
+    r"ngx\.arg\[1\]\s*=(?!=)|\bset_raw_body\b|\brequest\.set_body\b|\bresponse\.exit\(\s*2\d\d\s*,|\bngx\.(?:say|print)\b"
+)
+_COMMENT = re.compile(r"--\[(=*)\[.*?\]\1\]|(?:^|(?<=\s))--[^\n]*", re.DOTALL)
+
+
 def check(view: View) -> Iterator[Hit]:
-    """Snippets with callouts or too many lines."""
+    """Snippets with callouts, bodies, or too many lines."""
     for name in ("pre-function", "post-function"):
         for placed in view.by_name.get(name, ()):
             for path, text in texts(placed.plugin.config, (*placed.plugin.path, "config")):
-                found = _CALLOUT.search(text)
+                code = _COMMENT.sub(" ", text)
                 lines = len(text.strip().splitlines())
-                if found:
-                    yield Hit(
-                        path, f"a snippet calls out ({found.group().strip()}); that is a service's work"
-                    )
+                if found := _CALLOUT.search(code):
+                    yield Hit(path, f"a snippet calls out ({found.group()}); that is a service's work")
+                elif found := _COMPOSES.search(code):
+                    yield Hit(path, f"a snippet writes a body ({found.group()}); that is a service's work")
                 elif lines > view.option(ID, "lines"):
                     yield Hit(path, f"a snippet of {lines} lines; that is a service's work")
