@@ -125,6 +125,25 @@ def test_only_the_changed_fields(
     assert found == expected
 
 
+@pytest.mark.parametrize(
+    ("wanted", "same"),
+    [
+        ([{"port": 9}, {"ip": "10.0.0.1"}], True),
+        ([{"ip": "10.0.0.1"}, {"port": 9, "ip": None}, {"port": 9}], True),
+        ([{"port": 9}], False),
+        ([{"port": 9}, {"ip": "10.0.0.1", "port": 1}], False),
+    ],
+)
+def test_a_set_of_maps(wanted: list[dict[str, Any]], same: bool) -> None:
+    """`destinations` of a tcp route: Kong tells what is not set as null."""
+    told = [{"ip": "10.0.0.1", "port": None}, {"ip": None, "port": 9}]
+    address = {"type": "record", "fields": [{"ip": {"type": "string"}}, {"port": {"type": "integer"}}]}
+    table = {"routes": {"fields": [{"destinations": {"type": "set", "elements": address}}]}}
+    route, held = {"id": "r", "destinations": wanted}, {"id": "r", "destinations": told}
+    found = diff(flat("routes", route), flat("routes", held), Schemas(table.get))
+    assert (found.changes == ()) == same
+
+
 def test_old_names_of_fields_are_no_difference() -> None:
     live = held(redis={"host": "r", "port": 6379}, redis_host="r")
     assert diff(plugin({**GIVEN, "redis_host": "r"}), live, schemas()).changes == ()
