@@ -11,6 +11,7 @@ from kong_plugins.server.frames import NOT_MESSAGEPACK, pack, unpacker
 
 REMEMBERED_BATCHES = 4096
 FIELDS = len(Outcome._fields)
+_new = tuple.__new__
 Kind = tuple[str, str, str, str, str]
 """What metrics tell apart: tenant, route, the status' first digit, source, reason."""
 
@@ -24,7 +25,11 @@ def pack_rows(rows: Iterable[Sequence[Any]]) -> bytes:
 def read_rows(packed: bytes) -> Iterator[Outcome | None]:
     """The rows of a batch; None for one of another shape. What comes after bytes that are no MessagePack is lost."""
     for row in _texts(packed):
-        yield row if row is None else Outcome._make((row[-1], *row[:-1]))
+        if row is None:
+            yield None
+            continue
+        row.insert(0, row.pop())
+        yield _new(Outcome, row)
 
 
 def _texts(packed: bytes) -> Iterator[list[str] | None]:
