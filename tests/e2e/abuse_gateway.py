@@ -167,9 +167,32 @@ class AbuseGateway(Gateway):
                 route("exact", limits=[limit("e2e-exact", 20, policy="strict")]),
                 route("steady", limits=[{**steadily, "name": "e2e-steady"}]),
                 route("steady-strict", limits=[{**steadily, "name": "e2e-strict", "policy": "strict"}]),
+                *self._rules(route, limit, finds),
                 route("told", *(log if self.given else []), limits=[limit("e2e-told", 3)]),
             ],
         }
+
+    @staticmethod
+    def _rules(route: Any, limit: Any, finds: Any) -> list[dict[str, Any]]:
+        """Routes of test_abuse_guard_rules.py."""
+        passport = {"name": "passport", "config": {"issuers": ["main"]}}
+        costs = limit("e2e-costs", 10, costs={"dear": 5, "free": 0})
+        own = {"group_by": ["ip"], "leak": 0.01, "then": ["block"], "ttl": 60}
+        rotating = {**own, "name": "e2e-rotating", "distinct": "agent", "capacity": 4}
+        nameless = {**own, "name": "e2e-nameless", "agent": "missing", "capacity": 4}
+        posted = {**own, "name": "e2e-posted", "paths": ["/posted/in"], "methods": ["POST"], "capacity": 4}
+        trial = {**own, "name": "e2e-trial", "capacity": 4, "simulate": True}
+        return [
+            *(route(name, limits=[costs]) for name in ("cheap", "dear", "free")),
+            route("device", limits=[limit("e2e-device", 3, key=["header:X-Device", "route"])]),
+            route("device-too", limits=[limit("e2e-device", 3, key=["header:X-Device", "route"])]),
+            route("mine", passport, limits=[limit("e2e-mine", 3, key=["user", "ip"])]),
+            route("alices", passport, limits=[limit("e2e-alices", 3, key=["user"])]),
+            route("dry", limits=[limit("e2e-dry", 2, dry_run=True), limit("e2e-beside", 50)]),
+            finds("agents", rotating, nameless),
+            finds("posted", posted),
+            finds("trial", trial),
+        ]
 
 
 @contextmanager
