@@ -179,7 +179,7 @@ def _db(
             return Outcome(exit_codes.FAILED, "failed", error.reason, lines, {"done": 0, "left": []})
     applied = apply(
         found.changes,
-        Sender(client, notice=notice),
+        Sender(client, notice=notice, check=lease.check),
         schemas,
         workers=workers,
         adapter_is_live=lambda: adapter_is_live(target, client, lease),

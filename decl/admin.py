@@ -178,11 +178,18 @@ class AdminClient:
             return None
 
     def send(self, method: str, path: str, entity: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """One write; what the node holds then. Raises BusyError for 429, RejectedError for 400 and 409."""
-        return self.write(method, path, entity).fields()
+        """One write; what the node holds then. A busy node is waited for. Raises RejectedError for 400 and 409."""
+        waiting = Waiting(self._busy, self._now, self._sleep, self._notice)
+        while True:
+            try:
+                return self.write(method, path, entity).fields()
+            except BusyError as busy:
+                late = waiting.wait(self.node, busy.retry_after)
+                if late is not None:
+                    raise AdminError(self.node, late, 429) from busy
 
     def write(self, method: str, path: str, entity: Mapping[str, Any] | None = None) -> Answer:
-        """As send; what the node holds then is not looked at."""
+        """As send, but for a busy node: raises BusyError for 429."""
         content = None if entity is None else json.dumps(entity, ensure_ascii=False).encode("utf-8")
         answer = self.request(method, path, content, "application/json")
         if answer.status in (200, 201, 204):

@@ -16,7 +16,7 @@ from hashlib import md5
 from typing import Literal, NamedTuple, Protocol
 
 from decl.admin import AdminClient, AdminError, BusyError, EntityError, RejectedError
-from decl.apply_db import StoppedError
+from decl.apply_db import StoppedError, stopped
 from decl.busy import BUDGET, Waiting
 from decl.findings import Finding, Problem
 from decl.render import Rendered
@@ -94,7 +94,7 @@ def push(
     StoppedError when nothing may be written any more. progress: called with how many of how many nodes are done.
     notice: gets a line before a busy node is waited for.
     """
-    run = _Run(rendered, sources, patience, now, sleep, last_good, notice)
+    run = _Run(rendered, sources, patience, now, sleep, last_good, notice, check)
     stopped = ""
     for wave in waves(nodes, strategy):
         if not stopped:
@@ -134,9 +134,11 @@ class _Run:
         sleep: Callable[[float], None],
         last_good: Callable[[Node, str], bytes | None] | None,
         notice: Callable[[str], None],
+        check: Callable[[], None],
     ) -> None:
         self._rendered, self._sources = rendered, sources
-        self._patience, self._now, self._sleep, self._notice = patience, now, sleep, notice
+        self._patience, self._now, self._sleep = patience, now, sleep
+        self._notice, self._check = notice, check
         self._content, self._hash = rendered.content, rendered.hash
         self._last_good = last_good
         self._before: dict[str, bytes | None] = {}
@@ -176,7 +178,10 @@ class _Run:
         return result._replace(state="returned", reason=result.reason or why)
 
     def _push(self, node: Node, content: bytes, config_hash: str, also: str = "") -> _Push:
-        return _Push(node, content, config_hash, self._patience, self._now, self._sleep, self._notice, also)
+        waiting = Waiting(
+            self._patience.busy, self._now, self._sleep, self._notice, lost=lambda: stopped(self._check)
+        )
+        return _Push(node, content, config_hash, self._patience, self._now, self._sleep, waiting, also)
 
 
 def _md5(content: bytes) -> str:
@@ -190,7 +195,7 @@ class _Push(NamedTuple):
     patience: Patience
     now: Callable[[], float]
     sleep: Callable[[float], None]
-    notice: Callable[[str], None]
+    waiting: Waiting
     also: str = ""
     """Another hash that means the same: Kong tells zeros for a config without entities."""
 
@@ -202,13 +207,12 @@ class _Push(NamedTuple):
         return "changed"
 
     def _post(self) -> bool:
-        waiting = Waiting(self.patience.busy, self.now, self.sleep, self.notice)
         tries, pause = 1, self.patience.pause
         while True:
             try:
                 return self.node.post_config(self.content)
             except BusyError as busy:
-                late = waiting.wait(busy.node, busy.retry_after)
+                late = self.waiting.wait(busy.node, busy.retry_after)
                 if late is not None:
                     raise AdminError(busy.node, late, 429) from busy
             except AdminError as error:
@@ -218,7 +222,7 @@ class _Push(NamedTuple):
                     return True
                 late = None
                 if error.retry_after is not None and tries < self.patience.tries:
-                    late = waiting.wait(error.node, error.retry_after)
+                    late = self.waiting.wait(error.node, error.retry_after)
                 elif tries < self.patience.tries:
                     self.sleep(pause)
                 if tries >= self.patience.tries or late is not None:

@@ -47,6 +47,15 @@ class StoppedError(Exception):
     """Something outside of Kong forbids to go on: the lock was lost, the adapter is not live."""
 
 
+def stopped(check: Callable[[], None]) -> str | None:
+    """Why check forbids to go on, None when it does not."""
+    try:
+        check()
+    except StoppedError as error:
+        return str(error)
+    return None
+
+
 def apply(
     changes: Sequence[Change],
     node: Sends,

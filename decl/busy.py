@@ -14,6 +14,7 @@ BUDGET = 60.0
 
 _DEFAULT = 1.0
 _SHORTEST = 0.1  # a node that says 0 is not asked in a loop without a pause
+_SLICE = 10.0  # a lock is renewed meanwhile
 _LONGEST = 10 * 366 * 86400.0  # more is no date that anybody means
 
 
@@ -41,8 +42,9 @@ def _unix(text: str) -> float | None:
 
 
 class Waiting:
-    """The waiting of one operation. budget: seconds in all. notice: gets a line before each pause. now and wall
-    (monotonic and Unix seconds) and sleep are for tests."""
+    """The waiting of one operation. budget: seconds in all. notice: gets a line before each pause. lost: asked every
+    10 seconds of a pause, why nothing may be done any more. now and wall (monotonic and Unix seconds) and sleep are
+    for tests."""
 
     def __init__(
         self,
@@ -51,12 +53,15 @@ class Waiting:
         sleep: Callable[[float], None],
         notice: Callable[[str], None] = lambda line: None,
         wall: Callable[[], float] = time.time,
+        lost: Callable[[], str | None] | None = None,
     ) -> None:
+        self._lost = lost
         self._budget, self._end = budget, now() + budget
         self._now, self._sleep, self._notice, self._wall = now, sleep, notice, wall
 
     def wait(self, node: str, seconds: float | None) -> str | None:
-        """Wait as long as the node asks (None: it does not say). What is wrong when that is more than is left."""
+        """Wait as long as the node asks (None: it does not say). What is wrong when that is more than is left, or
+        when nothing may be done any more."""
         pause = max(_DEFAULT if seconds is None else seconds, _SHORTEST)
         if self._now() + pause > self._end:
             if seconds is None:
@@ -67,5 +72,12 @@ class Waiting:
                 f"{self._budget:g} s at most; try again after {then}"
             )
         self._notice(f"{node}: is busy; trying again in {pause:g} s")
-        self._sleep(pause)
+        if self._lost is None:
+            self._sleep(pause)
+            return None
+        while pause > 0:
+            self._sleep(min(pause, _SLICE))
+            pause -= _SLICE
+            if (reason := self._lost()) is not None:
+                return reason
         return None

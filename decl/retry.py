@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from decl.admin import AdminClient, AdminError, BusyError, GoneError, RejectedError
+from decl.apply_db import stopped
 from decl.busy import BUDGET, Waiting
 from decl.writes import Write
 
@@ -25,8 +26,9 @@ class Patience:
 
 
 class Sender:
-    """Sends writes to one node. notice gets a line before a busy node is waited for; now and sleep are seconds, for
-    tests; it may be used from several threads."""
+    """Sends writes to one node. notice gets a line before a busy node is waited for; check is asked meanwhile, and
+    raises StoppedError when nothing may be written. now and sleep are seconds, for tests; several threads may
+    use it."""
 
     def __init__(
         self,
@@ -35,14 +37,21 @@ class Sender:
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         notice: Callable[[str], None] = lambda line: None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._client, self._patience, self._now, self._sleep = client, patience, now, sleep
-        self._notice = notice
+        self._notice, self._check = notice, check
 
     def send(self, write: Write) -> None:
         """Raises AdminError when it could not be done; `uncertain` when it may have been done all the same."""
         tries, pause, maybe = 0, self._patience.pause, False
-        waiting = Waiting(self._patience.busy, self._now, self._sleep, self._notice)
+        waiting = Waiting(
+            self._patience.busy,
+            self._now,
+            self._sleep,
+            self._notice,
+            lost=lambda: stopped(self._check),
+        )
         while True:
             try:
                 self._client.write(write.method, write.path, write.body)

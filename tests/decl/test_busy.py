@@ -7,10 +7,16 @@ from collections.abc import Iterator
 import pytest
 
 from decl.admin import AdminClient, AdminError
+from decl.apply import push
+from decl.apply_db import StoppedError
 from decl.busy import Waiting, retry_after
+from decl.lock import TagLock
+from decl.render import Rendered
 from decl.retry import Patience, Sender
+from decl.source import Sources
 from decl.writes import Write
 from tests.decl.admin_stub import AdminStub, Answer, Seen, admin_stub
+from tests.decl.db_node import db_node, fault_proxy
 
 NOW = 784111777.0
 """Sun, 06 Nov 1994 08:49:37 GMT, the date of RFC 9110 section 5.6.7."""
@@ -116,7 +122,7 @@ def test_a_write_waits_as_long_as_it_is_told(stub: AdminStub, clock: Clock, stat
     busy = Answer(status, {}, (("Retry-After", "30"),))
     stub.on_post = lambda _: busy if len(stub.posts) < 3 else Answer(201, {})
     send(stub, clock)
-    assert clock.slept == [30, 30]
+    assert sum(clock.slept) == 60
     assert clock.told == [f"{stub.url}: is busy; trying again in 30 s"] * 2
 
 
@@ -164,3 +170,63 @@ def test_a_read_is_given_up(stub: AdminStub, clock: Clock) -> None:
     ):
         client.config_hash()
     assert clock.slept == []
+
+
+# -- the lock, while a busy node is waited for ---------------------------------------------------------------
+
+
+class Held:
+    """A lock that is renewed when it is asked about, and is lost after `seconds`."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock, self._seconds = clock, seconds
+        self.asked: list[float] = []
+
+    def check(self) -> None:
+        self.asked.append(self._clock.now())
+        if self._clock.now() >= self._seconds:
+            raise StoppedError("the lock was lost")
+
+
+def test_the_lock_is_kept_while_a_write_waits(stub: AdminStub, clock: Clock) -> None:
+    busy = Answer(429, {}, (("Retry-After", "45"),))
+    stub.on_post = lambda _: busy if len(stub.posts) < 2 else Answer(201, {})
+    held = Held(clock, 1000)
+    with AdminClient(stub.url) as client:
+        Sender(client, Patience(), clock.now, clock.slept.append, check=held.check).send(WRITE)
+    assert held.asked == [10, 20, 30, 40, 45]
+    assert sum(clock.slept) == 45
+
+
+def test_nothing_is_written_when_the_lock_was_lost_meanwhile(stub: AdminStub, clock: Clock) -> None:
+    stub.on_post = lambda _: Answer(429, {}, (("Retry-After", "45"),))
+    with AdminClient(stub.url) as client:
+        sender = Sender(client, Patience(), clock.now, clock.slept.append, check=Held(clock, 20).check)
+        with pytest.raises(AdminError, match="the lock was lost") as caught:
+            sender.send(WRITE)
+    assert not caught.value.uncertain
+    assert len(stub.posts) == 1
+
+
+def test_a_push_keeps_the_lock_too(stub: AdminStub, clock: Clock) -> None:
+    stub.on_post = lambda _: Answer(429, {}, (("Retry-After", "45"),))
+    rendered = Rendered("one", {"_format_version": "3.0"}, {})
+    held = Held(clock, 20)
+    with AdminClient(stub.url) as client:
+        (result,) = push(
+            [client], rendered, Sources(()), now=clock.now, sleep=clock.slept.append, check=held.check
+        )
+    assert (result.state, result.reason) == ("failed", "the lock was lost")
+    assert held.asked == [0, 10, 20]
+    assert len(stub.posts) == 1
+    assert stub.hash == "0" * 32
+
+
+def test_taking_the_lock_waits(clock: Clock) -> None:
+    with db_node() as node, fault_proxy(node.admin) as proxy:
+        proxy.begin(lambda number, *_: "busy" if number < 3 else None)
+        with AdminClient(
+            proxy.url, notice=clock.told.append, now=clock.now, sleep=clock.slept.append
+        ) as client:
+            assert TagLock(client).take("me", 60).fence == 1
+    assert len(clock.told) == 2
