@@ -35,6 +35,7 @@ DAY = 86_400.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HEADER = re.compile(r"header:[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+_NOT_NORMAL = re.compile(r"//|/\./|/\.\./|\?")
 _RESERVED = frozenset("!#$%&'()*+,/:;=?@[]")
 """Characters that stay escaped in Kong's normalised path, in capitals; all others are decoded."""
 _METHOD = re.compile(r"[A-Z]{1,20}")
@@ -141,18 +142,37 @@ def paths_of(raw: Mapping[str, Any], name: str = "paths") -> tuple[str, ...]:
     """Path prefixes. Raises ValueError for one that no normalised path can begin with."""
     found = fields.texts(raw, name)
     for number, path in enumerate(found):
-        if not path.startswith("/") or "//" in path or "/./" in path or "/../" in path or "?" in path:
-            raise ValueError(
-                f"{name}[{number}]: {path!r} is not the beginning of a normalised path: "
-                "it starts with one '/', without '//', '/./', '/../' and '?'"
-            )
-        for escape in _ESCAPE.findall(path):
-            if (normal := _normal(escape)) != escape:
-                raise ValueError(
-                    f"{name}[{number}]: {path!r} is not the beginning of a normalised path: "
-                    f"{escape} stands there as {normal!r}"
-                )
+        what = f"{name}[{number}]: {path!r} is not the beginning of a normalised path"
+        if not path.startswith("/") or _NOT_NORMAL.search(path):
+            raise ValueError(f"{what}: it starts with one '/', without '//', '/./', '/../' and '?'")
+        _check_escapes(path, what)
     return found
+
+
+def path_parts_of(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """Parts of paths, as they stand in normalised ones. Raises ValueError."""
+    found = filled(raw, "path_parts")
+    for number, part in enumerate(found):
+        what = f"path_parts[{number}]: {part!r} is not a part of a normalised path"
+        if _NOT_NORMAL.search(part):
+            raise ValueError(f"{what}: it is without '//', '/./', '/../' and '?'")
+        _check_escapes(part, what)
+    return found
+
+
+def filled(raw: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """A list of texts none of which is empty: that would be in every text. Raises ValueError naming the element."""
+    found = fields.texts(raw, name)
+    for number, text in enumerate(found):
+        if not text.strip():
+            raise ValueError(f"{name}[{number}]: empty")
+    return found
+
+
+def _check_escapes(path: str, what: str) -> None:
+    for escape in _ESCAPE.findall(path):
+        if (normal := _normal(escape)) != escape:
+            raise ValueError(f"{what}: {escape} stands there as {normal!r}")
 
 
 def _normal(escape: str) -> str:

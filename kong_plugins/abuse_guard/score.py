@@ -12,6 +12,7 @@ from kong_plugins.engine.facts import Facts
 from kong_plugins.engine.problem import problem
 from kong_plugins.engine.verdict import Verdict, merge
 from kong_plugins.state.base import State
+from kong_plugins.state.gcra import retry_after
 from kong_plugins.state.marks import Mark
 
 HEADER = "X-Abuse-Score"
@@ -41,10 +42,11 @@ def _of(marks: list[Mark], facts: Facts, state: State, now: float, counts: bool)
     cells = state.cells
     for mark in marks:
         if mark.limit and cells is not None and counts:
-            emission = int(1e9 / mark.limit)
-            admitted, _ = cells.gcra(f"mark {mark.key}", emission, LIMIT_BURST * emission, cells.at(now))
+            emission, now_ns = int(1e9 / mark.limit), cells.at(now)
+            burst = LIMIT_BURST * emission
+            admitted, tat = cells.gcra(f"mark {mark.key}", emission, burst, now_ns)
             if not admitted:
-                wait = max(1, round(1 / mark.limit))
+                wait = max(1, -(-(retry_after(tat, now_ns, emission, burst) or 0) // 1_000_000_000))
                 detail = f"Too many requests of a kind that looks like abuse. Try again in {wait} s."
                 return problem(
                     429, "scenario_limited", detail, facts.request_id, (("Retry-After", str(wait)),)

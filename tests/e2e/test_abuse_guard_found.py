@@ -111,7 +111,7 @@ def test_a_scenario_s_limit_slows_down_and_does_not_block(guarded: AbuseGateway,
     wait_until(lambda: person("/slow/echo").status == 429, 3, "the limit")
     answer = person("/plain/echo")
     assert (answer.status, answer.reason) == (429, "scenario_limited")
-    assert answer.headers["retry-after"] == "100"
+    assert 90 <= int(answer.headers["retry-after"]) <= 100
     assert other("/slow/echo").status == 200
     kinds = {one["kind"] for one in events(guarded) if person.ip in one["subject"]}
     assert {"mark.set", "abuse.found"} <= kinds

@@ -426,6 +426,17 @@ def test_the_shipped_ones_are_whole_and_can_be_changed() -> None:
         ({**SIMPLE, "statuses": ["40x"]}, "statuses[0]"),
         ({**SIMPLE, "max_ttl": 10}, "max_ttl"),
         ({**SIMPLE, "paths": ["login"]}, "paths[0]"),
+        # what would look at every request, or at none
+        ({**SIMPLE, "agent": "none"}, "agent: 'none' is not one of missing"),
+        ({**SIMPLE, "agents": ["sqlmap", " "]}, "agents[1]: empty"),
+        ({**SIMPLE, "path_parts": [""]}, "path_parts[0]: empty"),
+        ({**SIMPLE, "reasons": [""]}, "reasons[0]: empty"),
+        (
+            {**SIMPLE, "path_parts": ["/a/../b"]},
+            "path_parts[0]: '/a/../b' is not a part of a normalised path",
+        ),
+        ({**SIMPLE, "path_parts": ["/%61dmin"]}, "path_parts[0]: '/%61dmin'"),
+        ({**SIMPLE, "path_parts": ["/x?y"]}, "path_parts[0]: '/x?y'"),
     ],
 )
 def test_a_bad_scenario_is_named(raw: dict[str, Any], complaint: str) -> None:

@@ -407,7 +407,30 @@ def test_a_scenarios_limit_slows_down(state: State) -> None:
     last = found[-1]
     assert isinstance(last, Verdict)
     assert (last.reason, dict(last.headers)["Retry-After"]) == ("scenario_limited", "2")
-    assert isinstance(decide_stranger(facts(), parse({}), state, NOW + 2), Verdict)
+
+
+@pytest.mark.parametrize("part", [0, 0.4, 0.9])
+@pytest.mark.parametrize("rate", [0.02, 0.5, 0.7, 0.999, 1, 3, 1000])
+def test_a_scenarios_limit_admits_after_retry_after_and_not_much_sooner(
+    state: State, rate: float, part: float
+) -> None:
+    """part: of the wait, when he asks again."""
+    state = marked(state, "ip 203.0.113.7", limit=rate)
+
+    def at(now: float) -> Verdict:
+        found = decide_stranger(facts(), parse({}), state, now)
+        assert isinstance(found, Verdict)
+        return found
+
+    assert [at(NOW).status for _ in range(6)] == [None] * 5 + [429]
+    again = NOW + part / rate
+    answer = at(again)
+    wait = int(dict(answer.headers)["Retry-After"])
+    assert answer.status == 429
+    assert f"Try again in {wait} s." in answer.body
+    if wait > 1:
+        assert at(again + wait - 1).status == 429
+    assert at(again + wait).status is None
 
 
 # the rule itself
