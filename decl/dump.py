@@ -9,12 +9,12 @@ gives the same entities again.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from decl import ids
 from decl.adapter import NAMES
-from decl.dump_tenants import restore_tenants
+from decl.dump_tenants import MARKS, restore_tenants
 from decl.file_kinds import CREDENTIALS
 from decl.flatten import Flat
 from decl.late import Late
@@ -31,24 +31,30 @@ _ANSWER_DEFAULTS = (("name", "static"), ("status", 200))
 _ORDER = ("name", "username", "target", "prefix", "tenant", "url", "host", "paths")
 
 
-def dump(flat: Flat, schemas: Schemas, secrets: str = "env") -> tuple[Entity, tuple[str, ...]]:
+def dump(
+    flat: Flat, schemas: Schemas, secrets: str = "env", tags: Sequence[str] = ()
+) -> tuple[Entity, tuple[str, ...]]:
     """The document of a file, and the names of environment variables that it refers to.
 
     schemas: the server's, for its defaults. secrets: "env" writes `!env NAME` for each secret, "clear" the
-    secrets themselves.
+    secrets themselves. tags: all entities have them, by which they were picked; the file picks by them too.
     """
-    return _Dumper(flat, schemas, secrets == "env").document()
+    return _Dumper(flat, schemas, secrets == "env", tags).document()
 
 
 class _Dumper:
-    def __init__(self, flat: Flat, schemas: Schemas, hide: bool) -> None:
-        self._flat, self._schemas, self._hide = flat, schemas, hide
+    def __init__(self, flat: Flat, schemas: Schemas, hide: bool, select: Sequence[str]) -> None:
+        self._flat, self._schemas, self._hide, self._select = flat, schemas, hide, select
+        # those that tell the tenants are needed yet
+        self._implied = {"kgate-protected", *(tag for tag in select if not tag.startswith(MARKS))}
         self._variables: dict[str, str] = {}
         self._stand_ins = self._find_stand_ins()
 
     def document(self) -> tuple[Entity, tuple[str, ...]]:
         flat = self._flat
         document: Entity = {"_format_version": "3.0"}
+        if self._select:
+            document["_info"] = {"select_tags": list(self._select)}
         services = [self._service(entity) for entity in _sorted(flat["services"])]
         upstreams = [
             self._nest("upstreams", entity, {"targets": "upstream"})
@@ -141,7 +147,7 @@ class _Dumper:
                     del made[field]
                 else:
                     made[field] = self._name_of(field, named["id"])
-        tags = [tag for tag in entity.get("tags") or () if tag != "kgate-protected"]
+        tags = [tag for tag in entity.get("tags") or () if tag not in self._implied]
         made.pop("tags", None)
         if tags:
             made["tags"] = tags

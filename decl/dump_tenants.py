@@ -9,6 +9,9 @@ from decl.tenants import OWNER_TAG, TENANT_TAG
 
 Entity = dict[str, Any]
 
+MARKS = (TENANT_TAG, OWNER_TAG)
+"""How the tags begin that tell the tenants."""
+
 
 def restore_tenants(services: list[Entity], upstreams: list[Entity]) -> list[Entity]:
     """The tenants of services and upstreams, which lose (in place) what they have from their tenant."""

@@ -25,7 +25,12 @@ from decl.yaml_text import to_yaml
 @file_option
 @click.option("--cluster", help="The cluster of the files whose first node is read.")
 @click.option("--node", "nodes", multiple=True, help="Admin API URL, in place of the cluster's first node.")
-@click.option("--select-tag", "tags", multiple=True, help="Only entities with all of these tags.")
+@click.option(
+    "--select-tag",
+    "tags",
+    multiple=True,
+    help="Only entities with all of these tags; the file says so (_info).",
+)
 @click.option(
     "-o",
     "--out",
@@ -74,7 +79,7 @@ def command(
     node = nodes_of(settings, nodes)[0]
     with client_of(settings, node) as client:
         try:
-            document, variables = dump(read_live(client, tags), schemas_of(client), secrets)
+            document, variables = dump(read_live(client, tags), schemas_of(client), secrets, tags)
         except AdminError as error:
             raise FailedError(f"{error}; is the Admin API reachable from here?") from error
     parts = _per_tenant(document) if per_tenant else {"": document}

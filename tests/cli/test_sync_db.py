@@ -114,6 +114,28 @@ def test_what_was_dumped_makes_no_difference(
     assert kgate("-f", "dump.yaml", "-f", "clusters.yaml", "diff").stdout == "cluster one: no changes\n"
 
 
+@pytest.mark.parametrize("select", [(), ("--select-tag", "team-a")])
+def test_what_was_dumped_by_tag_is_nobody_elses(folder: Path, node: DbNode, select: tuple[str, ...]) -> None:
+    """A part of a database is loaded as that part, and not as all that there is to be."""
+    edit('"3.0"', '"3.0"\n_info: {select_tags: [team-a]}')
+    kgate("sync", "--yes")
+    if select:
+        theirs = {
+            "id": "0a000000-0000-4000-8000-000000000000",
+            "name": "theirs",
+            "host": "x",
+            "tags": ["team-b"],
+        }
+        node.store = node.store.having("services", theirs)
+    kgate("dump", "--out", "dump.yaml", "--secrets", "clear", *select)
+    text = Path("dump.yaml").read_text()
+    assert text.count("team-a") == (1 if select else 5)
+    clusters = Path("gateway.yaml").read_text().partition("clusters:")[2].partition("services:")[0]
+    Path("clusters.yaml").write_text(f'_format_version: "3.0"\nclusters:{clusters}')
+    files = ("-f", "dump.yaml", "-f", "clusters.yaml")
+    assert CliRunner().invoke(main, [*files, "diff"]).stdout == "cluster one: no changes\n"
+
+
 def test_which_side_moved(folder: Path, node: DbNode) -> None:
     kgate("sync", "--yes")
     edit("http://cart", "http://basket")
