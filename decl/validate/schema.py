@@ -175,7 +175,8 @@ _ELSEWHERE = {
         "stock Kong has none; it is of Kong Enterprise or Konnect",
     ),
     **dict.fromkeys(
-        ("consumer_group_policy_overrides", "skip_hash_for_basic_auth"), "it is about Kong Enterprise"
+        ("consumer_group_policy_overrides", "skip_hash_for_basic_auth", "consumer_group", "rbac_users"),
+        "it is about Kong Enterprise",
     ),
     "_konnect": "it is about Konnect, which kgate does not manage",
     "default_lookup_tags": "kgate has no such look-up; name the files of both owners with -f",
