@@ -24,6 +24,7 @@ class Node:
 
     def __init__(self) -> None:
         self.url = ""
+        self.tags: dict[str, list[str]] = {}
         self.asked: list[str] = []
         self.together = threading.Barrier(TOGETHER)
         self.first = threading.Semaphore(TOGETHER)
@@ -39,7 +40,8 @@ class Node:
         size, start = int(query["size"][0]), int(query.get("offset", ["0"])[0])
         end = start + size
         more = f"/services?size={size}&offset={end}" if end < len(SERVICES) else None
-        return {"data": SERVICES[start:end], "next": more}
+        data = [{**each, "tags": self.tags.get(each["id"])} for each in SERVICES[start:end]]
+        return {"data": data if self.tags else SERVICES[start:end], "next": more}
 
 
 @pytest.fixture
@@ -98,31 +100,44 @@ def test_tags_are_picked_by_the_server(node: Node) -> None:
 
 
 class Broken(Node):
-    """Cannot list its keys."""
+    """Answers 500 to some requests, as Kong 3.9.3 does without a database."""
 
-    def __init__(self, database: bool) -> None:
+    def __init__(self, broken: str, database: bool = False) -> None:
         super().__init__()
         self.first = threading.Semaphore(0)
+        self._broken = broken
         self._status: dict[str, object] = {} if database else {"configuration_hash": "0" * 32}
 
     def answer(self, path: str) -> dict[str, object]:
-        if path.startswith("/key-auths"):
+        if self._broken in path:
             raise threading.BrokenBarrierError
         return self._status if path == "/status" else super().answer(path)
 
 
 def test_keys_that_a_dbless_node_cannot_list() -> None:
-    """Kong 3.9.3 answers 500 when one of them has a ttl: what else there is must be read, to get it out of that."""
-    with serving(Broken(database=False)) as node, AdminClient(node.url) as client:
+    """When one of them has a ttl: what else there is must be read, to get it out of that."""
+    with serving(Broken("/key-auths")) as node, AdminClient(node.url) as client:
         live = read_live(client)
         assert live["keyauth_credentials"] == {}
         assert len(live["services"]) == len(SERVICES)
+
+
+def test_tags_that_a_dbless_node_cannot_pick_by() -> None:
+    """When an entity has none: all are read, and picked here."""
+    with serving(Broken("tags=")) as node, AdminClient(node.url) as client:
+        assert read_live(client, ["team-a"])["services"] == {}
+        node.tags = {"0007": ["x", "team-a"], "0008": ["team-b"]}
+        assert list(read_live(client, ["team-a"])["services"]) == ["0007"]
+
+
+@pytest.mark.parametrize("broken", ["/key-auths", "tags=", "/routes"])
+def test_other_errors_of_the_server_are_told(broken: str) -> None:
     with (
-        serving(Broken(database=True)) as node,
+        serving(Broken(broken, database=broken != "/routes")) as node,
         AdminClient(node.url) as client,
         pytest.raises(AdminError, match="HTTP 500"),
     ):
-        read_live(client)
+        read_live(client, ["team-a"])
 
 
 def test_as_many_connections_as_agreed() -> None:
