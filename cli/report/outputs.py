@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from cli.errors import FailedError
+from cli.errors import FailedError, UsageError
 from cli.report import github, human, junit, parsable, sarif
 from cli.report import json as json_report
 from decl.project import Project
@@ -63,7 +64,12 @@ def output_option(command: F) -> F:
 
 
 def write(project: Project, outputs: Sequence[Output]) -> None:
-    """Write every form that is asked for. Raises FailedError for a file that cannot be written."""
+    """Write every form that is asked for. Raises UsageError for two forms of one file, FailedError for a file that
+    cannot be written."""
+    files = Counter(output.file for output in dict.fromkeys(outputs) if output.file is not None)
+    for file, count in files.items():
+        if count > 1:
+            raise UsageError(f"--output: {count} forms for {file}; name a file for each")
     for output in dict.fromkeys(outputs):
         text = FORMS[output.form](project)
         if output.file is None:

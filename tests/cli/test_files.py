@@ -99,6 +99,11 @@ def test_a_report_that_cannot_be_written(name: str) -> None:
     assert sorted(os.listdir()) == ["gw"]
 
 
+def test_two_forms_for_one_file() -> None:
+    refused("2 forms for x", "-f", "gw", "--output", "sarif=x", "--output", "junit=x")
+    assert lint("-f", "gw", "--output", "sarif=x", "--output", "sarif=x").exit_code == 0
+
+
 def test_a_report_into_a_folder_that_is_no_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
