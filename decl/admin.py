@@ -21,6 +21,7 @@ PAGE = 1000
 
 _CONFIG = "/config?check_hash=1&flatten_errors=1"
 _MAX_TEXT = 300
+_PAUSES = (0.2, 0.4)  # before a read is made again: the node, or what is before it, was away for a moment
 _NULL = "value must be null"
 
 
@@ -28,7 +29,8 @@ class AdminError(Exception):
     """A node's Admin API did not do what was asked.
 
     status is the HTTP status, None when there was no answer. `uncertain` says that the config may have been
-    stored all the same: the node must be read before anything is concluded. `away`: no answer came at all.
+    stored all the same: the node must be read before anything is concluded. `away`: no answer came at all;
+    `reset`: because the node closed the connection.
     `retry_after`: seconds after which the node asks to be tried again, None when it does not say.
     """
 
@@ -40,9 +42,10 @@ class AdminError(Exception):
         uncertain: bool = False,
         away: bool = False,
         retry_after: float | None = None,
+        reset: bool = False,
     ) -> None:
         super().__init__(f"{node}: {reason}")
-        self.away = away
+        self.away, self.reset = away, reset
         self.retry_after = retry_after
         self.node = node
         self.reason = reason
@@ -212,20 +215,33 @@ class AdminClient:
             return self._pool.request(method, path, content, headers)
         except TransportError as error:
             uncertain = error.sent and method not in ("GET", "HEAD")
-            raise AdminError(self.node, error.reason, uncertain=uncertain, away=True) from error
+            raise AdminError(
+                self.node, error.reason, uncertain=uncertain, away=True, reset=error.reset
+            ) from error
 
     def _ok(self, method: str, path: str) -> Answer:
-        answer = self.request(method, path)
+        """A read that is made again when that may help. Raises AdminError for any status but 200."""
         waiting: Waiting | None = None
-        while answer.status == 429 or (answer.status == 503 and "retry-after" in answer.headers):
-            waiting = waiting or Waiting(self._busy, self._now, self._sleep, self._notice)
-            late = waiting.wait(self.node, retry_after(answer.headers, time.time()))
-            if late is not None:
-                raise AdminError(self.node, late, answer.status)
-            answer = self.request(method, path)
-        if answer.status == 200:
-            return answer
-        raise self._error(answer)
+        pauses = iter(_PAUSES)
+        while True:
+            try:
+                answer = self.request(method, path)
+            except AdminError as error:
+                if not (error.reset and (pause := next(pauses, 0.0))):
+                    raise
+                self._sleep(pause)
+                continue
+            if answer.status == 429 or (answer.status == 503 and "retry-after" in answer.headers):
+                waiting = waiting or Waiting(self._busy, self._now, self._sleep, self._notice)
+                late = waiting.wait(self.node, retry_after(answer.headers, time.time()))
+                if late is not None:
+                    raise AdminError(self.node, late, answer.status)
+            elif answer.status in (502, 503, 504) and (pause := next(pauses, 0.0)):
+                self._sleep(pause)
+            elif answer.status == 200:
+                return answer
+            else:
+                raise self._error(answer)
 
     def _error(self, answer: Answer) -> AdminError:
         status = answer.status

@@ -21,12 +21,15 @@ CONNECT_TIMEOUT = 5.0
 _MAX_TEXT = 300
 
 
-class TransportError(Exception):
-    """No answer came. sent: whether the request may have reached the node."""
+_RESET = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
-    def __init__(self, reason: str, sent: bool) -> None:
+
+class TransportError(Exception):
+    """No answer came. sent: whether the request may have reached the node. reset: the node closed the connection."""
+
+    def __init__(self, reason: str, sent: bool, reset: bool = False) -> None:
         super().__init__(reason)
-        self.reason, self.sent = reason, sent
+        self.reason, self.sent, self.reset = reason, sent, reset
 
 
 class Answer(NamedTuple):
@@ -111,13 +114,13 @@ class Pool:
             connection, kept = self._connected(), False
         try:
             return self._exchange(connection, method, path, body, headers)
-        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError) as error:
+        except _RESET as error:
             connection.close()
             # nginx closes idle connections; a request that it had begun to read may have been done, so only what
             # does no harm twice goes out again
             if kept and method != "POST":
                 return self._again(method, path, body, headers)
-            raise TransportError(_text(error), sent=True) from error
+            raise TransportError(_text(error), sent=True, reset=True) from error
         except TimeoutError as error:
             connection.close()
             raise TransportError(f"gave no answer within {self._timeout:g} s", sent=True) from error
@@ -131,7 +134,7 @@ class Pool:
             return self._exchange(connection, method, path, body, headers)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise TransportError(_text(error), sent=True) from error
+            raise TransportError(_text(error), sent=True, reset=isinstance(error, _RESET)) from error
 
     def _exchange(
         self,

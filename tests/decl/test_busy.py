@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -167,6 +169,63 @@ def test_a_read_is_given_up(stub: AdminStub, clock: Clock) -> None:
     with (
         AdminClient(stub.url, now=clock.now, sleep=clock.slept.append) as client,
         pytest.raises(AdminError, match="try again after"),
+    ):
+        client.config_hash()
+    assert clock.slept == []
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_read_is_made_again(stub: AdminStub, clock: Clock, status: int) -> None:
+    stub.on_status = lambda _: Answer(status, {}) if len(stub.seen) < 3 else None
+    with AdminClient(stub.url, now=clock.now, sleep=clock.slept.append) as client:
+        client.config_hash()
+        assert clock.slept == [0.2, 0.4]
+        stub.on_status = lambda _: Answer(status, {})
+        stub.seen.clear()
+        with pytest.raises(AdminError, match=str(status)):
+            client.config_hash()
+    assert len(stub.seen) == 3
+
+
+@pytest.mark.parametrize(("resets", "read"), [(2, True), (3, False)])
+def test_a_read_whose_connection_is_reset_is_made_again(clock: Clock, resets: int, read: bool) -> None:
+    accepted = [0]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            accepted[0] += 1
+            if accepted[0] > resets:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b'{"configuration_hash": "x"}')
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        with AdminClient(url, now=clock.now, sleep=clock.slept.append) as client:
+            if read:
+                assert client.config_hash() == "x"
+            else:
+                with pytest.raises(AdminError) as caught:
+                    client.config_hash()
+                assert caught.value.reset
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert accepted == [3]
+    assert clock.slept == [0.2, 0.4]
+
+
+def test_a_node_that_is_away_is_not_waited_for(clock: Clock) -> None:
+    with (
+        AdminClient("http://127.0.0.1:9", now=clock.now, sleep=clock.slept.append) as client,
+        pytest.raises(AdminError, match="away"),
     ):
         client.config_hash()
     assert clock.slept == []
