@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from decl.findings import WARNING, Finding
 
-_COMMENT = re.compile(r"(^|\s)#\s*kgate\s+(disable-line|disable-file|disable|enable)\b[ \t]*([\w ,\-]*)")
+_COMMENT = re.compile(r"(^|\s)#\s*kgate:?\s+(disable-line|disable-file|disable|enable)\b[ \t]*([\w ,\-]*)")
 
 
 class Span(NamedTuple):
@@ -51,7 +51,7 @@ def read(file: str, content: bytes, rules: Collection[str]) -> Disabled:
     spans: list[Span] = []
     findings: list[Finding] = []
     open_since: dict[str, int] = {}
-    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):
+    for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1):
         match = _COMMENT.search(line)
         if match is None:
             continue

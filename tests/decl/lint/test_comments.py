@@ -17,6 +17,8 @@ def off(text: str, line: int, rule: str) -> bool:
     [
         ("a: 1 # kgate disable-line one", 1, "one", True),
         ("a: 1 # kgate disable-line one", 1, "two-three", False),
+        ("a: 1 # kgate: disable-line one", 1, "one", True),
+        ("a: 1 # kgate: disable-line one", 1, "two-three", False),
         ("a: 1 # kgate disable-line", 1, "two-three", True),
         ("a: 1 # kgate disable-line one, two-three", 1, "two-three", True),
         ("a: 1 # kgate disable-line one two-three", 1, "two-three", True),
@@ -43,3 +45,8 @@ def test_any_text_is_taken(text: str) -> None:
     for finding in found.findings:
         assert finding.rule == "unknown-rule"
         assert 1 <= finding.line <= len(text.splitlines())
+
+
+def test_the_place_of_an_unknown_rule_behind_a_byte_order_mark() -> None:
+    (found,) = comments.read("f", "\ufeffa: 1 # kgate disable-line nope".encode(), RULES).findings
+    assert (found.line, found.col) == (1, 27)
