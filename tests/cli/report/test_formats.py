@@ -1,16 +1,14 @@
-"""Golden output of every form of findings."""
+"""Every form of findings: what stands where, and what readers of the form ask for."""
 
 import json
 import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from jsonschema import Draft202012Validator
 
 from cli.report import github, human, junit, parsable, sarif
 from cli.report.outputs import FORMS
 from decl.findings import Finding
-from decl.lint import RULES
 from decl.load import Text, load
 
 TEXTS = {
@@ -21,116 +19,6 @@ FOUND = (
     Finding("a,b.yaml", 2, 13, "error", "unknown-field", "unknown field 'nope': 100%\nreally"),
     Finding("gw.yaml", 2, 2, "warning", "unused-upstream", "no <one> uses 'u' & \"v\""),
 )
-
-SARIF = {
-    # what sections 3.13, 3.14, 3.18, 3.19, 3.27 to 3.30 and 3.49 of SARIF 2.1.0 ask of what we write
-    "type": "object",
-    "required": ["version", "runs"],
-    "properties": {
-        "version": {"const": "2.1.0"},
-        "$schema": {"type": "string", "format": "uri"},
-        "runs": {"type": "array", "items": {"$ref": "#/$defs/run"}},
-    },
-    "additionalProperties": False,
-    "$defs": {
-        "message": {
-            "type": "object",
-            "required": ["text"],
-            "properties": {"text": {"type": "string"}},
-            "additionalProperties": False,
-        },
-        "level": {"enum": ["none", "note", "warning", "error"]},
-        "run": {
-            "type": "object",
-            "required": ["tool"],
-            "additionalProperties": False,
-            "properties": {
-                "columnKind": {"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
-                "tool": {
-                    "type": "object",
-                    "required": ["driver"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "driver": {
-                            "type": "object",
-                            "required": ["name"],
-                            "additionalProperties": False,
-                            "properties": {
-                                "name": {"type": "string"},
-                                "version": {"type": "string"},
-                                "rules": {
-                                    "type": "array",
-                                    "uniqueItems": True,
-                                    "items": {
-                                        "type": "object",
-                                        "required": ["id"],
-                                        "additionalProperties": False,
-                                        "properties": {
-                                            "id": {"type": "string"},
-                                            "shortDescription": {"$ref": "#/$defs/message"},
-                                            "fullDescription": {"$ref": "#/$defs/message"},
-                                            "defaultConfiguration": {
-                                                "type": "object",
-                                                "properties": {"level": {"$ref": "#/$defs/level"}},
-                                                "additionalProperties": False,
-                                            },
-                                        },
-                                    },
-                                },
-                            },
-                        }
-                    },
-                },
-                "results": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "required": ["message"],
-                        "additionalProperties": False,
-                        "properties": {
-                            "ruleId": {"type": "string"},
-                            "ruleIndex": {"type": "integer", "minimum": -1},
-                            "level": {"$ref": "#/$defs/level"},
-                            "message": {"$ref": "#/$defs/message"},
-                            "partialFingerprints": {
-                                "type": "object",
-                                "additionalProperties": {"type": "string"},
-                            },
-                            "locations": {
-                                "type": "array",
-                                "items": {
-                                    "type": "object",
-                                    "additionalProperties": False,
-                                    "properties": {
-                                        "physicalLocation": {
-                                            "type": "object",
-                                            "additionalProperties": False,
-                                            "properties": {
-                                                "artifactLocation": {
-                                                    "type": "object",
-                                                    "additionalProperties": False,
-                                                    "properties": {"uri": {"type": "string"}},
-                                                },
-                                                "region": {
-                                                    "type": "object",
-                                                    "additionalProperties": False,
-                                                    "properties": {
-                                                        "startLine": {"type": "integer", "minimum": 1},
-                                                        "startColumn": {"type": "integer", "minimum": 1},
-                                                    },
-                                                },
-                                            },
-                                        }
-                                    },
-                                },
-                            },
-                        },
-                    },
-                },
-            },
-        },
-    },
-}
 
 
 def test_human() -> None:
@@ -263,12 +151,10 @@ def test_junit_holds_no_control_characters() -> None:
     ElementTree.fromstring(junit.findings([Finding("f\x01", 1, 1, "error", "r", "a\x00b\ud800")]))
 
 
-@pytest.mark.parametrize("found", [(), FOUND], ids=["nothing", "two"])
-def test_sarif_is_as_the_standard_says(found: tuple[Finding, ...]) -> None:
-    log = json.loads(sarif.findings(found))
-    Draft202012Validator(SARIF).validate(log)
-    rules = log["runs"][0]["tool"]["driver"]["rules"]
-    for result in log["runs"][0]["results"]:
+def test_sarif_results_name_their_rule() -> None:
+    (run,) = json.loads(sarif.findings(FOUND))["runs"]
+    rules = run["tool"]["driver"]["rules"]
+    for result in run["results"]:
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
 
 
@@ -302,11 +188,6 @@ def test_a_finding_that_moved_has_the_same_fingerprint() -> None:
     assert prints[0] == prints[1]
     twice = json.loads(sarif.findings([FOUND[0], moved]))["runs"][0]["results"]
     assert twice[0]["partialFingerprints"] != twice[1]["partialFingerprints"]
-
-
-def test_every_rule_goes_through_sarif() -> None:
-    found = [Finding("f", 1, 1, rule.LEVEL, rule.ID, "m") for rule in RULES.values()]
-    Draft202012Validator(SARIF).validate(json.loads(sarif.findings(found)))
 
 
 def test_the_forms() -> None:
