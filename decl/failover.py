@@ -101,7 +101,6 @@ def _upstreams(client: AdminClient, gateway: Gateway, cluster: str, tenant: str)
         except AdminError as error:
             yield Check(client.node, f"upstream {upstream['name']}", False, str(error))
             continue
-        states = [str(target.get("health")) for target in found]
-        good = sum(state in _GOOD for state in states)
-        detail = f"{good} of {len(states)} targets get requests"
+        good = sum(str(target.get("health")) in _GOOD and target.get("weight") != 0 for target in found)
+        detail = f"{good} of {len(found)} targets get requests"
         yield Check(client.node, f"upstream {upstream['name']}", good > 0, detail)

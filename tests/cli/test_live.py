@@ -298,6 +298,16 @@ def test_a_standby_whose_targets_are_unhealthy(kgate: Callable[..., Result], nod
     assert kgate("failover", "order", "--to", "spare").exit_code == 0
 
 
+def test_a_standby_whose_targets_have_no_weight(kgate: Callable[..., Result], node: DbNode) -> None:
+    """Kong calls them healthy and sends them nothing."""
+    text = Path("gateway.yaml").read_text().replace("weight: 10", "weight: 0")
+    Path("gateway.yaml").write_text(text)
+    load(kgate, node)
+    result = kgate("failover", "order", "--to", "spare")
+    assert result.exit_code == exit_codes.FAILED
+    assert f"NOT {node.admin}: upstream v2: 0 of 1 targets get requests" in result.stderr
+
+
 def test_failover_keeps_what_else_is_in_the_zone(kgate: Callable[..., Result]) -> None:
     Path("dns").mkdir()
     Path("dns/example.com.yaml").write_text(
