@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import requests
 
+from kong_plugins.abuse_guard import shipped
 from tests.e2e.client import Answer, Client
 from tests.e2e.gateway import CLUSTER, ISSUER_FIELDS, Gateway, lane_of
 
@@ -61,7 +62,7 @@ class AbuseGateway(Gateway):
     def start(self) -> None:
         self.trusted = trusted_ips(self.admin) if self.given else TRUSTED
         # a given Kong's run dir still has the blocks of the run before
-        self._numbers = count(random.randrange(50_000))
+        self._numbers, self._place = count(random.randrange(50_000)), random.randrange(190, 250)
         self._log_lines: list[str] = []
         super().start()
         self.client = Client(self.proxy, self)
@@ -77,7 +78,7 @@ class AbuseGateway(Gateway):
         third, fourth = divmod(number, 250) if network is None else (network, number % 250)
         begin = "93.184" if self.is_proxied else "127.70"
         if network is not None:
-            begin = "93.185" if self.is_proxied else "127.71"
+            begin = f"{93 if self.is_proxied else 127}.{self._place}"
         return Person(self.client, f"{begin}.{third}.{fourth + 1}", self.is_proxied)
 
     def logged(self, path: str) -> list[dict[str, Any]]:
@@ -174,8 +175,9 @@ class AbuseGateway(Gateway):
 
     @staticmethod
     def _rules(route: Any, limit: Any, finds: Any) -> list[dict[str, Any]]:
-        """Routes of test_abuse_guard_rules.py."""
+        """Routes of test_abuse_guard_rules.py; /all has the shipped scenarios as they are."""
         passport = {"name": "passport", "config": {"issuers": ["main"]}}
+        anybody = {"name": "passport", "config": {"issuers": ["main"], "mode": "optional"}}
         costs = limit("e2e-costs", 10, costs={"dear": 5, "free": 0})
         own = {"group_by": ["ip"], "leak": 0.01, "then": ["block"], "ttl": 60}
         rotating = {**own, "name": "e2e-rotating", "distinct": "agent", "capacity": 4}
@@ -192,6 +194,7 @@ class AbuseGateway(Gateway):
             finds("agents", rotating, nameless),
             finds("posted", posted),
             finds("trial", trial),
+            finds("all", *({"use": name} for name in shipped.SCENARIOS), plugins=[anybody]),
         ]
 
 

@@ -193,3 +193,78 @@ def test_an_allowed_address_in_an_imported_blocklist(guarded: AbuseGateway, pers
         guarded.kgate("allow", "rm", person.ip, check=False)
         guarded.kgate("block", "rm", "--set", "e2e")
     wait_until(lambda: other("/plain/echo").status == 200, 3, "the list is gone")
+
+
+# the shipped scenarios, as they are
+
+
+def score(guarded: AbuseGateway, who: Person, **more: Any) -> list[str]:
+    """What the front server is told of somebody; [] too when he is refused."""
+    before = len(guarded.upstreams["main"].seen)
+    who("/all/echo", **more)
+    return [
+        value for seen in guarded.upstreams["main"].seen[before:] for value in seen.values("X-Abuse-Score")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "agent", "needed"),
+    [
+        ("/all/api/login/status/401", "POST", "Mozilla/5.0", 21),  # credential-stuffing
+        ("/all/{}/status/404", "GET", "Mozilla/5.0", 26),  # path-scan
+        ("/all/users/{}/status/404", "GET", "Mozilla/5.0", 16),  # user-enumeration
+        ("/all/menu/echo", "GET", "sqlmap/1.7.2#stable (https://sqlmap.org)", 4),  # bad-bots
+    ],
+    ids=["credential-stuffing", "path-scan", "user-enumeration", "bad-bots"],
+)
+def test_an_address_is_blocked_by_a_shipped_scenario(
+    guarded: AbuseGateway, person: Person, path: str, method: str, agent: str, needed: int
+) -> None:
+    other = guarded.person()
+    for number in range(needed + 3):
+        person(path.format(number), method, headers={"User-Agent": agent})
+        other("/all/menu/echo", headers={"User-Agent": "Mozilla/5.0"})
+    wait_until(lambda: person("/all/echo").reason == "ip_blocked", 3, "the block")
+    assert other("/all/echo").status == 200
+
+
+def test_a_burst_from_one_network_blocks_the_network(guarded: AbuseGateway) -> None:
+    people = [guarded.person(60) for _ in range(30)]
+    for number in range(110):
+        people[number % 30]("/all/form/status/422", "POST")
+    wait_until(
+        lambda: guarded.person(60)("/all/echo").reason == "ip_blocked", 3, "a neighbour who never asked"
+    )
+    assert guarded.person(61)("/all/echo").status == 200
+
+
+def test_a_shared_token_is_blocked_by_the_shipped_scenario(guarded: AbuseGateway) -> None:
+    stolen, own = token("wendy", jti="e2e-shared"), token("wendy", jti="e2e-kept")
+    people = [guarded.person(network) for network in range(70, 80)]
+    for one in people:
+        one("/all/echo", token=stolen)
+    wait_until(lambda: people[0]("/all/echo", token=stolen).reason == "token_blocked", 3, "the block")
+    assert people[0]("/all/echo", token=own).status == 200
+
+
+def test_who_hammers_coupons_is_slowed_down_and_marked(guarded: AbuseGateway) -> None:
+    user, elsewhere = next(USERS), guarded.person()
+    statuses = [guarded.person()("/all/coupon/echo", "POST", token=token(user)).status for _ in range(24)]
+    assert set(statuses) == {200}, "from an address each: it is the user who is counted"
+    seen: list[str] = []
+    wait_until(lambda: bool(seen.extend(score(guarded, elsewhere, token=token(user))) or seen), 3, "the mark")
+    assert set(seen) == {'70;reasons="coupon-hammering"'}
+    wait_until(
+        lambda: elsewhere("/all/echo", token=token(user)).reason == "scenario_limited",
+        3,
+        "five at once are left",
+    )
+    assert score(guarded, elsewhere, token=token(next(USERS))) == []
+    assert elsewhere("/all/echo").status == 200
+
+
+def test_an_error_storm_is_told_to_the_service_and_not_blocked(guarded: AbuseGateway, person: Person) -> None:
+    for _ in range(45):
+        assert person("/all/search/status/500").status == 500
+    wait_until(lambda: score(guarded, person) == ['40;reasons="error-storm"'], 3, "the mark")
+    assert score(guarded, guarded.person()) == []
