@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -71,3 +73,23 @@ def test_blocks_and_revocations_outlive_redis(client: Client, operator: Gateway)
         assert client("/secure/echo", token=mine).reason == "token_revoked"
         assert client("/secure/echo", token=token(), source="127.0.0.77").reason == "ip_blocked"
         assert client("/secure/echo", token=token()).status == 200
+
+
+@pytest.mark.usefixtures("redis_comes_back")
+def test_a_new_node_without_redis_closes_its_routes_and_says_why(
+    client: Client, operator: Gateway, reached: Callable[[], int]
+) -> None:
+    assert operator.redis is not None
+    operator.signal_server(signal.SIGTERM)
+    operator.redis.kill()
+    shutil.rmtree(operator.run_dir / "state")
+    operator.start_server()
+    for _ in range(3):
+        answer = client("/secure/echo", token=token())
+        assert (answer.status, answer.reason) == (503, "no_state")
+    assert client("/open/echo").status == 200, "fail: open"
+    assert reached() == 1
+    told = "kgate_fail_answers_total"
+    wait_until(lambda: operator.metric(told, reason="no_state") == 4, 10, "the metric is told")
+    operator.redis.start()
+    wait_until(lambda: client("/secure/echo", token=token()).status == 200, 20, "the state is read")

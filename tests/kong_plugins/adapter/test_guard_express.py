@@ -59,6 +59,10 @@ def test_configs_are_sent_when_the_server_asks(express):
         ("closed", "server_away"),
         ({"e": "overload"}, "no_verdict"),
         ({}, "no_verdict"),
+        ({"v": 1, "n": "rid1", "e": "no_state"}, "no_state"),
+        ({"v": 1, "n": "rid1", "e": "deadline"}, "deadline"),
+        ({"v": 1, "n": "another", "e": "no_state"}, "no_verdict"),
+        ({"v": 1, "n": "rid1", "e": "ids"}, "no_verdict"),
     ],
 )
 def test_no_answer(express, answer, reason):

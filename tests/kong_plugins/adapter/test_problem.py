@@ -8,7 +8,15 @@ import pytest
 
 from kong_plugins.engine.problem import problem
 
-REASONS = ["no_verdict", "server_away", "breaker_open", "unprotected", "unreadable", "adapter_error"]
+REASONS = [
+    "no_verdict",
+    "server_away",
+    "breaker_open",
+    "unprotected",
+    "unreadable",
+    "adapter_error",
+    "no_state",
+]
 
 
 @pytest.mark.parametrize("reason", REASONS)

@@ -65,3 +65,23 @@ def test_an_empty_request_id_matches_nothing(world):
 )
 def test_ids(world, ids, count, complete):
     assert world.module("kgate.verdict").has_ids(world.table(ids), count) is complete
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        *[({**GOOD, "e": each}, each) for each in ("no_state", "deadline", "filter_error", "bad_facts")],
+        ({**GOOD, "e": "unanswered"}, "unanswered"),
+        ({**GOOD, "e": "Traceback: /home"}, "no_verdict"),
+        ({**GOOD, "e": ["no_state"]}, "no_verdict"),
+        ({**GOOD, "e": "config"}, "no_verdict"),
+        ({"v": 1, "n": "rid2", "e": "no_state"}, "no_verdict"),
+        ({"e": "no_state"}, "no_verdict"),
+        (GOOD, "no_verdict"),
+        (None, "no_verdict"),
+        ("no_state", "no_verdict"),
+    ],
+)
+def test_the_client_gets_the_servers_reason_where_it_is_one_of_the_known(world, record, reason):
+    found = world.module("kgate.verdict").reason(None if record is None else world.table(record), b"rid1")
+    assert found == reason.encode()

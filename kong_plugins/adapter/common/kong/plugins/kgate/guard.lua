@@ -132,7 +132,7 @@ local function ask(ctx, rec, plan, socket)
   breaker:good()
   if verdict.e ~= nil or verdict.ch ~= chain.hash or not (sound or verdicts.is_valid(verdict, rec.id)) then
     kong.log.err("kgate: no verdict: ", verdict.e or "not a verdict on this request")
-    return nil, "no_verdict"
+    return nil, verdicts.reason(verdict, rec.id)
   end
   return verdict
 end
@@ -149,7 +149,7 @@ local function take(rec, plan)
     cold.done(rec, plan, true)
     plan.ids = nil
     kong.log.err("kgate: no verdict: ", tostring(verdict.e))
-    return nil, "no_verdict"
+    return nil, verdicts.reason(verdict, rec.id)
   end
   local sound = verdict and rec.sound or verdicts.is_valid(verdict, rec.id)
   if not sound or not verdicts.has_ids(ids, plan.n) then

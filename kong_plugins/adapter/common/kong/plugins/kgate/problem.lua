@@ -6,6 +6,9 @@ local M = {}
 
 local DETAIL = {
   no_verdict = "The gateway could not decide about this request.",
+  no_state = "The gateway does not know yet whom to let in.",
+  deadline = "The gateway took too long to decide about this request.",
+  filter_error = "The gateway failed to decide about this request.",
   server_away = "The gateway's decision service is away.",
   breaker_open = "The gateway's decision service is away.",
   unprotected = "This route must be protected and is not: it is switched off.",

@@ -32,6 +32,14 @@ function M.is_error(v, request_id)
   return type(v) == "table" and v.e ~= nil and v.n == request_id and request_id ~= ""
 end
 
+-- Why the server could not decide, where a client may know; anything else is "no_verdict" for him.
+local TOLD = { no_state = true, deadline = true, filter_error = true, bad_facts = true, unanswered = true }
+
+--- The reason id of the fail answer to a request that was answered without a sound verdict.
+function M.reason(v, request_id)
+  return M.is_error(v, request_id) and TOLD[v.e] and v.e or "no_verdict"
+end
+
 --- Whether every field of the verdict has its type and it names this request.
 function M.is_valid(v, request_id)
   if type(v) ~= "table" or v.v ~= NEW or v.n ~= request_id or request_id == "" or v.e ~= nil then
