@@ -203,6 +203,12 @@ def test_a_flood_of_different_keys_stays_in_its_memory(count: int, monkeypatch: 
             "john doe",
             'a "b" c',
         ),
+        (  # what Kong 3.9 writes by default
+            '1.2.3.4 - - [23/Nov/2026:10:00:00 +0000] "GET /a HTTP/1.1" 404 0 "-" "x" kong_request_id: "a1b2"',
+            "/a",
+            "",
+            "x",
+        ),
         (
             '1.2.3.4 - - [23/Nov/2026:10:00:00 +0000] "GET http://x.example/a HTTP/1.1" 404 0 "-" "x"',
             "/a",
