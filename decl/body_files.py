@@ -44,7 +44,7 @@ def with_bodies(document: Mapping[str, Any], resolver: Resolver) -> dict[str, An
     total = 0
     for kind in ("services", "routes"):
         if kind in made:
-            made[kind] = [_entity(entity, resolver) for entity in made[kind]]
+            made[kind] = [_entity(kind, entity, resolver) for entity in made[kind]]
     if "plugins" in made:
         made["plugins"] = [_plugin(plugin, resolver) for plugin in made["plugins"]]
     for plugin in _plugins(made):
@@ -65,12 +65,15 @@ def has_late(value: Any) -> bool:
     return isinstance(value, Late)
 
 
-def _entity(entity: dict[str, Any], resolver: Resolver) -> dict[str, Any]:
+def _entity(kind: str, entity: dict[str, Any], resolver: Resolver) -> dict[str, Any]:
     made = {**entity}
     if "plugins" in made:
-        made["plugins"] = [_plugin(plugin, resolver) for plugin in made["plugins"]]
+        try:
+            made["plugins"] = [_plugin(plugin, resolver) for plugin in made["plugins"]]
+        except ValueError as error:
+            raise ValueError(f"{kind[:-1]} {entity.get('name', entity.get('id'))!r}: {error}") from error
     if "routes" in made:
-        made["routes"] = [_entity(route, resolver) for route in made["routes"]]
+        made["routes"] = [_entity("routes", route, resolver) for route in made["routes"]]
     return made
 
 

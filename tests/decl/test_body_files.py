@@ -81,7 +81,7 @@ def test_secrets_stay_references_when_bodies_are_read() -> None:
     ],
 )
 def test_what_cannot_be_sent_is_refused(files: dict[str, bytes], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"^service 'menu': .*{message}"):
         rendered().resolved(resolver(files))
 
 
