@@ -130,7 +130,7 @@ class Concluder:
             self._tell_local(pack_changes([change]))
 
     def _change(self, found: Conclusion, expires: float | None, current: Record | None) -> Change | None:
-        """The change to make; None where an operator's word stands, or there is nothing to change."""
+        """The change to make; None where an operator's word stands, a block lasts longer, or nothing is to do."""
         if found.collection not in COLLECTIONS:
             log.error("%s %s: collection %r is not known", found.kind, found.subject, found.collection)
             return None
@@ -144,6 +144,8 @@ class Concluder:
             data = {**(current.data if current is not None else {}), **data}
         elif current is not None and not current.source.startswith("gateway:"):
             return None
+        elif found.collection == "blocks" and current is not None and _lasts(current, expires):
+            return None  # what another scenario or node has found
         now = self._clock()
         return Put(
             Record(
@@ -193,6 +195,10 @@ class Concluder:
         except Conflict as error:
             self.lost += 1
             log.error("%s %s: somebody else changes it all the time: %s", found.kind, found.subject, error)
+
+
+def _lasts(record: Record, until: float | None) -> bool:
+    return record.expires is None or (until is not None and record.expires >= until)
 
 
 def _note(text: str) -> str:

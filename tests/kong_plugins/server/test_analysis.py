@@ -119,6 +119,23 @@ def test_a_conclusion_becomes_a_record_and_an_event_with_its_numbers() -> None:
     assert told == []
 
 
+@pytest.mark.parametrize(("there", "stays"), [(600.0, "elsewhere"), (20.0, "too fast")])
+def test_a_block_of_another_node_that_lasts_longer_stays(there: float, stays: str) -> None:
+    store = MemoryStore()
+    held = Record(
+        "blocks", BLOCK.key, {}, reason="elsewhere", source="gateway:n2", expires=store.now() + there
+    )
+    store.apply([Put(held)])
+    made = concluder(store)
+    made.add(BLOCK)
+    assert made.work()
+    record = store.get("blocks", BLOCK.key)
+    assert record is not None
+    assert record.reason == stays
+    assert record.expires == pytest.approx(store.now() + max(there, 60), abs=5)
+    assert [event.kind for event in store.events(10)] == ["block.add"], "it is told all the same"
+
+
 def test_an_operators_record_stays_and_a_canarys_other_fields_too() -> None:
     store = MemoryStore()
     store.apply([Put(Record("blocks", BLOCK.key, {}, reason="by hand", source="cli"))])
