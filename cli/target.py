@@ -82,7 +82,7 @@ class Target:
 
     def history(self) -> History:
         """Where applies are noted."""
-        return History(self._blobs(), self.name)
+        return History(self._blobs(), self.name, self.tags)
 
     def _blobs(self) -> Blobs:
         if self.redis is not None:

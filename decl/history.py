@@ -38,10 +38,10 @@ class Entry(NamedTuple):
 
 
 class History:
-    """The applies of one cluster."""
+    """The applies of one cluster. tags: those of one owner among several that share a database."""
 
-    def __init__(self, blobs: Blobs, cluster: str) -> None:
-        self._blobs, self._cluster = blobs, cluster
+    def __init__(self, blobs: Blobs, cluster: str, tags: Sequence[str] = ()) -> None:
+        self._blobs, self._cluster, self._tags = blobs, cluster, frozenset(tags)
 
     def entries(self) -> list[Entry]:
         """All entries, the oldest first. Raises BlobError."""
@@ -82,14 +82,22 @@ class History:
         found = self._blobs.get(f"{self._cluster}.bytes.{digest}")
         return None if found is None else gzip.decompress(found)
 
+    def own(self) -> list[Entry]:
+        """The entries of this owner: others' are about other entities. Raises BlobError."""
+        return [entry for entry in self.entries() if self.is_own(entry)]
+
+    def is_own(self, entry: Entry) -> bool:
+        """Whether an apply was of the same tags."""
+        return frozenset(entry.tags) == self._tags
+
     def last_applied(self) -> Entry | None:
-        """The last apply that reached its end."""
-        done = [entry for entry in self.entries() if entry.result == "changed"]
+        """This owner's last apply that reached its end."""
+        done = [entry for entry in self.own() if entry.result == "changed"]
         return done[-1] if done else None
 
     def interrupted(self) -> Entry | None:
-        """The last apply, if it was killed."""
-        known = self.entries()
+        """This owner's last apply, if it was killed."""
+        known = self.own()
         return known[-1] if known and known[-1].result == "started" else None
 
     def _write(self, entry: Entry) -> None:

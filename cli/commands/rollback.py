@@ -92,10 +92,13 @@ def _document(target: Target, history: History, entries: list[Entry], to: str | 
         found = next((entry for entry in entries if entry.id == to), None)
         if found is None:
             raise UsageError(f"there is no apply {to!r}; see kgate rollback --list")
+        if not history.is_own(found):
+            raise UsageError(f"apply {to} was of {_owner(found)}, whose entities are not ours")
         return _loaded(history.content(found.digest), f"the config of apply {to}")
-    if not entries:
+    own = history.own()
+    if not own:
         raise UsageError("the history is empty: nothing was applied from here")
-    last = _to_take_back(entries)
+    last = _to_take_back(own)
     if target.mode != "dbless":
         flat = _loaded(history.content(last.snapshot), "what the database held before")
         # Kong told only the hash of a password, and would hash it again: it stays what it is
@@ -123,6 +126,10 @@ def _to_take_back(entries: list[Entry]) -> Entry:
     return first
 
 
+def _owner(entry: Entry) -> str:
+    return f"tags {', '.join(entry.tags)}" if entry.tags else "no tags"
+
+
 def _loaded(content: bytes | None, what: str) -> dict[str, Any]:
     if content is None:
         raise FailedError(f"{what} is not kept any more; see kgate rollback --list")
@@ -138,6 +145,8 @@ def _show(entries: list[Entry], output: str) -> None:
         return
     for entry in entries:
         about = f"{entry.result}{': ' + printable(entry.reason) if entry.reason else ''}"
+        if entry.tags:
+            about += f" ({_owner(entry)})"
         click.echo(
             f"{entry.id}  {utc(entry.time)}  {printable(entry.actor)}  {entry.revision[:12] or '-'}  "
             f"{entry.digest[:12]}  {about}"

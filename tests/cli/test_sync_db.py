@@ -421,6 +421,34 @@ def test_a_password_that_kong_hashed_stays(folder: Path, node: DbNode) -> None:
     assert node.state() == before
 
 
+def test_each_owner_has_a_history(folder: Path, node: DbNode) -> None:
+    """Two owners share a database: what one of them applied is nothing that the other one can take back."""
+    first = Path("gateway.yaml").read_text()
+    other = first.partition("services:")[0] + "services: [{name: list, url: http://list}]\n"
+    kgate("sync", "--yes", "--select-tag", "team-a")
+    Path("gateway.yaml").write_text(other)
+    kgate("sync", "--yes", "--select-tag", "team-b")
+    edit("http://list", "http://list2")
+    kgate("sync", "--yes", "--select-tag", "team-b")
+    Path("gateway.yaml").write_text(first)
+    edit("http://cart", "http://basket")
+    assert (
+        "[the file changed]"
+        in kgate("diff", "--select-tag", "team-a", code=exit_codes.CHANGES_PENDING).stdout
+    )
+    kgate("sync", "--yes", "--select-tag", "team-a")
+    Path("gateway.yaml").write_text(other)
+    before = node.state()
+    kgate("rollback", "--yes", "--select-tag", "team-b")
+    hosts = {service["name"]: service["host"] for service in node.state()["services"].values()}
+    assert hosts == {"cart": "basket", "list": "list"}
+    assert node.state()["routes"] == before["routes"]
+    shown = kgate("rollback", "--list", "--select-tag", "team-b").stdout
+    assert shown.count("(tags team-a)") == 2
+    refused = kgate("rollback", "--yes", "--to", "1", "--select-tag", "team-b", code=exit_codes.USAGE).stderr
+    assert "apply 1 was of tags team-a" in refused
+
+
 @pytest.mark.parametrize("finished", [False, True])
 def test_an_apply_that_was_killed_is_seen_and_taken_back(
     folder: Path, node: DbNode, proxy: FaultProxy, finished: bool
