@@ -177,6 +177,7 @@ class AbuseGateway(Gateway):
     def _rules(route: Any, limit: Any, finds: Any) -> list[dict[str, Any]]:
         """Routes of test_abuse_guard_rules.py; /all has the shipped scenarios as they are."""
         passport = {"name": "passport", "config": {"issuers": ["main"]}}
+        nothing = {"name": "request-termination", "config": {"status_code": 404}}
         anybody = {"name": "passport", "config": {"issuers": ["main"], "mode": "optional"}}
         costs = limit("e2e-costs", 10, costs={"dear": 5, "free": 0})
         own = {"group_by": ["ip"], "leak": 0.01, "then": ["block"], "ttl": 60}
@@ -194,6 +195,7 @@ class AbuseGateway(Gateway):
             finds("agents", rotating, nameless),
             finds("posted", posted),
             finds("trial", trial),
+            finds("nowhere", {"use": "path-scan", "capacity": 8, "ttl": 60}, plugins=[nothing]),
             finds("all", *({"use": name} for name in shipped.SCENARIOS), plugins=[anybody]),
         ]
 

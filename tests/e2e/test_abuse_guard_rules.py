@@ -166,6 +166,17 @@ def test_a_scenario_sees_normal_paths_and_methods(
     wait_until(lambda: person("/plain/echo").reason == "ip_blocked", 3, "the block")
 
 
+def test_paths_that_are_nobody_s_count_where_a_route_takes_them(
+    guarded: AbuseGateway, person: Person
+) -> None:
+    before = guarded.reached()
+    for number in range(12):
+        assert person(f"/nowhere/{number}").status in (404, 403)
+        assert person(f"/no-route/{number}").status == 404, "Kong's own, which no plugin sees"
+    wait_until(lambda: person("/nowhere/x").reason == "ip_blocked", 3, "the block")
+    assert guarded.reached() == before
+
+
 def test_a_trial_only_tells(guarded: AbuseGateway, person: Person) -> None:
     for _ in range(8):
         assert person("/trial/echo").status == 200
