@@ -19,7 +19,7 @@ from decl.admin import AdminClient, AdminError, BusyError, EntityError, Rejected
 from decl.apply_db import StoppedError, stopped
 from decl.busy import BUDGET, Waiting
 from decl.findings import Finding, Problem
-from decl.render import Rendered
+from decl.render import EMPTY_HASH, Rendered
 from decl.source import Sources
 
 State = Literal["unchanged", "changed", "failed", "unknown", "not tried", "returned"]
@@ -28,9 +28,8 @@ the new config and has its old one back."""
 
 Strategy = Literal["canary", "rolling", "all-at-once"]
 
-EMPTY_HASH = "0" * 32
 EMPTY_CONFIG = b'{"_format_version":"3.0"}'
-"""A node without a config tells the hash; it is made empty again by the config."""
+"""A node without a config is made empty again by it."""
 
 
 class NodeResult(NamedTuple):

@@ -27,6 +27,9 @@ PROTECTED_TAG = "kgate-protected"
 CANARY_UPSTREAM = "kgate-"
 """Prefix of the upstream that stands in for a service's IP literal: set_upstream fails on one."""
 
+EMPTY_HASH = "0" * 32
+"""What a node tells when it holds no entities, whatever the bytes were (kong/db/declarative/init.lua)."""
+
 Entity = dict[str, Any]
 
 
@@ -65,6 +68,8 @@ class Rendered(NamedTuple):
     @property
     def hash(self) -> str:
         """What a node's /status says when it holds exactly these bytes: their md5."""
+        if not any(isinstance(items, list) and items for items in self.document.values()):
+            return EMPTY_HASH
         return md5(self.content, usedforsecurity=False).hexdigest()
 
 

@@ -16,12 +16,12 @@ from cli.errors import FailedError, UsageError
 from cli.options import file_option
 from cli.target import Target, holder, open_target, target_options
 from decl.admin import AdminError
-from decl.apply import EMPTY_CONFIG, EMPTY_HASH
+from decl.apply import EMPTY_CONFIG
 from decl.blobs import BlobError
 from decl.history import Entry, History
 from decl.kinds import KINDS
 from decl.lock import HeldError, Lease
-from decl.render import Rendered
+from decl.render import EMPTY_HASH, Rendered
 from decl.source import Sources
 
 

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from cli import exit_codes, wait_new
 from cli.main import main
 from decl import probe
+from decl.admin import AdminClient
 from tests.decl.admin_stub import AdminStub, Answer, admin_stub
 from tests.decl.db_node import db_node
 from tests.decl.plugin_configs import document
@@ -79,6 +80,19 @@ def test_dbless_sync_diff_rollback() -> None:
         assert "retries: 5 -> 1" in kgate("diff", code=exit_codes.CHANGES_PENDING).stdout
         kgate("drift", code=exit_codes.DRIFT)
         kgate("drift", "--against", "applied")
+
+
+def test_rollback_of_the_first_apply() -> None:
+    """A node without entities tells no md5, but zeros."""
+    with db_node(KONG_DATABASE="off") as node:
+        project({"nodes": [node.admin]})
+        kgate("sync", "--yes")
+        assert kgate("rollback", "--yes").stdout == f"{node.admin}: changed\n"
+        with AdminClient(node.admin) as client:
+            assert client.config_hash() == "0" * 32
+        assert kgate("rollback", "--yes", "--to", "2").stdout == f"{node.admin}: unchanged\n"
+        kgate("sync", "--yes")
+        assert kgate("diff").stdout == "cluster one: no changes\n"
 
 
 def test_every_plugin_without_a_database() -> None:
