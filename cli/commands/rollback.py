@@ -20,6 +20,7 @@ from decl.apply import EMPTY_CONFIG
 from decl.blobs import BlobError
 from decl.history import Entry, History
 from decl.kinds import KINDS
+from decl.load import Text, load
 from decl.lock import HeldError, Lease
 from decl.render import EMPTY_HASH, Rendered
 from decl.source import Sources
@@ -133,6 +134,9 @@ def _owner(entry: Entry) -> str:
 def _loaded(content: bytes | None, what: str) -> dict[str, Any]:
     if content is None:
         raise FailedError(f"{what} is not kept any more; see kgate rollback --list")
+    # what others had pushed is kept as Kong exports it, which is YAML
+    if content[:1] != b"{":
+        return load([Text("", content)]).document
     found: dict[str, Any] = json.loads(content)
     return found
 

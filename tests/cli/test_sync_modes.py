@@ -95,6 +95,23 @@ def test_rollback_of_the_first_apply() -> None:
         assert kgate("diff").stdout == "cluster one: no changes\n"
 
 
+def test_rollback_to_what_others_had_pushed() -> None:
+    theirs = b'{"_format_version":"3.0","services":[{"name":"theirs","host":"x","tags":["2020-01-01"]}]}'
+    with db_node(KONG_DATABASE="off") as node, AdminClient(node.admin) as client:
+        client.post_config(theirs)
+        (before,) = client.pages("/services")
+        project({"nodes": [node.admin]})
+        kgate("sync", "--yes", "--max-deletes", "100%")
+        assert [service["name"] for service in client.pages("/services")] == ["cart"]
+        assert kgate("rollback", "--yes").stdout == f"{node.admin}: changed\n"
+        (after,) = client.pages("/services")
+        times = ("created_at", "updated_at")
+        assert {k: v for k, v in after.items() if k not in times} == {
+            k: v for k, v in before.items() if k not in times
+        }
+        assert client.pages("/plugins") == []
+
+
 def test_every_plugin_without_a_database() -> None:
     with db_node(KONG_DATABASE="off") as node:
         full = document({"cors", "key-auth", "request-termination"})
