@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, Protocol
 from decl.admin import AdminError
 from decl.change import Change
 from decl.graph import dependencies, reversed_needs, run
+from decl.kinds import KINDS
 from decl.server_schema import Schemas
 from decl.stages import Stage, stages
 from decl.writes import Write, inverse, write
@@ -141,7 +142,12 @@ class _Apply:
 
         run(needs, one, self._workers)
         if self._failed is None and self._done - before < len(stage.changes):
-            self._failed = None, "some changes wait for one another: two entities swap a unique name", None
+            made = {(change.kind, change.id) for change in self._touched}
+            names = [_name(change) for change in stage.changes if (change.kind, change.id) not in made]
+            reason = (
+                f"{_listed(names)} wait for one another: two swap a unique name; give one another name first"
+            )
+            self._failed = None, reason, None
 
     def _undone(self, failed: Change | None, reason: str, error: AdminError | None) -> Applied:
         left: list[Left] = []
@@ -173,3 +179,12 @@ class _Apply:
 
         run(reversed_needs(dependencies(changes)), one, self._workers)
         return left
+
+
+def _name(change: Change) -> str:
+    return f"{KINDS[change.kind].singular} {change.name}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return ", ".join(names[:4]) + more

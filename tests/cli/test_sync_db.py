@@ -421,6 +421,19 @@ def test_a_password_that_kong_hashed_stays(folder: Path, node: DbNode) -> None:
     assert node.state() == before
 
 
+def test_two_that_swap_a_unique_name_are_named(folder: Path, node: DbNode) -> None:
+    """Kong takes no such swap, one write at a time; nothing is left of the rest either."""
+    edit("consumers:", 'consumers:\n- {username: a, custom_id: "1"}\n- {username: b, custom_id: "2"}')
+    kgate("sync", "--yes")
+    before = node.state()
+    for old, new in (('"1"', '"x"'), ('"2"', '"1"'), ('"x"', '"2"'), ("http://cart", "http://basket")):
+        edit(old, new)
+    told = kgate("sync", "--yes", code=exit_codes.ROLLED_BACK).stdout
+    assert "consumer a, consumer b wait for one another" in told
+    assert "give one another name first" in told
+    assert node.state() == before
+
+
 def test_each_owner_has_a_history(folder: Path, node: DbNode) -> None:
     """Two owners share a database: what one of them applied is nothing that the other one can take back."""
     first = Path("gateway.yaml").read_text()
