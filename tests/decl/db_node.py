@@ -50,6 +50,11 @@ class DbNode:
         """Make the database the configuration in force at once."""
         self._sandbox.use(self.store)
 
+    def clear(self) -> None:
+        """Nothing is in the database, and nothing in force."""
+        self.store = Store()
+        self.use()
+
     def forget_lock(self) -> None:
         """As if the lease of a run that was killed had ended."""
         for lock in self.store.entities["upstreams"].values():
