@@ -36,6 +36,17 @@ class Answer(NamedTuple):
     delay: float = 0.0
 
 
+def hash_of(body: bytes) -> str:
+    """As Kong: the md5 of the bytes, zeros for a config without entities."""
+    with contextlib.suppress(ValueError):
+        config = json.loads(body)
+        if isinstance(config, dict) and not any(
+            isinstance(items, list) and items for items in config.values()
+        ):
+            return EMPTY
+    return hashlib.md5(body).hexdigest()
+
+
 class AdminStub:
     """`on_post` and `on_status` may give an Answer for a request; None is the real behaviour. `settled` returns when
     what came from clients that are gone has been handled."""
@@ -58,7 +69,7 @@ class AdminStub:
             return self.on_status(seen) or Answer(200, {"configuration_hash": self.hash})
         if not seen.path.startswith("/config") or seen.method != "POST":
             return Answer(404, {"message": "Not found"})
-        found = hashlib.md5(seen.body).hexdigest()
+        found = hash_of(seen.body)
         answer = self.on_post(seen)
         if answer is None or answer.store:
             unchanged = found == self.hash

@@ -269,7 +269,7 @@ def test_nothing_is_written_when_the_lock_was_lost_meanwhile(stub: AdminStub, cl
 
 def test_a_push_keeps_the_lock_too(stub: AdminStub, clock: Clock) -> None:
     stub.on_post = lambda _: Answer(429, {}, (("Retry-After", "45"),))
-    rendered = Rendered("one", {"_format_version": "3.0"}, {})
+    rendered = Rendered("one", {"_format_version": "3.0", "consumers": [{"username": "alice"}]}, {})
     held = Held(clock, 20)
     with AdminClient(stub.url) as client:
         (result,) = push(

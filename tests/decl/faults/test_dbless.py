@@ -18,7 +18,7 @@ from tests.decl.admin_stub import AdminStub, Answer, Seen, admin_stub
 from tests.decl.faults.killed import Victim
 from tests.decl.faults.runs import push_to
 
-OLD = b'{"_format_version":"3.0","services":[]}'
+OLD = b'{"_format_version":"3.0","services":[{"name":"old"}]}'
 NEW = Rendered("one", {"_format_version": "3.0", "services": [{"name": "a", "id": "x"}]}, {})
 QUICK = Patience(busy=20, live=0.3, poll=0.01)
 STRATEGIES: list[Strategy] = ["canary", "rolling", "all-at-once"]
