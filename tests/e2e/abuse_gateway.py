@@ -158,7 +158,7 @@ class AbuseGateway(Gateway):
             "clusters": {"test": cluster},
             "issuers": [{"name": "main", **ISSUER_FIELDS, "jwks": {"keys": []}}],
             "services": [
-                route("plain"),
+                route("calm"),
                 finds("scan", {"use": "path-scan", "capacity": 8, "ttl": 60}),
                 finds("shop", {"use": "credential-stuffing", "capacity": 6, "ttl": 60}),
                 finds("slow", {**own, "name": "e2e-slow", "then": ["limit", "notify"], "limit_rate": 0.01}),
@@ -175,7 +175,7 @@ class AbuseGateway(Gateway):
 
     @staticmethod
     def _rules(route: Any, limit: Any, finds: Any) -> list[dict[str, Any]]:
-        """Routes of test_abuse_guard_rules.py; /all has the shipped scenarios as they are."""
+        """Routes of test_abuse_guard_rules.py; /shipped has the shipped scenarios as they are."""
         passport = {"name": "passport", "config": {"issuers": ["main"]}}
         nothing = {"name": "request-termination", "config": {"status_code": 404}}
         anybody = {"name": "passport", "config": {"issuers": ["main"], "mode": "optional"}}
@@ -187,8 +187,8 @@ class AbuseGateway(Gateway):
         trial = {**own, "name": "e2e-trial", "capacity": 4, "simulate": True}
         return [
             *(route(name, limits=[costs]) for name in ("cheap", "dear", "free")),
-            route("device", limits=[limit("e2e-device", 3, key=["header:X-Device", "route"])]),
-            route("device-too", limits=[limit("e2e-device", 3, key=["header:X-Device", "route"])]),
+            route("gadget", limits=[limit("e2e-device", 3, key=["header:X-Device", "route"])]),
+            route("gadget-too", limits=[limit("e2e-device", 3, key=["header:X-Device", "route"])]),
             route("mine", passport, limits=[limit("e2e-mine", 3, key=["user", "ip"])]),
             route("alices", passport, limits=[limit("e2e-alices", 3, key=["user"])]),
             route("dry", limits=[limit("e2e-dry", 2, dry_run=True), limit("e2e-beside", 50)]),
@@ -196,7 +196,7 @@ class AbuseGateway(Gateway):
             finds("posted", posted),
             finds("trial", trial),
             finds("nowhere", {"use": "path-scan", "capacity": 8, "ttl": 60}, plugins=[nothing]),
-            finds("all", *({"use": name} for name in shipped.SCENARIOS), plugins=[anybody]),
+            finds("shipped", *({"use": name} for name in shipped.SCENARIOS), plugins=[anybody]),
         ]
 
 

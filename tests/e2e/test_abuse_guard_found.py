@@ -70,7 +70,7 @@ def test_the_front_server_s_401_counts(guarded: AbuseGateway, person: Person) ->
             assert answer.reason is None, "it is the front server's own"
         other("/shop/menu/status/401")  # no login: it counts for nothing
     wait_until(lambda: person("/shop/echo").reason == "ip_blocked", 3, "the block")
-    assert person("/plain/echo").status == 403, "on every route with abuse-guard"
+    assert person("/calm/echo").status == 403, "on every route with abuse-guard"
     assert other("/shop/echo").status == 200
     (made,) = [one for one in events(guarded) if one["kind"] == "block.add" and person.ip in one["subject"]]
     assert "credential-stuffing" in made["reason"]
@@ -109,7 +109,7 @@ def test_a_scenario_s_limit_slows_down_and_does_not_block(guarded: AbuseGateway,
         assert person("/slow/echo").status == 200
     # 5 at once are left, and then one in 100 s
     wait_until(lambda: person("/slow/echo").status == 429, 3, "the limit")
-    answer = person("/plain/echo")
+    answer = person("/calm/echo")
     assert (answer.status, answer.reason) == (429, "scenario_limited")
     assert 90 <= int(answer.headers["retry-after"]) <= 100
     assert other("/slow/echo").status == 200
@@ -182,7 +182,7 @@ def test_without_redis_from_the_start_a_scanner_is_blocked(
     guarded.restart_server()
     scan(person, 0, 12)
     wait_until(lambda: is_blocked(person), 3, "the block, by the node alone")
-    assert person("/plain/echo").reason == "ip_blocked", "on every route"
+    assert person("/calm/echo").reason == "ip_blocked", "on every route"
     assert other("/scan/echo").status == 200
     guarded.redis.start()
 

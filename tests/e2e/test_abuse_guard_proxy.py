@@ -66,8 +66,8 @@ def test_the_forwarded_address_is_found_and_blocked(proxied: AbuseGateway) -> No
 def test_an_operator_s_block_is_of_the_forwarded_address(proxied: AbuseGateway) -> None:
     blocked, other = proxied.person(), proxied.person()
     proxied.kgate("block", "add", blocked.ip, "--ttl", "5m")
-    wait_until(lambda: blocked("/plain/echo").reason == "ip_blocked", 1, "the block")
-    assert other("/plain/echo").status == 200
+    wait_until(lambda: blocked("/calm/echo").reason == "ip_blocked", 1, "the block")
+    assert other("/calm/echo").status == 200
 
 
 @pytest.mark.parametrize("port", ["", ":4711"])

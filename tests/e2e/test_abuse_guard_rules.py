@@ -64,9 +64,9 @@ def test_a_limit_by_header_and_route(guarded: AbuseGateway) -> None:
     def send() -> list[list[int]]:
         people = [guarded.person() for _ in range(4)]
         device = f"device {next(devices)} é"  # as bytes, as it comes
-        sent = [who("/device/echo", headers={"X-Device": device}).status for who in people]
-        other = [people[0]("/device-too/echo", headers={"x-device": device}).status]
-        without = [who("/device/echo").status for who in people]
+        sent = [who("/gadget/echo", headers={"X-Device": device}).status for who in people]
+        other = [people[0]("/gadget-too/echo", headers={"x-device": device}).status]
+        without = [who("/gadget/echo").status for who in people]
         return [sent, other, without]
 
     # whoever leaves the header out counts by his address
@@ -160,10 +160,10 @@ def test_a_scenario_sees_normal_paths_and_methods(
         marker = guarded.person()
         for _ in range(6):
             marker("/posted/in/echo", "POST")
-        wait_until(lambda: marker("/plain/echo").status == 403, 3, "the other one's block")
-        assert person("/plain/echo").status == 200
+        wait_until(lambda: marker("/calm/echo").status == 403, 3, "the other one's block")
+        assert person("/calm/echo").status == 200
         return
-    wait_until(lambda: person("/plain/echo").reason == "ip_blocked", 3, "the block")
+    wait_until(lambda: person("/calm/echo").reason == "ip_blocked", 3, "the block")
 
 
 def test_paths_that_are_nobody_s_count_where_a_route_takes_them(
@@ -195,15 +195,15 @@ def test_an_allowed_address_in_an_imported_blocklist(guarded: AbuseGateway, pers
     file.write_text(f"# a list\r\n{network}\r\n")
     guarded.kgate("block", "import", str(file), "--name", "e2e", "--ttl", "5m")
     try:
-        wait_until(lambda: person("/plain/echo").reason == "ip_blocked", 3, "the list")
+        wait_until(lambda: person("/calm/echo").reason == "ip_blocked", 3, "the list")
         guarded.kgate("allow", "add", person.ip, "--ttl", "5m", check=False)
-        wait_until(lambda: person("/plain/echo").status == 200, 3, "the allow")
-        assert other("/plain/echo").reason == "ip_blocked"
+        wait_until(lambda: person("/calm/echo").status == 200, 3, "the allow")
+        assert other("/calm/echo").reason == "ip_blocked"
         assert '"e2e"' in guarded.kgate("block", "list", "--sets", "--output", "json").stdout
     finally:
         guarded.kgate("allow", "rm", person.ip, check=False)
         guarded.kgate("block", "rm", "--set", "e2e")
-    wait_until(lambda: other("/plain/echo").status == 200, 3, "the list is gone")
+    wait_until(lambda: other("/calm/echo").status == 200, 3, "the list is gone")
 
 
 # the shipped scenarios, as they are
@@ -212,7 +212,7 @@ def test_an_allowed_address_in_an_imported_blocklist(guarded: AbuseGateway, pers
 def score(guarded: AbuseGateway, who: Person, **more: Any) -> list[str]:
     """What the front server is told of somebody; [] too when he is refused."""
     before = len(guarded.upstreams["main"].seen)
-    who("/all/echo", **more)
+    who("/shipped/echo", **more)
     return [
         value for seen in guarded.upstreams["main"].seen[before:] for value in seen.values("X-Abuse-Score")
     ]
@@ -221,10 +221,10 @@ def score(guarded: AbuseGateway, who: Person, **more: Any) -> list[str]:
 @pytest.mark.parametrize(
     ("path", "method", "agent", "needed"),
     [
-        ("/all/api/login/status/401", "POST", "Mozilla/5.0", 21),  # credential-stuffing
-        ("/all/{}/status/404", "GET", "Mozilla/5.0", 26),  # path-scan
-        ("/all/users/{}/status/404", "GET", "Mozilla/5.0", 16),  # user-enumeration
-        ("/all/menu/echo", "GET", "sqlmap/1.7.2#stable (https://sqlmap.org)", 4),  # bad-bots
+        ("/shipped/api/login/status/401", "POST", "Mozilla/5.0", 21),  # credential-stuffing
+        ("/shipped/{}/status/404", "GET", "Mozilla/5.0", 26),  # path-scan
+        ("/shipped/users/{}/status/404", "GET", "Mozilla/5.0", 16),  # user-enumeration
+        ("/shipped/menu/echo", "GET", "sqlmap/1.7.2#stable (https://sqlmap.org)", 4),  # bad-bots
     ],
     ids=["credential-stuffing", "path-scan", "user-enumeration", "bad-bots"],
 )
@@ -234,48 +234,48 @@ def test_an_address_is_blocked_by_a_shipped_scenario(
     other = guarded.person()
     for number in range(needed + 3):
         person(path.format(number), method, headers={"User-Agent": agent})
-        other("/all/menu/echo", headers={"User-Agent": "Mozilla/5.0"})
-    wait_until(lambda: person("/all/echo").reason == "ip_blocked", 3, "the block")
-    assert other("/all/echo").status == 200
+        other("/shipped/menu/echo", headers={"User-Agent": "Mozilla/5.0"})
+    wait_until(lambda: person("/shipped/echo").reason == "ip_blocked", 3, "the block")
+    assert other("/shipped/echo").status == 200
 
 
 def test_a_burst_from_one_network_blocks_the_network(guarded: AbuseGateway) -> None:
     people = [guarded.person(60) for _ in range(30)]
     for number in range(110):
-        people[number % 30]("/all/form/status/422", "POST")
+        people[number % 30]("/shipped/form/status/422", "POST")
     wait_until(
-        lambda: guarded.person(60)("/all/echo").reason == "ip_blocked", 3, "a neighbour who never asked"
+        lambda: guarded.person(60)("/shipped/echo").reason == "ip_blocked", 3, "a neighbour who never asked"
     )
-    assert guarded.person(61)("/all/echo").status == 200
+    assert guarded.person(61)("/shipped/echo").status == 200
 
 
 def test_a_shared_token_is_blocked_by_the_shipped_scenario(guarded: AbuseGateway) -> None:
     stolen, own = token("wendy", jti="e2e-shared"), token("wendy", jti="e2e-kept")
     people = [guarded.person(network) for network in range(70, 80)]
     for one in people:
-        one("/all/echo", token=stolen)
-    wait_until(lambda: people[0]("/all/echo", token=stolen).reason == "token_blocked", 3, "the block")
-    assert people[0]("/all/echo", token=own).status == 200
+        one("/shipped/echo", token=stolen)
+    wait_until(lambda: people[0]("/shipped/echo", token=stolen).reason == "token_blocked", 3, "the block")
+    assert people[0]("/shipped/echo", token=own).status == 200
 
 
 def test_who_hammers_coupons_is_slowed_down_and_marked(guarded: AbuseGateway) -> None:
     user, elsewhere = next(USERS), guarded.person()
-    statuses = [guarded.person()("/all/coupon/echo", "POST", token=token(user)).status for _ in range(24)]
+    statuses = [guarded.person()("/shipped/coupon/echo", "POST", token=token(user)).status for _ in range(24)]
     assert set(statuses) == {200}, "from an address each: it is the user who is counted"
     seen: list[str] = []
     wait_until(lambda: bool(seen.extend(score(guarded, elsewhere, token=token(user))) or seen), 3, "the mark")
     assert set(seen) == {'70;reasons="coupon-hammering"'}
     wait_until(
-        lambda: elsewhere("/all/echo", token=token(user)).reason == "scenario_limited",
+        lambda: elsewhere("/shipped/echo", token=token(user)).reason == "scenario_limited",
         3,
         "five at once are left",
     )
     assert score(guarded, elsewhere, token=token(next(USERS))) == []
-    assert elsewhere("/all/echo").status == 200
+    assert elsewhere("/shipped/echo").status == 200
 
 
 def test_an_error_storm_is_told_to_the_service_and_not_blocked(guarded: AbuseGateway, person: Person) -> None:
     for _ in range(45):
-        assert person("/all/search/status/500").status == 500
+        assert person("/shipped/search/status/500").status == 500
     wait_until(lambda: score(guarded, person) == ['40;reasons="error-storm"'], 3, "the mark")
     assert score(guarded, guarded.person()) == []
