@@ -64,7 +64,12 @@ def _join(effects: Sequence[Verdict]) -> Verdict:
 
 
 def _vary(effects: Sequence[Verdict]) -> Verdict:
-    base = [one for one in effects if type(one) is Lasting]
+    base = []
+    for one in effects:
+        if type(one) is Lasting:
+            base.append(one)
+        elif one.identity is not None:
+            return merge(effects)  # a passport of this request alone: what is left is not worth a slot
     if not base:
         return merge(effects)
     kept = _join(base)

@@ -79,7 +79,7 @@ class Trust:
         self._verified: BoundedCache[_CacheKey, Verified] = BoundedCache(cached)
         self._standing: tuple[object, set[bytes]] = (None, set())
         self.made: BoundedCache[tuple[str, str], Any] = BoundedCache(cached)
-        """What passport's filter has made of passports that are handed out again."""
+        """What passport's filter keeps of passports that it hands out again."""
         self._watch = watch
         self._enrichers = dict(enrichers or {})
         self._names = {issuer.iss: name for name, issuer in self._issuers.items()}

@@ -104,7 +104,9 @@ class ExpressLane:
             if type(verdict) is Varied:
                 return told.varied_frame(verdict, facts, chain, record[0], number)
         wire = wire_of(found, record)
-        return {**wire, "ch": chain} if chain else wire
+        if chain:
+            wire["ch"] = chain
+        return wire
 
     def _prepared(self, message: list[Any]) -> dict[str, Any]:
         found = self._decider.prepared(message[1])

@@ -9,6 +9,7 @@ import pytest
 
 from kong_plugins.engine.outcome import Outcome
 from kong_plugins.engine.verdict import Verdict, to_wire
+from kong_plugins.passport.core import LASTS_FROM
 from kong_plugins.server.decided import Decided, Later
 from kong_plugins.server.decider import Decider
 from kong_plugins.server.express_lane import ExpressLane, ExpressProtocol, frame
@@ -174,7 +175,8 @@ def test_a_verdict_of_one_passport_is_sent_once_on_a_connection(
     chain, parts = parts_of(configs)
     record = facts(authorization=f"Bearer {token}")
     ids = [decider.register(name, text).id for name, text in configs.items()]
-    lane.handle(["d", chain, record, parts])
+    for _ in range(LASTS_FROM - 1):
+        lane.handle(["d", chain, record, parts])
 
     def named(number: int) -> list[Any]:
         return [record[0], f"{number:032x}", *record[2:]]
