@@ -32,7 +32,7 @@ from kong_plugins.server.outcomes import read_rows
 from kong_plugins.server.telling import Telling
 from kong_plugins.state.cells import Cells
 from kong_plugins.state.connection import connect
-from kong_plugins.state.deltas import apply_all, delta_of
+from kong_plugins.state.deltas import apply_all, delta_of, with_local
 from kong_plugins.state.image import Image, StateFileError
 from kong_plugins.state.open import open_store
 from kong_plugins.state.snapshot import Snapshot, empty_snapshot, snapshot_of
@@ -188,7 +188,7 @@ class Analysis:
         elif kind == "config":
             self._analysts.config(message[1], message[2])
         elif kind == IMAGE:
-            self._image(message[2], fd)
+            self._image(message[2], message[3], fd)
         elif kind == "delta":
             self._delta(message[1])
         elif kind == "kept":
@@ -203,11 +203,12 @@ class Analysis:
             self._channel.send("kept", self._analysts.keep())
             self._stopped.set()
 
-    def _image(self, wire: list[Any], fd: int | None) -> None:
+    def _image(self, wire: list[Any], local: list[Any], fd: int | None) -> None:
         if fd is None:
             return
         try:
             snapshot = apply_all(snapshot_of(Image.open(fd)), [delta_of(each) for each in wire])
+            snapshot = with_local(snapshot, [delta_of(each) for each in local])
         except (StateFileError, ValueError) as error:
             log.error("an image of the control state cannot be used: %s", error)
             return

@@ -30,11 +30,12 @@ class Feed:
     def greet(self, process: Handle) -> None:
         """Give a new process everything."""
         if self._fd >= 0:
-            process.send(IMAGE, self._version, self._deltas, fd=os.dup(self._fd))
+            process.send(IMAGE, self._version, self._deltas, list(self._local), fd=os.dup(self._fd))
         if self.settled:
             process.send("go", self.empty)
-        for delta in self._local:
-            process.send("delta", delta)
+        if self._fd < 0:
+            for delta in self._local:
+                process.send("delta", delta)
 
     def settle(self, waiting: Iterable[Handle]) -> None:
         """It is known what there is: whoever waits may begin."""
@@ -47,10 +48,9 @@ class Feed:
         """A new image, with the changes since; the descriptor is now the feed's."""
         self.clear()
         self._version, self._deltas, self._fd = version, deltas, fd
+        local = list(self._local)  # the store may not know of these yet
         for worker in workers:
-            worker.send(IMAGE, version, deltas, fd=os.dup(fd))
-            for delta in self._local:  # the store may not know of these yet
-                worker.send("delta", delta)
+            worker.send(IMAGE, version, deltas, local, fd=os.dup(fd))
 
     def delta(self, delta: Any, workers: Iterable[Handle]) -> None:
         """A change."""

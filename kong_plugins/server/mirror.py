@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from kong_plugins.identity.trust import Trust
 from kong_plugins.server.decider import Decider
 from kong_plugins.state.base import State
 from kong_plugins.state.cells import Cells
-from kong_plugins.state.deltas import apply_all, delta_of
+from kong_plugins.state.deltas import apply_all, delta_of, with_local
 from kong_plugins.state.image import Image, StateFileError
 from kong_plugins.state.snapshot import Snapshot, empty_snapshot, snapshot_of
 
@@ -40,8 +40,8 @@ class Mirror:
         self._steps: Iterator[None] = iter(())
         self.snapshot: Snapshot | None = None
 
-    def image(self, wire: list[Any], fd: int | None) -> None:
-        """An image, with the changes since; the descriptor is closed here."""
+    def image(self, wire: list[Any], fd: int | None, local: Sequence[Any] = ()) -> None:
+        """An image, with the changes since, and those of this node alone; the descriptor is closed here."""
         if fd is None:
             log.error(
                 "no file descriptor for the control state: the last one stays; raise the limit (ulimit -n)"
@@ -49,8 +49,9 @@ class Mirror:
             return
         try:
             image = Image.open(fd)
-            # together: a revocation among the changes must not be lifted for the moment between
+            # together: a revocation or a block among the changes must not be lifted for the moment between
             snapshot = apply_all(snapshot_of(image), [delta_of(each) for each in wire])
+            snapshot = with_local(snapshot, [delta_of(each) for each in local])
             if self._later is None or self.snapshot is None or image.size <= SMALL:
                 self._use(snapshot)
             else:

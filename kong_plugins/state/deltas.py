@@ -57,6 +57,13 @@ def read_delta(reader: Reader, news: Sequence[tuple[int, list[Change]]]) -> Delt
     return Delta(news[-1][0], pack_changes(changes), rows)
 
 
+def with_local(snapshot: Snapshot, deltas: Sequence[Delta]) -> Snapshot:
+    """The snapshot after changes that this node made without the store; its version stays. Raises ValueError."""
+    for delta in deltas:
+        snapshot = delta._replace(version=snapshot.version).applied_to(snapshot)
+    return snapshot
+
+
 def apply_all(snapshot: Snapshot, deltas: Sequence[Delta]) -> Snapshot:
     """The snapshot after those deltas that are newer than it. Raises ValueError."""
     for delta in deltas:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -225,6 +226,12 @@ def test_a_worker_that_starts_and_a_new_image_get_the_nodes_own_changes() -> Non
     feed.local(b"\x90", [first])  # type: ignore[list-item]
     feed.greet(second)  # type: ignore[arg-type]
     assert first.sent == second.sent == [("go", True), ("delta", [0, b"\x90", {}])]
+    feed.image(7, [], os.memfd_create("image"), [first])  # type: ignore[list-item]
+    assert first.sent[2:] == [("image", 7, [], [[0, b"\x90", {}]])], "in one message"
+    third = Worker()
+    feed.greet(third)  # type: ignore[arg-type]
+    assert third.sent == [("image", 7, [], [[0, b"\x90", {}]]), ("go", True)]
+    feed.clear()
 
 
 def test_nodes_hear_each_other_within_a_moment(redis_server: RedisServer) -> None:

@@ -60,6 +60,16 @@ def blocked(mirror: Mirror) -> bool:
     return state.snapshot.blocks.match(ADDRESS, 0.0) is not None
 
 
+def test_what_this_node_found_alone_holds_from_a_new_image_on(mirror: Mirror) -> None:
+    """Not from a moment after it: a decision between them would let the blocked one pass."""
+    mirror.image([], image(5))
+    mirror.delta(block(5))
+    assert blocked(mirror)
+    mirror.image([], image(9), [block(5)])
+    assert blocked(mirror)
+    assert mirror.report()["version"] == 9
+
+
 def test_an_image_comes_with_the_changes_since(mirror: Mirror, cells: Cells) -> None:
     assert mirror._decider.state is None
     mirror.image([block(6)], image(5))
@@ -201,11 +211,11 @@ def test_a_worker_that_starts_gets_image_changes_and_then_the_word_to_go() -> No
     feed.settle([early])  # type: ignore[list-item]
     feed.settle([early])  # type: ignore[list-item]
     feed.delta(block(6), [early])  # type: ignore[list-item]
-    assert early.sent == [("image", 5, [block(6)]), ("go", False), ("delta", block(6))]
+    assert early.sent == [("image", 5, [block(6)], []), ("go", False), ("delta", block(6))]
     feed.greet(late)  # type: ignore[arg-type]
-    assert late.sent == [("image", 5, [block(6)]), ("go", False)]
+    assert late.sent == [("image", 5, [block(6)], []), ("go", False)]
     feed.image(6, [block(7)], image(6), [late])  # type: ignore[list-item]
-    assert late.sent[-1] == ("image", 6, [block(7)])
+    assert late.sent[-1] == ("image", 6, [block(7)], [])
     feed.clear()
     assert open_files() == before
 
