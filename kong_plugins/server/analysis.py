@@ -188,7 +188,7 @@ class Analysis:
         elif kind == "config":
             self._analysts.config(message[1], message[2])
         elif kind == IMAGE:
-            self._image(message[2], message[3], fd)
+            self._image(message[2], fd, *message[3:])  # a supervisor of before sends no more
         elif kind == "delta":
             self._delta(message[1])
         elif kind == "kept":
@@ -203,7 +203,7 @@ class Analysis:
             self._channel.send("kept", self._analysts.keep())
             self._stopped.set()
 
-    def _image(self, wire: list[Any], local: list[Any], fd: int | None) -> None:
+    def _image(self, wire: list[Any], fd: int | None, local: Sequence[Any] = ()) -> None:
         if fd is None:
             return
         try:

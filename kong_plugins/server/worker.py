@@ -196,7 +196,7 @@ class Worker:
         elif kind == "delta":
             self._mirror.delta(message[1])
         elif kind == IMAGE:
-            self._mirror.image(message[2], fd, message[3])
+            self._mirror.image(message[2], fd, *message[3:])  # a supervisor of before sends no more
         elif kind == "go":
             self._go(message[1])
         elif kind == "ping":

@@ -1,8 +1,19 @@
 """One worker process, by its parts."""
 
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
+
+from kong_plugins.identity.trust import Trust
+from kong_plugins.server.config import load
+from kong_plugins.server.mirror import Mirror
+from kong_plugins.server.worker import Worker
+from kong_plugins.state.build_image import build_image
+from kong_plugins.state.cells import Cells
+from kong_plugins.state.image import sealed_memfd
+from kong_plugins.state.records import StateDump
 
 ROOT = Path(__file__).parents[3]
 
@@ -21,3 +32,20 @@ print(before, len(gc.get_objects()), gc.isenabled())
     before, after, is_on = done.stdout.split()
     assert int(before) > 10_000 > 1000 > int(after)
     assert is_on == "True"
+
+
+def test_a_worker_of_a_newer_version_takes_the_image_of_the_supervisor_of_before(tmp_path: Path) -> None:
+    """A reload runs new code under the supervisor that is there; its image came without the node's own changes."""
+    ours, theirs = socket.socketpair()
+    cells_fd = Cells.create(64)
+    cells = Cells.attach(cells_fd)
+    with ours, theirs:
+        worker = Worker(load(None, {}), tmp_path, theirs, 0.05, cells)
+        worker._mirror = Mirror(worker.decider, Trust.empty(), cells)
+        for more in ([], [[]]):
+            image = sealed_memfd(build_image(StateDump(5, {}, {})))
+            worker._handle(["image", 5, [], *more], image)
+            assert worker.decider.state is not None
+            worker.decider.state = None
+    cells.close()
+    os.close(cells_fd)
