@@ -104,8 +104,11 @@ def _flat(pairs: Pairs) -> list[str]:
     return [text for pair in pairs for text in pair]
 
 
-def to_wire(verdict: Verdict, request_id: str, tenant: str, protocol: int = PROTOCOL) -> dict[str, Any]:
+def to_wire(
+    verdict: Verdict, request_id: str, tenant: str, protocol: int = PROTOCOL, chain: str = ""
+) -> dict[str, Any]:
     """The record that an adapter of this protocol applies (docs/protocol.md). Empty fields are left out.
+    chain: the hash of the chain that was asked.
 
     Lists of headers are flat [name, value, ...]: an empty Lua table has no type of its own.
     """
@@ -132,6 +135,8 @@ def to_wire(verdict: Verdict, request_id: str, tenant: str, protocol: int = PROT
         wire["rs"] = reason
     if arm:
         wire["a"] = arm
+    if chain:
+        wire["ch"] = chain
     return wire
 
 

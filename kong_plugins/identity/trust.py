@@ -78,8 +78,8 @@ class Trust:
         self._office = PassportOffice(keyring, passport_issuer, cached)
         self._verified: BoundedCache[_CacheKey, Verified] = BoundedCache(cached)
         self._standing: tuple[object, set[bytes]] = (None, set())
-        self.made: BoundedCache[tuple[str, str], Any] = BoundedCache(cached)
-        """What passport's filter keeps of passports that it hands out again."""
+        self.handed_out: BoundedCache[tuple[str, str], Any] = BoundedCache(cached)
+        """By passport and header: how often, or the verdict with it (passport/core.py)."""
         self._watch = watch
         self._enrichers = dict(enrichers or {})
         self._names = {issuer.iss: name for name, issuer in self._issuers.items()}

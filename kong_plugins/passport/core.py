@@ -154,14 +154,14 @@ def _issue(
     if not config.reuse_for:
         return _verdict(identity, ((config.header, passport),))
     key = (passport, config.header)
-    kept: Verdict | int | None = trust.made.get(key)
+    kept: Verdict | int | None = trust.handed_out.get(key)
     if isinstance(kept, Verdict):
         return kept
     verdict = _verdict(identity, ((config.header, passport),))
     times = 1 if kept is None else kept + 1
     if times == LASTS_FROM:
         verdict = lasting(verdict)
-    trust.made.put(key, verdict if times == LASTS_FROM else times)
+    trust.handed_out.put(key, verdict if times == LASTS_FROM else times)
     return verdict
 
 

@@ -23,9 +23,10 @@ class Later(Exception):
         self.start = start
 
 
-def wire_of(found: Found, record: Sequence[Any]) -> dict[str, Any]:
-    """What was found on this record, as the adapter that sent it reads it."""
+def wire_of(found: Found, record: Sequence[Any], chain: str = "") -> dict[str, Any]:
+    """What was found on this record, as the adapter that sent it reads it. chain: as in `to_wire`."""
     verdict, facts, reason = found
     if verdict is None or facts is None:
-        return {"v": PROTOCOL, "n": facts.request_id if facts else "", "e": reason}
-    return to_wire(verdict, facts.request_id, facts.tenant, record[0])
+        wire = {"v": PROTOCOL, "n": facts.request_id if facts else "", "e": reason}
+        return {**wire, "ch": chain} if chain else wire
+    return to_wire(verdict, facts.request_id, facts.tenant, record[0], chain)

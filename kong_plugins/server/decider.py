@@ -168,7 +168,7 @@ class Decider:
     def decide_chain(self, chain_hash: str, record: Sequence[Any]) -> dict[str, Any]:
         """Express lane: the verdict of a chain on the facts, as the wire map. Raises Later."""
         found = self.find_by_chain(chain_hash, record)
-        return {"e": "config"} if found is None else {**wire_of(found, record), "ch": chain_hash}
+        return {"e": "config"} if found is None else wire_of(found, record, chain_hash)
 
     def decide_ids(self, ids: Sequence[int], record: Sequence[Any]) -> Decided:
         """Pdk lane: the verdict of the configs with these ids, and its wire map. Raises UnknownConfig and Later."""

@@ -103,10 +103,7 @@ class ExpressLane:
                 return told.frame(verdict, facts, chain, record[0], number)
             if type(verdict) is Varied:
                 return told.varied_frame(verdict, facts, chain, record[0], number)
-        wire = wire_of(found, record)
-        if chain:
-            wire["ch"] = chain
-        return wire
+        return wire_of(found, record, chain)
 
     def _prepared(self, message: list[Any]) -> dict[str, Any]:
         found = self._decider.prepared(message[1])

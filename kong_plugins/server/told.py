@@ -52,8 +52,7 @@ class Told:
         key = (id(verdict.base), chain, facts.tenant, protocol)
         own = variation(verdict, verdict.base)
         if own is None or not _is_usual(facts.request_id):
-            wire = to_wire(verdict, facts.request_id, facts.tenant, protocol)
-            return numbered_frame({**wire, "ch": chain} if chain else wire, number)
+            return numbered_frame(to_wire(verdict, facts.request_id, facts.tenant, protocol, chain), number)
         kept = self._kept.get(key)
         if kept is not None:
             return numbered_frame({"r": kept[1], "x": own, "n": facts.request_id}, number)
@@ -61,9 +60,7 @@ class Told:
 
     def _wire(self, verdict: Lasting, key: _Key, facts: Facts) -> dict[str, Any]:
         _, chain, tenant, protocol = key
-        wire = to_wire(verdict, facts.request_id, tenant, protocol)
-        if chain:
-            wire["ch"] = chain
+        wire = to_wire(verdict, facts.request_id, tenant, protocol, chain)
         if _is_usual(facts.request_id):
             wire["d"] = self._keep(key, verdict)
         return wire
