@@ -18,7 +18,7 @@ from typing import Any
 
 from bench import messages, state_load
 from bench.tokens import Issuer
-from kong_plugins.identity.trust import build_trust
+from kong_plugins.identity.trust_config import build_trust
 from kong_plugins.server.building import lower
 from kong_plugins.server.decider import Decider
 from kong_plugins.server.mirror import Mirror

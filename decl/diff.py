@@ -18,6 +18,7 @@ from decl.kinds import KINDS
 from decl.kong.values import full_target
 from decl.late import MASK, is_marked
 from decl.server_schema import Schemas, is_surely, same
+from decl.unique import find_same, index_of
 
 _NOT_COMPARED = frozenset(("id", "created_at", "updated_at", "ws_id", "snis", "cert_digest"))
 
@@ -61,16 +62,16 @@ class _Differ:
         unchanged = 0
         kept: dict[str, set[str]] = {}
         for kind in KINDS:
-            index = _index(kind, self._live.get(kind, {}))
-            others = _index(kind, self._foreign.get(kind, {}))
+            index = index_of(kind, self._live.get(kind, {}))
+            others = index_of(kind, self._foreign.get(kind, {}))
             seen = kept[kind] = set()
             for file_id, original in self._wanted.get(kind, {}).items():
                 entity = self._repointed(kind, original)
-                held = self._live.get(kind, {}).get(file_id) or _by_name(kind, entity, index)
+                held = self._live.get(kind, {}).get(file_id) or find_same(kind, entity, index)
                 if held is not None and held["id"] != file_id and held["id"] in self._wanted.get(kind, {}):
                     held = None  # it is another wanted entity, which gives its name away
                 if held is None:
-                    owner = self._foreign.get(kind, {}).get(file_id) or _by_name(kind, entity, others)
+                    owner = self._foreign.get(kind, {}).get(file_id) or find_same(kind, entity, others)
                     if owner is not None:
                         tags = ", ".join(owner.get("tags") or ()) or "none"
                         conflicts.append(
@@ -269,34 +270,3 @@ def _hashing(upstream: Entity) -> Entity:
 
 def _plain(entity: Entity) -> Iterable[tuple[str, Any]]:
     return ((name, value) for name, value in entity.items() if name != "id")
-
-
-def _key(entity: Mapping[str, Any], group: tuple[str, ...]) -> tuple[Any, ...] | None:
-    values = []
-    for name in group:
-        value = entity.get(name)
-        values.append(value.get("id") if isinstance(value, Mapping) else value)
-    return None if len(group) == 1 and values[0] is None else tuple(values)
-
-
-def _index(kind: str, items: Mapping[str, Entity]) -> dict[tuple[int, Any], Entity]:
-    out: dict[tuple[int, Any], Entity] = {}
-    for number, group in enumerate(KINDS[kind].unique):
-        for entity in items.values():
-            key = _key(entity, group)
-            if key is not None:
-                out.setdefault((number, key), entity)
-    return out
-
-
-def _by_name(kind: str, entity: Entity, index: Mapping[tuple[int, Any], Entity]) -> Entity | None:
-    if kind == "targets":
-        entity = {**entity, "target": full_target(entity["target"])}
-    if kind == "plugins":  # an instance's name may go to another scope: that is not the same instance
-        key = _key(entity, KINDS[kind].unique[0])
-        return index.get((0, key))
-    for number, group in enumerate(KINDS[kind].unique):
-        key = _key(entity, group)
-        if key is not None and (number, key) in index:
-            return index[number, key]
-    return None

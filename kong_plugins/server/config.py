@@ -34,7 +34,7 @@ class RedisConfig(NamedTuple):
 
 
 class ServerConfig(NamedTuple):
-    """Parsed server.yaml. `trust` is the mapping that identity.trust.build_trust takes."""
+    """Parsed server.yaml. `trust` is the mapping that identity.trust_config.build_trust takes."""
 
     trust: Mapping[str, Any]
     redis: RedisConfig

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvloop
 
-from kong_plugins.identity.trust import build_trust
+from kong_plugins.identity.trust_config import build_trust
 from kong_plugins.server.config import RedisConfig, ServerConfig, load
 from kong_plugins.server.options import Options
 from kong_plugins.server.run_dir import (

@@ -24,7 +24,7 @@ from kong_plugins.engine.facts import MAX_HEADER_BYTES, Facts, Identity
 from kong_plugins.engine.problem import problem
 from kong_plugins.engine.registry import PLUGINS, VERSION, parse_config
 from kong_plugins.engine.verdict import Verdict
-from kong_plugins.identity.trust import build_trust
+from kong_plugins.identity.trust_config import build_trust
 from kong_plugins.passport import core as passport
 from kong_plugins.server.config import load
 from kong_plugins.server.pdk_lane import exit_args

@@ -19,7 +19,7 @@ from typing import Any
 
 import uvloop
 
-from kong_plugins.identity.trust import build_trust
+from kong_plugins.identity.trust_config import build_trust
 from kong_plugins.kong_env import DIRECT
 from kong_plugins.server import logs
 from kong_plugins.server.asks import Asker

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from cli.main import main
 from kong_plugins.state.redis import RedisStore
+from tests.decl.db_node import DbNode, Store, db_node
 from tests.redis_server import RedisServer
 
 GOOD = """_format_version: "3.0"
@@ -125,3 +126,17 @@ def shop_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "gateway.yaml").write_text(SHOP)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[DbNode]:
+    """A stand-in of a node with a database; tests take `node`."""
+    with db_node() as node:
+        yield node
+
+
+@pytest.fixture
+def node(shared: DbNode) -> DbNode:
+    """It, and nothing in it."""
+    shared.store = Store()
+    return shared

@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 
 from cli import exit_codes
-from sandbox.store import Store
 from tests.cli.terminal import ROOT, Ran, on_terminal
 from tests.decl.admin_stub import AdminStub, Answer, admin_stub
-from tests.decl.db_node import DbNode, db_node
+from tests.decl.db_node import DbNode
 
 SERVICES = "\n".join(
     f"- {{name: s{n}, url: 'http://s{n}', routes: [{{name: r{n}, paths: [/r{n}]}}]}}" for n in range(12)
@@ -27,18 +26,6 @@ SERVICES = "\n".join(
 def stubs() -> Iterator[list[AdminStub]]:
     with ExitStack() as stack:
         yield [stack.enter_context(admin_stub()) for _ in range(3)]
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[DbNode]:
-    with db_node() as node:
-        yield node
-
-
-@pytest.fixture
-def node(shared: DbNode) -> DbNode:
-    shared.store = Store()
-    return shared
 
 
 def files(folder: Path, mode: str, nodes: list[str]) -> None:

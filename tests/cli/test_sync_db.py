@@ -19,8 +19,7 @@ from decl.admin import AdminClient
 from decl.http import Pool
 from decl.kinds import KINDS
 from decl.lock import Lease, TagLock
-from sandbox.store import Store
-from tests.decl.db_node import DbNode, FaultProxy, db_node, fault_proxy
+from tests.decl.db_node import DbNode, FaultProxy, fault_proxy
 from tests.redis_server import RedisServer
 
 SOURCE = """_format_version: "3.0"
@@ -36,18 +35,6 @@ consumers:
 """
 
 JSON = {"Content-Type": "application/json"}
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[DbNode]:
-    with db_node() as node:
-        yield node
-
-
-@pytest.fixture
-def node(shared: DbNode) -> DbNode:
-    shared.store = Store()
-    return shared
 
 
 @pytest.fixture

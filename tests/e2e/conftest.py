@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.e2e.abuse_gateway import AbuseGateway, Person, abuse_gateway
 from tests.e2e.client import Client
 from tests.e2e.gateway import Gateway, lane_of
 
@@ -78,3 +79,22 @@ def reached(gateway: Gateway) -> Callable[[], int]:
     """How many requests have reached the upstreams since the test began."""
     before = gateway.reached()
     return lambda: gateway.reached() - before
+
+
+@pytest.fixture(scope="module")
+def guarded(
+    lane: str,
+    redis_program: str,
+    gateways: dict[str, Gateway],
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[AbuseGateway]:
+    """The gateway of the abuse tests."""
+    with abuse_gateway(lane, gateways, request, tmp_path_factory) as made:
+        yield made
+
+
+@pytest.fixture
+def person(guarded: AbuseGateway) -> Person:
+    """Somebody whom no other test knows."""
+    return guarded.person()

@@ -9,27 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.abuse_gateway import AbuseGateway, Person, abuse_gateway
+from tests.e2e.abuse_gateway import AbuseGateway, Person
 from tests.e2e.client import undisturbed
-from tests.e2e.gateway import Gateway, token, wait_until
+from tests.e2e.gateway import token, wait_until
 from tests.e2e.limit_runs import for_seconds
-
-
-@pytest.fixture(scope="module")
-def guarded(
-    lane: str,
-    redis_program: str,
-    gateways: dict[str, Gateway],
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[AbuseGateway]:
-    with abuse_gateway(lane, gateways, request, tmp_path_factory) as made:
-        yield made
-
-
-@pytest.fixture
-def person(guarded: AbuseGateway) -> Person:
-    return guarded.person()
 
 
 @pytest.fixture

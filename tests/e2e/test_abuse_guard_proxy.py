@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from itertools import count
 
 import pytest
 
-from tests.e2e.abuse_gateway import TRUSTED, AbuseGateway, Person, abuse_gateway, trusted_ips
+from tests.e2e.abuse_gateway import AbuseGateway, Person
 from tests.e2e.client import undisturbed
-from tests.e2e.gateway import Gateway, wait_until
+from tests.e2e.gateway import wait_until
 
 NETWORKS = count(random.randrange(50_000))  # as in AbuseGateway
 
 
-@pytest.fixture(scope="module")
-def proxied(
-    lane: str,
-    redis_program: str,
-    gateways: dict[str, Gateway],
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[AbuseGateway]:
-    admin = request.config.getoption("--kong-admin")
-    if admin and trusted_ips(admin) != TRUSTED:
+@pytest.fixture
+def proxied(guarded: AbuseGateway) -> AbuseGateway:
+    if not guarded.is_proxied:
         pytest.skip("this Kong has no KONG_TRUSTED_IPS=127.0.0.0/8 KONG_REAL_IP_HEADER=X-Forwarded-For")
-    with abuse_gateway(lane, gateways, request, tmp_path_factory) as made:
-        yield made
+    return guarded
 
 
 def v6(gateway: AbuseGateway, address: str) -> Person:

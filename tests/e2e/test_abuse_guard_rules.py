@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
 import jwt
 import pytest
 
-from tests.e2e.abuse_gateway import AbuseGateway, Person, abuse_gateway
+from tests.e2e.abuse_gateway import AbuseGateway, Person
 from tests.e2e.client import undisturbed
-from tests.e2e.gateway import ISSUER, Gateway, token, wait_until
+from tests.e2e.gateway import ISSUER, token, wait_until
 
 USERS = (f"e2e-user-{number}" for number in count())
-
-
-@pytest.fixture(scope="module")
-def guarded(
-    lane: str,
-    redis_program: str,
-    gateways: dict[str, Gateway],
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[AbuseGateway]:
-    with abuse_gateway(lane, gateways, request, tmp_path_factory) as made:
-        yield made
-
-
-@pytest.fixture
-def person(guarded: AbuseGateway) -> Person:
-    return guarded.person()
 
 
 def events(guarded: AbuseGateway, kind: str) -> list[dict[str, Any]]:

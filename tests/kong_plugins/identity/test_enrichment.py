@@ -19,7 +19,7 @@ from kong_plugins.identity.enrichment import (
     TokenInactive,
 )
 from kong_plugins.identity.http_get import FetchError
-from kong_plugins.identity.trust import build_trust
+from kong_plugins.identity.trust_config import build_trust
 
 NOW = 1_800_000_000.0
 ALICE = Identity("https://a", "alice", "", "read", {"sub": "alice", "grade": "token"})

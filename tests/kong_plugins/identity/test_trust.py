@@ -20,7 +20,8 @@ from kong_plugins.identity.keys import KeySnapshot, LiveKeys
 from kong_plugins.identity.ring import NoSigningKey
 from kong_plugins.identity.sealing import Sealer
 from kong_plugins.identity.tokens import TokenError
-from kong_plugins.identity.trust import PUBLIC_KEYS, Trust, build_trust
+from kong_plugins.identity.trust import Trust
+from kong_plugins.identity.trust_config import PUBLIC_KEYS, build_trust
 from kong_plugins.state.records import Record, StateDump
 from kong_plugins.state.snapshot import snapshot_of_dump
 

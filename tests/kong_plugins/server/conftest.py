@@ -8,7 +8,8 @@ from typing import Any
 import jwt
 import pytest
 
-from kong_plugins.identity.trust import Trust, build_trust
+from kong_plugins.identity.trust import Trust
+from kong_plugins.identity.trust_config import build_trust
 from kong_plugins.server.decider import Decider
 from kong_plugins.state.base import Block, State
 from kong_plugins.state.snapshot import build
