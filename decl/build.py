@@ -69,6 +69,10 @@ class _Builder:
         self._document = document
         info = document.get("_info", {})
         self._defaults: Document = info.get("defaults", {})
+        self._of_tenants: dict[str, Document] = {
+            values["name"]: values.get("defaults", {}) for _, values in self._top("tenants")
+        }
+        """They go before those of the file, which are for all."""
         self._tags: tuple[str, ...] = tuple(info.get("select_tags", ()))
         self._old = document.get("_format_version") in ("1.1", "2.1")
         self._names: dict[tuple[str, str], str] = {}
@@ -156,7 +160,10 @@ class _Builder:
         return tuple(found)
 
     def _service(self, path: Path, values: Document) -> Service:
-        values = {**self._defaults.get("service", {}), **values}
+        common = self._defaults.get("service", {})
+        tenant = values.get("tenant", common.get("tenant"))
+        inherited = self._of_tenants.get(tenant, {})
+        values = {**common, **inherited.get("service", {}), **values}
         name = values.get("name") or values["id"]
         if "url" in values:
             protocol, host, port, url_path = parse_url(values["url"])
@@ -170,7 +177,7 @@ class _Builder:
         if block is not None:
             fields.update(retry.fields(block, {}))
         children = self._children("services", name, path, values, "routes")
-        routes = tuple(self._route(*item, name) for item in children)
+        routes = tuple(self._route(*item, name, inherited.get("route", {})) for item in children)
         plugins = self._plugins("services", name, path, values)
         if block is not None:
             plugins = _with_budget(plugins, block)
@@ -182,14 +189,17 @@ class _Builder:
             host=host,
             port=port,
             fields=fields,
-            tenant=values.get("tenant"),
+            tenant=tenant,
             routes=routes,
             plugins=plugins,
             tags=self._tagged(values),
             named="name" in values,
         )
 
-    def _route(self, path: Path, values: Document, service: str | None) -> Route:
+    def _route(
+        self, path: Path, values: Document, service: str | None, inherited: Document | None = None
+    ) -> Route:
+        of_tenant = {field: value for field, value in (inherited or {}).items() if field not in values}
         values = {**self._defaults.get("route", {}), **values}
         if self._old and values.get("paths"):
             values = {**values, "paths": [with_tilde(path) for path in values["paths"]]}
@@ -197,7 +207,7 @@ class _Builder:
         return Route(
             name=values.get("name") or made_name(values, service),
             path=path,
-            fields=_without(values, _ROUTE),
+            fields=_without({**values, **of_tenant}, _ROUTE),
             plugins=self._plugins("routes", key, path, values),
             tags=self._tagged(values),
             named="name" in values,
@@ -255,8 +265,6 @@ def _tenant(path: Path, values: Document) -> Tenant:
             for index, plugin in enumerate(values.get("plugins", ()))
         ),
         tags=tuple(values.get("tags", ())),
-        service_defaults=values.get("defaults", {}).get("service", {}),
-        route_defaults=values.get("defaults", {}).get("route", {}),
         limits=values.get("limits", {}),
         dns=values.get("dns", {}),
     )

@@ -128,8 +128,8 @@ class Item:
 class Tenant:
     """A group of services with one owner, one cluster (and a standby) and default plugins.
 
-    service_defaults and route_defaults are fields of its services and routes; limits is how many entities of
-    a kind it may have; dns is the zone of its hosts, for fail-over.
+    limits is how many entities of a kind it may have; dns is the zone of its hosts, for fail-over. Its default
+    fields stand in its services and routes already.
     """
 
     name: str
@@ -140,8 +140,6 @@ class Tenant:
     owner: str | None = None
     plugins: tuple[Plugin, ...] = ()
     tags: tuple[str, ...] = ()
-    service_defaults: Fields = field(default_factory=dict)
-    route_defaults: Fields = field(default_factory=dict)
     limits: Mapping[str, int] = field(default_factory=dict)
     dns: Fields = field(default_factory=dict)
 

@@ -1,8 +1,7 @@
 """Tenants: what a service inherits from the tenant that it names.
 
-Default fields (`defaults.service`, `defaults.route`) and default plugins unless it has its own, the tenant's
-hosts for routes without hosts, and the tags `kgate-tenant:NAME` and `owner:OWNER` on the service, its routes
-and the tenant's upstreams.
+Default plugins unless it has its own (default fields: decl.build), the tenant's hosts for routes without hosts, and
+the tags `kgate-tenant:NAME` and `owner:OWNER` on the service, its routes and the tenant's upstreams.
 """
 
 from __future__ import annotations
@@ -38,7 +37,6 @@ def _service(service: Service, tenant: Tenant) -> Service:
     inherited = tuple(_inherit(plugin, tenant) for plugin in tenant.plugins if plugin.name not in own)
     return replace(
         service,
-        fields={**tenant.service_defaults, **service.fields},
         plugins=service.plugins + inherited,
         tags=_joined(service.tags, tags),
         routes=tuple(_route(route, tenant, tags) for route in service.routes),
@@ -52,7 +50,7 @@ def _inherit(plugin: Plugin, tenant: Tenant) -> Plugin:
 
 
 def _route(route: Route, tenant: Tenant, tags: tuple[str, ...]) -> Route:
-    fields = {**tenant.route_defaults, **route.fields}
+    fields = dict(route.fields)
     if tenant.hosts and not fields.get("hosts"):
         fields["hosts"] = list(tenant.hosts)
     return replace(route, fields=fields, tags=_joined(route.tags, tags))
