@@ -219,7 +219,7 @@ def adapter_is_live(target: Target, client: AdminClient, lease: Lease) -> None:
         return
     proxies = target.proxies()
     if proxies:
-        probe.wait_live(proxies, expected)
+        probe.wait_live(proxies, expected, now=time.monotonic, sleep=time.sleep)
         return
     end = time.monotonic() + _propagation(client)
     while (left := end - time.monotonic()) > 0:
