@@ -135,7 +135,7 @@ class FaultProxy:
             status = {"refuse": 400, "500": 500, "busy": 429}[what]
             self._send(handler, status, b'{"message":"a fault"}', {"Retry-After": "0"})
             return
-        headers = {"Content-Type": "application/json"} if body is not None else {}
+        headers = {"Content-Type": handler.headers.get("Content-Type", "")} if body is not None else {}
         found = self._pool.request(method, path, body, headers)
         if what == "hang":
             time.sleep(0.6)
