@@ -180,6 +180,16 @@ class AdminClient:
         except GoneError:
             return None
 
+    def check(self, kind: str, entity: Mapping[str, Any]) -> Answer:
+        """POST /schemas/KIND/validate, which changes nothing: Kong's own answer, good or bad. Raises AdminError."""
+        content = json.dumps(entity, ensure_ascii=False).encode("utf-8")
+        answer = self._ok("POST", f"/schemas/{kind}/validate", content, (200, 400, 404, 500))
+        if "message" in answer.fields():
+            return answer
+        if answer.status == 200:
+            raise AdminError(self.node, "does not answer as Kong's Admin API does", 200)
+        raise self._error(answer)
+
     def send(self, method: str, path: str, entity: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """One write; what the node holds then. A busy node is waited for. Raises RejectedError for 400 and 409."""
         waiting = Waiting(self._busy, self._now, self._sleep, self._notice)
@@ -219,13 +229,15 @@ class AdminClient:
                 self.node, error.reason, uncertain=uncertain, away=True, reset=error.reset
             ) from error
 
-    def _ok(self, method: str, path: str) -> Answer:
-        """A read that is made again when that may help. Raises AdminError for any status but 200."""
+    def _ok(
+        self, method: str, path: str, content: bytes | None = None, good: Sequence[int] = (200,)
+    ) -> Answer:
+        """A read that is made again when that may help. Raises AdminError for any status but those."""
         waiting: Waiting | None = None
         pauses = iter(_PAUSES)
         while True:
             try:
-                answer = self.request(method, path)
+                answer = self.request(method, path, content, "application/json")
             except AdminError as error:
                 if not (error.reset and (pause := next(pauses, 0.0))):
                     raise
@@ -238,7 +250,7 @@ class AdminClient:
                     raise AdminError(self.node, late, answer.status)
             elif answer.status in (502, 503, 504) and (pause := next(pauses, 0.0)):
                 self._sleep(pause)
-            elif answer.status == 200:
+            elif answer.status in good:
                 return answer
             else:
                 raise self._error(answer)
@@ -252,6 +264,10 @@ class AdminClient:
             reason = f"refused access (HTTP {status}); check the cluster's admin.headers"
         elif status in (404, 405):
             reason = f"does not have that (HTTP {status}); check the node's URL and the cluster's mode"
+        elif status == 400 and b"SSL certificate" in answer.body:  # nginx's page, with ssl_verify_client
+            reason = (
+                "wants a client certificate that it trusts (HTTP 400); set the cluster's admin.client_cert"
+            )
         else:
             text = str(answer.fields().get("message") or "") or " ".join(answer.reason.split())
             reason = f"answered HTTP {status}: {text[:_MAX_TEXT]}"

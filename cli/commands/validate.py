@@ -66,13 +66,8 @@ def _asked(project: Project, gateway: Gateway, cluster: str | None, nodes: tuple
     except ValueError as error:
         raise FailedError(str(error)) from error
     with client_of(settings, node) as client:
-
-        def post(path: str, body: bytes) -> tuple[int, dict[str, object]]:
-            answer = client.request("POST", path, body, "application/json")
-            return answer.status, answer.fields()
-
         try:
-            problems = validate_online(rendered, post)
+            problems = validate_online(rendered, client.check)
         except AdminError as error:
             raise FailedError(f"{error}; is the Admin API reachable from here?") from error
     found: list[Finding] = [project.sources.locate(problem) for problem in problems]

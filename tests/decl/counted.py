@@ -12,6 +12,7 @@ class CountedServer(ThreadingHTTPServer):
     """`settled` returns when all has been handled."""
 
     daemon_threads = True
+    request_queue_size = 128  # a client opens many connections at once: with 5 some wait a second
 
     def __init__(self, *arguments: Any) -> None:
         self._open = 0
