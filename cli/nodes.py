@@ -60,10 +60,21 @@ def told() -> Callable[[str], None]:
 
 
 def client_of(cluster: Cluster, node: NodeUrl) -> AdminClient:
-    """A client for one node, with the cluster's headers and TLS. Raises FailedError for a missing secret."""
+    """A client for one node, with the cluster's headers and TLS. Raises FailedError for a missing secret, UsageError
+    for a missing file."""
+    _has_files(cluster)
     try:
         headers = plain(resolved(dict(cluster.headers), resolver()))
     except ValueError as error:
         raise FailedError(f"cluster {cluster.name!r}: admin.headers: {error}") from error
     tls = Tls(cluster.ca, cluster.client_cert, cluster.client_key, node.name)
     return AdminClient(node.url, headers, None, cluster.timeout, tls, notice=told())
+
+
+def _has_files(cluster: Cluster) -> None:
+    for what in ("ca", "client_cert", "client_key"):
+        name = getattr(cluster, what)
+        if name is not None and not Path(name).is_file():
+            raise UsageError(f"cluster {cluster.name!r}: there is no file {name} (admin.{what})")
+    if cluster.client_key is not None and cluster.client_cert is None:
+        raise UsageError(f"cluster {cluster.name!r}: admin.client_key without admin.client_cert")

@@ -187,7 +187,7 @@ def open_target(
     urls = _urls(settings, nodes)
     target = Target(
         name,
-        _checked(settings),
+        settings,
         tuple(_resolved(urls)),
         rendered,
         project.sources,
@@ -211,14 +211,6 @@ def _mode(target: Target) -> str:
         except AdminError:
             continue
     return "dbless"  # the command will tell that they are away
-
-
-def _checked(settings: Cluster) -> Cluster:
-    for what in ("ca", "client_cert", "client_key"):
-        name = getattr(settings, what)
-        if name is not None and not Path(name).is_file():
-            raise UsageError(f"cluster {settings.name!r}: there is no file {name} (admin.{what})")
-    return settings
 
 
 def _urls(cluster: Cluster, nodes: Sequence[str]) -> tuple[str, ...]:

@@ -63,11 +63,23 @@ class Tls(NamedTuple):
     server_name: str | None = None
 
     def context(self) -> ssl.SSLContext:
-        """Raises OSError and ssl.SSLError for files that cannot be used."""
-        context = ssl.create_default_context(cafile=self.ca)
+        """Raises ValueError naming the files that cannot be used."""
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+        except OSError as error:
+            raise ValueError(f"admin.ca {self.ca}: {_text(error)}") from error
         if self.client_cert is not None:
-            context.load_cert_chain(self.client_cert, self.client_key)
+            key = f"admin.client_key {self.client_key}" if self.client_key else "without admin.client_key"
+            try:
+                context.load_cert_chain(self.client_cert, self.client_key, _no_pass_phrase)
+            except (OSError, ValueError) as error:
+                raise ValueError(f"admin.client_cert {self.client_cert}, {key}: {_text(error)}") from error
         return context
+
+
+def _no_pass_phrase() -> str:
+    """In place of OpenSSL's own question, for which a job in CI would wait for ever."""
+    raise ValueError("the key is encrypted, and its pass phrase cannot be asked for")
 
 
 class _Connection(http.client.HTTPSConnection):
@@ -124,6 +136,9 @@ class Pool:
         except TimeoutError as error:
             connection.close()
             raise TransportError(f"gave no answer within {self._timeout:g} s", sent=True) from error
+        except ssl.SSLError as error:  # TLS 1.3: a server refuses the client's certificate when it is asked
+            connection.close()
+            raise TransportError(_tls_text(error), sent=True) from error
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise TransportError(_text(error), sent=True) from error
@@ -159,11 +174,15 @@ class Pool:
         """A new connection. Raises TransportError, sent=False."""
         if self._bad:
             raise TransportError(f"cannot be asked: {self._bad}", sent=False)
+        if self._https and self._context is None:
+            try:
+                self._context = self._tls.context()
+            except ValueError as error:
+                raise TransportError(f"cannot be asked: {error}", sent=False) from error
         limit = min(CONNECT_TIMEOUT, self._timeout)
         connection: http.client.HTTPConnection
         try:
             if self._https:
-                self._context = self._context or self._tls.context()
                 secure = _Connection(self._host, self._port, timeout=limit, context=self._context)
                 secure.server_name = self._tls.server_name
                 connection = secure
@@ -175,9 +194,7 @@ class Pool:
                 connection.close()
                 raise
         except ssl.SSLError as error:
-            raise TransportError(
-                f"TLS failed: {_text(error)}; check admin.ca and admin.client_cert", sent=False
-            ) from error
+            raise TransportError(_tls_text(error), sent=False) from error
         except TimeoutError as error:
             raise TransportError(f"is away: no connection within {limit:g} s", sent=False) from error
         except (OSError, UnicodeError) as error:
@@ -193,6 +210,10 @@ class Pool:
                 self._idle.get_nowait().close()
             except Empty:
                 return
+
+
+def _tls_text(error: BaseException) -> str:
+    return f"TLS failed: {_text(error)}; check admin.ca and admin.client_cert"
 
 
 def _text(error: BaseException) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +22,10 @@ from decl.source import Sources
 
 
 class _Found(NamedTuple):
+    """away: nodes that could not be asked, and why."""
+
     drifted: tuple[str, ...]
-    away: tuple[str, ...]
+    away: Mapping[str, str]
     changes: int
 
 
@@ -104,26 +107,23 @@ def _look(target: Target) -> _Found:
     try:
         seen = target.compare(details=False)
     except AdminError as error:
-        return _Found((), (error.node,), 0)
+        return _Found((), {error.node: error.reason}, 0)
     if target.mode == "dbless":
         drifted = tuple(node for nodes, _ in seen.diffs for node in nodes)
-        return _Found(drifted, tuple(seen.away), len(drifted))
+        return _Found(drifted, seen.away, len(drifted))
     changes = sum(len(found.changes) + len(found.conflicts) for _, found in seen.diffs)
-    return _Found(tuple(seen.diffs[0][0]) if changes else (), tuple(seen.away), changes)
+    return _Found(tuple(seen.diffs[0][0]) if changes else (), seen.away, changes)
 
 
 def _tell(target: Target, found: _Found, output: str) -> None:
     if output == "json":
-        click.echo(
-            json.dumps(
-                {"version": 1, "cluster": target.name, "drift": bool(found.drifted), **found._asdict()}
-            )
-        )
+        told = {**found._asdict(), "away": list(found.away), "reasons": dict(found.away)}
+        click.echo(json.dumps({"version": 1, "cluster": target.name, "drift": bool(found.drifted), **told}))
         return
     for node in found.drifted:
         click.echo(f"{node}: drift")
-    for node in found.away:
-        click.echo(f"{node}: away")
+    for node, reason in found.away.items():
+        click.echo(f"{node}: away: {reason}")
     if not found.drifted and not found.away:
         click.echo(f"cluster {target.name}: no drift")
 

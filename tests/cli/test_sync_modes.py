@@ -266,7 +266,8 @@ def test_one_node_away(stub: AdminStub) -> None:
     )
     stub.on_post = lambda _: Answer(400, {"message": "no"})
     kgate("sync", "--yes", code=exit_codes.FAILED)
-    assert kgate("drift", code=exit_codes.DRIFT).stdout.endswith("http://127.0.0.1:9: away\n")
+    drift = kgate("drift", code=exit_codes.DRIFT).stdout
+    assert drift.endswith("http://127.0.0.1:9: away: is away: Connection refused\n")
 
 
 def test_a_plain_file_for_a_node_that_no_file_describes(monkeypatch: pytest.MonkeyPatch) -> None:

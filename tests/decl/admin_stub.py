@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -81,6 +82,7 @@ class AdminStub:
 def _handler(stub: AdminStub) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body are written apart: Nagle would hold the body for 40 ms
 
         def _serve(self) -> None:
             length = int(self.headers.get("Content-Length", 0))
@@ -103,7 +105,8 @@ def _handler(stub: AdminStub) -> type[BaseHTTPRequestHandler]:
         do_GET = do_POST = _serve
 
         def handle(self) -> None:
-            with contextlib.suppress(ConnectionResetError, BrokenPipeError):  # a client that was killed
+            # a client that was killed, or whose certificate is refused
+            with contextlib.suppress(ConnectionResetError, BrokenPipeError, ssl.SSLError):
                 super().handle()
 
         def log_message(self, *_: object) -> None:
@@ -113,12 +116,15 @@ def _handler(stub: AdminStub) -> type[BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def admin_stub() -> Iterator[AdminStub]:
-    """A running stub."""
+def admin_stub(tls: ssl.SSLContext | None = None) -> Iterator[AdminStub]:
+    """A running stub; with a TLS context it is https://localhost."""
     stub = AdminStub()
     server = CountedServer(("127.0.0.1", 0), _handler(stub))
     stub.settled = server.settled
     stub.url = f"http://127.0.0.1:{server.server_address[1]}"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        stub.url = f"https://localhost:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
