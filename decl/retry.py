@@ -66,8 +66,8 @@ class Sender:
                     return
                 raise
             except RejectedError:
-                if maybe and write.method == "POST" and self._is_there(write):
-                    return  # the try before had made it
+                if write.method == "POST" and (maybe or write.may_be_there) and self._is_there(write):
+                    return  # the try before had made it, or it was never deleted
                 raise
             except AdminError as error:
                 maybe = maybe or error.uncertain

@@ -25,6 +25,8 @@ class Write(NamedTuple):
     body: dict[str, Any] | None
     entity: str
     """The entity's own path: there it can be looked at."""
+    may_be_there: bool = False
+    """It was to be deleted, and nobody knows whether it was: when it is there, nothing is to be made."""
 
 
 def write(change: Change) -> Write:
@@ -47,7 +49,8 @@ def inverse(change: Change, schemas: Schemas) -> Write | None:
     if change.kind == "basicauth_credentials":
         return None
     body = schemas.sendable(change.kind, change.before)
-    return _upsert(change.kind, body, exists=change.action != "delete")
+    deleted = change.action == "delete"
+    return _upsert(change.kind, body, exists=not deleted)._replace(may_be_there=deleted)
 
 
 def _path(kind: str, entity: dict[str, Any]) -> str:

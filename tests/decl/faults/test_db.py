@@ -15,6 +15,7 @@ from decl.change import Diff
 from decl.live import schemas_of
 from decl.retry import Sender
 from tests.decl.db_node import DbNode, FaultProxy, db_node, fault_proxy
+from tests.decl.faults.deaf import Deaf
 from tests.decl.faults.killed import Victim
 from tests.decl.faults.runs import NEW, OLD, QUICK, apply_all, apply_at, changes
 
@@ -111,6 +112,42 @@ def test_one_fails_once(case: Case, hasty: AdminClient, fault: str) -> None:
         client = hasty if fault == "hang" else case.client
         assert case.run(client=client).outcome == "changed", (number, fault)
         assert case.node.state() == case.new
+
+
+def is_old_or_told(case: Case, applied: Applied) -> None:
+    """All is as before; or all but the one that failed, which is named."""
+    assert applied.failed is not None
+    assert "no answer within" in applied.reason
+    state = case.node.state()
+    if applied.outcome == "partial":
+        # its inverse is the same request as the one that is never answered
+        failed = applied.failed
+        assert [(item.change.id, item.reason) for item in applied.left] == [(failed.id, applied.reason)]
+        assert failed.action == "update"
+        state[failed.kind][failed.id] = case.old[failed.kind][failed.id]
+    else:
+        assert applied.outcome == "rolled back"
+    assert state == case.old
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["done", "not done"])
+def test_one_is_never_answered(case: Case, done: bool) -> None:
+    """Not on the retry either."""
+    outcomes = []
+    for number in range(1, OPERATIONS + 1):
+        case.begin()
+        choose = always(number, "hang")
+        with Deaf(case.proxy.url, choose, done) as client:
+            applied = case.run(client=client)
+        assert client.deaf >= QUICK.tries
+        is_old_or_told(case, applied)
+        outcomes.append(applied.outcome)
+    assert set(outcomes) == {"rolled back", "partial"}
+
+
+def test_one_is_never_answered_within_real_time(case: Case, hasty: AdminClient) -> None:
+    case.begin(always(1, "hang"))
+    is_old_or_told(case, case.run(client=hasty))
 
 
 def test_the_node_goes_away_in_the_middle(case: Case) -> None:

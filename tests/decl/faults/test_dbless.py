@@ -15,6 +15,7 @@ from decl.apply_db import StoppedError
 from decl.render import Rendered
 from decl.source import Sources
 from tests.decl.admin_stub import AdminStub, Answer, Seen, admin_stub
+from tests.decl.faults.deaf import Deaf
 from tests.decl.faults.killed import Victim
 from tests.decl.faults.runs import push_to
 
@@ -44,10 +45,16 @@ def stubs(running: list[AdminStub]) -> list[AdminStub]:
 
 
 def run(
-    stubs: list[AdminStub], strategy: Strategy = "rolling", timeout: float = 20.0, **options: object
+    stubs: list[AdminStub],
+    strategy: Strategy = "rolling",
+    timeout: float = 20.0,
+    deaf: dict[str, Deaf] | None = None,
+    **options: object,
 ) -> list[NodeResult]:
+    """deaf: a node's client in the place of its own."""
     with ExitStack() as stack:
-        clients = [stack.enter_context(AdminClient(stub.url, timeout=timeout)) for stub in stubs]
+        made = [(deaf or {}).get(stub.url) or AdminClient(stub.url, timeout=timeout) for stub in stubs]
+        clients = [stack.enter_context(client) for client in made]
         kept = {md5(OLD): OLD}
         arguments: dict[str, object] = {"last_good": lambda node, held: kept.get(held), **options}
         return list(push(clients, NEW, Sources(()), QUICK, strategy=strategy, **arguments))  # type: ignore[arg-type]
@@ -74,7 +81,7 @@ def test_the_end_is_old_or_new(
     stubs: list[AdminStub], strategy: Strategy, number: int, answer: Answer
 ) -> None:
     stubs[number].on_post = only_new(answer)  # type: ignore[assignment]
-    results = run(stubs, strategy)
+    results = run(stubs, strategy, sleep=lambda _: None)
     expected = NEW.hash if answer.store else md5(OLD)
     assert [stub.hash for stub in stubs] == [expected] * 3
     states = {result.state for result in results}
@@ -86,6 +93,49 @@ def test_an_answer_that_comes_too_late(stubs: list[AdminStub]) -> None:
     stubs[1].on_post = only_new(Answer(201, {}, store=True, delay=4.0))  # type: ignore[assignment]
     assert [result.state for result in run(stubs, timeout=2.0)] == ["changed"] * 3
     assert {stub.hash for stub in stubs} == {NEW.hash}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("done", [True, False], ids=["done", "not done"])
+def test_a_push_is_never_answered(
+    stubs: list[AdminStub], strategy: Strategy, number: int, done: bool
+) -> None:
+    """The node's hash says whether it was done."""
+    deaf = Deaf(stubs[number].url, lambda _, method, path: "hang", done)
+    results = run(stubs, strategy, deaf={stubs[number].url: deaf}, sleep=lambda _: None)
+    if done:
+        assert [result.state for result in results] == ["changed"] * 3
+        assert {stub.hash for stub in stubs} == {NEW.hash}
+        assert deaf.deaf == 1
+        return
+    assert deaf.deaf == QUICK.tries
+    assert (results[number].state, results[number].reason) == ("failed", "gave no answer within 10 s")
+    assert {stub.hash for stub in stubs} == {md5(OLD)}
+    others = [result.state for result in results if result is not results[number]]
+    reached = {"canary": 1 if number == 0 else 3, "rolling": number + 1, "all-at-once": 3}[strategy]
+    assert others == ["returned"] * (reached - 1) + ["not tried"] * (3 - reached)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("done", [True, False], ids=["done", "not done"])
+def test_a_push_is_never_answered_and_nobody_knows(
+    stubs: list[AdminStub], strategy: Strategy, number: int, done: bool
+) -> None:
+    """Its hash cannot be read either: it gets its old bytes back; as it does not answer to these, it is named."""
+    deaf = Deaf(stubs[number].url, lambda _, method, path: "hang", done)
+
+    def away(_: Seen) -> Answer | None:
+        return Answer(404, {}) if deaf.deaf else None
+
+    stubs[number].on_status = away
+    results = run(stubs, strategy, deaf={stubs[number].url: deaf}, sleep=lambda _: None)
+    result = results[number]
+    assert result.state == "unknown"
+    assert "its old config could not be brought back: gave no answer within 10 s" in result.reason
+    assert {stub.hash for stub in stubs} == {md5(OLD)}
+    assert "changed" not in {each.state for each in results}
 
 
 def test_a_node_that_cannot_be_brought_back_is_told(stubs: list[AdminStub]) -> None:
