@@ -51,7 +51,9 @@ def run(
     """Apply and note it. progress: called with how many of how many nodes, with a database changes, are done.
     notice: gets a line before a busy node is waited for."""
     if seen.settled:
-        return _nothing(target, seen)
+        outcome = _nothing(target, seen)
+        told = "unchanged" if outcome.code == exit_codes.OK else outcome.result
+        return outcome._replace(data={"history": None, "fence": lease.fence, "result": told, **outcome.data})
     rendered = target.rendered
     history = target.history()
     entry = Entry(
@@ -83,7 +85,11 @@ def _nothing(target: Target, seen: Seen) -> Outcome:
     if target.mode == "dbless":
         results = tuple(NodeResult(node.url, "unchanged") for node in target.nodes)
         return _of_nodes(target, results)
-    return Outcome(exit_codes.OK, "changed", "", ("no changes",), {"done": 0, "left": []})
+    outcome = Outcome(exit_codes.OK, "changed", "", ("no changes",), {"done": 0, "left": [], "reason": ""})
+    if target.mode == "hybrid":  # a run before may have ended while one of them had not followed
+        assert seen.client is not None
+        return _followed(outcome, seen.client, {}, False)
+    return outcome
 
 
 # -- DB-less -------------------------------------------------------------------------------------------------
@@ -192,23 +198,24 @@ def _db(
     )
     outcome = _of_database(target, client.node, applied)
     if target.mode == "hybrid" and outcome.code == exit_codes.OK:
-        try:
-            late = planes_follow(
-                client,
-                planes,
-                bool(found.changes),
-                PLANES_WAIT,
-                time.monotonic,
-                time.sleep,
-                _propagation(client),
-            )
-        except AdminError as error:
-            late = error.reason
-        if late is not None:
-            return outcome._replace(
-                code=exit_codes.PARTIAL, result="partial", reason=late, lines=(*outcome.lines, late)
-            )
+        return _followed(outcome, client, planes, bool(found.changes))
     return outcome
+
+
+def _followed(outcome: Outcome, client: AdminClient, before: dict[str, str], changed: bool) -> Outcome:
+    """The outcome when the data planes have followed, or could have; with changes they have another hash than
+    before."""
+    planes: dict[str, str] | None = None
+    settle = _propagation(client) if changed else 0.0
+    try:
+        late = planes_follow(client, before, changed, PLANES_WAIT, time.monotonic, time.sleep, settle)
+        if late is None:
+            return outcome
+        planes = data_planes(client)
+    except AdminError as error:
+        late = f"cannot tell whether the data planes follow: {error.reason}"
+    data = {**outcome.data, "reason": late} | ({} if planes is None else {"data_planes": planes})
+    return Outcome(exit_codes.PARTIAL, "partial", late, (*outcome.lines, late), data)
 
 
 def adapter_is_live(target: Target, client: AdminClient, lease: Lease) -> None:
