@@ -65,13 +65,13 @@ def command(
     target = open_target(ctx, files, output, **where)
     try:
         history = target.history()
-        entries = history.entries()
         if only_list:
-            _show(entries, output)
+            _show(history.entries(), output)
             return exit_codes.OK
-        document = _document(target, history, entries, to)
-        target.rendered, target.sources = Rendered(target.name, document, {}), Sources(())
         with Lease(target.lock(), holder()) as lease:
+            # only now: until then another run may apply something
+            document = _document(target, history, history.entries(), to)
+            target.rendered, target.sources = Rendered(target.name, document, {}), Sources(())
             seen = looked(target, lambda: None)
             if not yes and sys.stdin.isatty():
                 click.confirm(f"Bring {target.name} back?", abort=True, err=True)
