@@ -6,7 +6,6 @@ record of the control state, and the filters of all nodes act on it.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -16,7 +15,8 @@ from kong_plugins.abuse_guard.buckets import Bucket, Buckets
 from kong_plugins.abuse_guard.config import Config
 from kong_plugins.abuse_guard.governor import WINDOW_SECONDS, Governor
 from kong_plugins.abuse_guard.groups import group_of, place_of, target_of, value_of
-from kong_plugins.abuse_guard.held import UNDER_WAY_SECONDS, Held
+from kong_plugins.abuse_guard.held import Held
+from kong_plugins.abuse_guard.offenders import Offenders
 from kong_plugins.abuse_guard.refusals import OWN_REFUSALS, TOLD, Refusals
 from kong_plugins.abuse_guard.scenario_config import Scenario
 from kong_plugins.abuse_guard.spared import why_spared
@@ -27,9 +27,9 @@ from kong_plugins.state.marks import mark_data
 
 MAX_OFFENDERS = 20_000
 MAX_TOLD = 500
+MAX_KEPT = 10_000
+"""Buckets that the next process gets, the fullest: it waits for them."""
 TELL_SECONDS = 0.5
-FORGIVEN_AFTER = 7 * 86_400.0
-"""Seconds after the last offence; then the next one is a first one."""
 
 
 class _Rules(NamedTuple):
@@ -37,14 +37,6 @@ class _Rules(NamedTuple):
 
     scenarios: tuple[Scenario, ...]
     configs: tuple[Config, ...]
-
-
-class _Offender:
-    __slots__ = ("count", "last", "quiet_until")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.last = self.quiet_until = 0.0
 
 
 class Analyst:
@@ -57,7 +49,7 @@ class Analyst:
         self._refusals = Refusals()
         self._rules: dict[str, _Rules] = {}
         self._by_id: dict[str, tuple[Scenario, _Rules]] = {}
-        self._offenders: OrderedDict[tuple[str, str], _Offender] = OrderedDict()
+        self._offenders = Offenders(MAX_OFFENDERS)
         self._held = Held(MAX_OFFENDERS)
         self._snapshot: Snapshot | None = None
         self._last_told = 0.0
@@ -137,7 +129,9 @@ class Analyst:
             return None
         self._last_told = now
         rows = [list(row) for row in self.buckets.told(MAX_TOLD)]
-        return {"b": rows} if rows else None
+        offences = self._offenders.told(MAX_TOLD)
+        told = {**({"b": rows} if rows else {}), **({"o": offences} if offences else {})}
+        return told or None
 
     def merge(self, node: str, told: Mapping[str, Any], now: float) -> list[Conclusion]:
         made: list[Conclusion] = []
@@ -155,7 +149,20 @@ class Analyst:
                 full = self.buckets.pour(scenario, str(group), value, now, each, tell=False)
                 if full is not None:
                     made += self._overflow(scenario, rules, str(group), full, now)
+        offences = told.get("o")
+        if isinstance(offences, list):
+            self._offenders.merge(offences[:MAX_TOLD], self._by_id.__contains__, now)
         return made
+
+    def keep(self) -> dict[str, Any]:
+        """Buckets and offences, for the process that takes over."""
+        return {"buckets": self.buckets.kept(MAX_KEPT), "offenders": self._offenders.keep()}
+
+    def resume(self, kept: Mapping[str, Any], now: float) -> None:
+        """Go on where the process before stood, with the scenarios that are still configured. Raises ValueError or
+        TypeError for what `keep` did not write."""
+        self._offenders.resume(kept["offenders"], self._by_id.__contains__)
+        self.buckets.resume(kept["buckets"], {each: scenario for each, (scenario, _) in self._by_id.items()})
 
     # what follows from an overflow
 
@@ -163,36 +170,22 @@ class Analyst:
         self, scenario: Scenario, rules: _Rules, group: str, bucket: Bucket, now: float
     ) -> list[Conclusion]:
         key = (scenario.id, group)
-        offender = self._offenders.get(key)
-        if offender is None:
-            if len(self._offenders) >= MAX_OFFENDERS:
-                self._offenders.popitem(last=False)
-            offender = self._offenders[key] = _Offender()
-        elif now < offender.quiet_until:
+        before = self._offenders.before(key, now)
+        if before is None:
             return []
-        self._offenders.move_to_end(key)
-        if now - offender.last > FORGIVEN_AFTER:
-            offender.count = 0
-        ttl = self._ttl(scenario, key, offender.count)
-        offender.count, offender.last = offender.count + 1, now
-        # what is under way when the block is made is no new offence
-        offender.quiet_until = now + min(ttl, UNDER_WAY_SECONDS)
+        ttl = self._ttl(scenario, key, before)
         numbers = {
             "scenario": scenario.name,
             "level": round(bucket.level, 1),
             "seconds": round(now - bucket.since, 1),
-            "offence": offender.count,
+            "offence": before + 1,
             "ttl": round(ttl),
         }
         what = f"different {scenario.distinct}s" if scenario.distinct else "requests"
         why = f"{scenario.name}: {bucket.level:.0f} {what} in {now - bucket.since:.0f} s"
         made = self._act(scenario, rules, group, why, numbers, ttl, now)
-        if (
-            set(scenario.then) - {"notify"}
-            and not scenario.simulate
-            and not any(one.collection for one in made)
-        ):
-            offender.count -= 1  # nothing was done to him
+        only_told = scenario.simulate or not set(scenario.then) - {"notify"}
+        self._offenders.found(key, ttl, only_told or any(one.collection for one in made), now)
         return made
 
     def _act(

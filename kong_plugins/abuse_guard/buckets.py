@@ -8,9 +8,10 @@ several such the emptiest; what is touched stays.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from heapq import nlargest
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kong_plugins.abuse_guard.scenario_config import MAX_DISTINCT, Scenario
 
@@ -154,6 +155,25 @@ class Buckets:
             yield Told(key[0], key[1], bucket.unsent, bucket.unsent_values)
             bucket.unsent, bucket.unsent_values = 0.0, []
         self._untold = dict.fromkeys(keys[most : 4 * most])
+
+    def kept(self, most: int) -> list[list[Any]]:
+        """The fullest, for the process that takes over: [scenario, group, level, since, time, values]."""
+        fullest = nlargest(most, self._held.items(), key=lambda item: item[1].level)
+        return [[*key, one.level, one.since, one.time, one.values] for key, one in reversed(fullest)]
+
+    def resume(self, rows: Iterable[Sequence[Any]], scenarios: Mapping[str, Scenario]) -> None:
+        """Take over what `kept` wrote, of these scenarios by id. Raises ValueError or TypeError for what it did not
+        write."""
+        for scenario_id, group, level, since, time, values in rows:
+            scenario, key = scenarios.get(scenario_id), (scenario_id, group)
+            if scenario is None or key in self._held or len(self._held) >= self._limit:
+                continue
+            bucket = Bucket(float(since), bool(scenario.distinct))
+            bucket.level, bucket.time = float(level), float(time)
+            if bucket.values is not None:
+                bucket.values = {str(value): float(at) for value, at in dict(values).items()}
+            self._held[key] = bucket
+            self._values += bucket.size
 
     def keep(self, ids: Sequence[str]) -> None:
         """Forget the buckets of scenarios that are not among these."""
