@@ -264,6 +264,8 @@ def _readable(config: Entity) -> Entity:
             for name, value in answer.items()
             if value is not None and (name, value) not in _ANSWER_DEFAULTS
         }
+        if "on" in made:
+            made["on"] = [int(case) if str(case).isdecimal() else case for case in made["on"]]
         for field, kind in (("json", JSON_TYPE), ("text", TEXT_TYPE)):
             if made.get("content_type") != kind or "body" not in made:
                 continue

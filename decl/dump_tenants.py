@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any, TypeVar
 
+from decl.model import Tenant
 from decl.tenants import OWNER_TAG, TENANT_TAG
 
 Entity = dict[str, Any]
+T = TypeVar("T", bound=Hashable)
 
 MARKS = (TENANT_TAG, OWNER_TAG)
 """How the tags begin that tell the tenants."""
@@ -21,6 +25,16 @@ def restore_tenants(services: list[Entity], upstreams: list[Entity]) -> list[Ent
         if name is not None:
             members.setdefault(name, []).append(entity)
     return [_tenant(name, found, services) for name, found in sorted(members.items())]
+
+
+def complete(tenants: Iterable[Entity], known: Mapping[str, Tenant]) -> None:
+    """Add (in place) what no node holds of a tenant, from the files that know it."""
+    for tenant in tenants:
+        written = known.get(tenant["name"])
+        for field in ("cluster", "standby", "limits", "dns"):
+            value = getattr(written, field, None)
+            if value:
+                tenant[field] = dict(value) if isinstance(value, Mapping) else value
 
 
 def _is_mark(tag: str) -> bool:
@@ -46,12 +60,13 @@ def _tenant(name: str, members: list[Entity], services: list[Entity]) -> Entity:
             entity["tags"] = left
     for member in members:
         member["tenant"] = name
-    hosts = _common([route.get("hosts") or [] for route in routes])
+    hosts = _most([tuple(route.get("hosts") or ()) for route in routes])
     if hosts:
-        tenant["hosts"] = hosts
+        tenant["hosts"] = list(hosts)
         for route in routes:
-            route.pop("hosts", None)
-    plugins = _common_plugins(own) if len(own) > 1 else []
+            if route["hosts"] == tenant["hosts"]:
+                del route["hosts"]
+    plugins = _defaults(own) if len(own) > 1 else []
     if plugins:
         tenant["plugins"] = plugins
         texts = {_text(plugin) for plugin in plugins}
@@ -63,20 +78,29 @@ def _tenant(name: str, members: list[Entity], services: list[Entity]) -> Entity:
     return tenant
 
 
-def _common(lists: list[list[str]]) -> list[str]:
-    return lists[0] if lists and all(items == lists[0] for items in lists) else []
+def _most(values: list[T]) -> T | None:
+    """What all have, or more than have any other one; None where one of them has nothing, which it would get then."""
+    if not values or not all(values):
+        return None
+    (first, count), *others = Counter(values).most_common(2)
+    return first if not others or count > others[0][1] else None
 
 
-def _common_plugins(services: list[Entity]) -> list[Entity]:
-    """The plugins that all services have alike; those with an own id or name are somebody's own."""
-    first = services[0].get("plugins", ())
-    others = [{_text(plugin) for plugin in service.get("plugins", ())} for service in services[1:]]
-    return [
-        plugin
-        for plugin in first
-        if not {"id", "instance_name", "consumer"} & plugin.keys()
-        and all(_text(plugin) in other for other in others)
+def _defaults(services: list[Entity]) -> list[Entity]:
+    """The plugins that all services have, most of them alike: the others have one of their own. Those with an own id
+    or name are somebody's own."""
+    by_name: list[dict[str, Entity]] = [
+        {plugin["name"]: plugin for plugin in service.get("plugins", ()) if "consumer" not in plugin}
+        for service in services
     ]
+    found = []
+    for name in by_name[0]:
+        all_of_it = [plugins[name] for plugins in by_name if name in plugins]
+        text = _most([_text(plugin) for plugin in all_of_it]) if len(all_of_it) == len(services) else None
+        plugin = next((plugin for plugin in all_of_it if _text(plugin) == text), None)
+        if plugin is not None and not {"id", "instance_name"} & plugin.keys():
+            found.append(plugin)
+    return found
 
 
 def _text(plugin: Entity) -> str:

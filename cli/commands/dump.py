@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from cli.project import chosen_cluster
 from cli.report.lines import emit
 from decl.admin import AdminError
 from decl.dump import dump
+from decl.dump_tenants import complete
 from decl.live import read_live, schemas_of
-from decl.model import Cluster
+from decl.model import Cluster, Tenant
 from decl.yaml_text import to_yaml
 
 
@@ -61,7 +63,8 @@ def command(
     """Write what a live Kong holds as tidy files, which make the same config again.
 
     What kgate rendered comes back in its source form: without the adapter, default deny and made ids, with
-    tenants, their hosts, owner and common plugins. Defaults of the server are left out.
+    tenants, their hosts, owner and common plugins. What no node holds of a tenant (cluster, standby, limits, dns)
+    is taken from the files, where they have it. Defaults of the server are left out.
 
     \b
     Examples:
@@ -75,13 +78,14 @@ def command(
         raise UsageError("--secrets clear needs a file: -o FILE")
     if per_tenant and out is None:
         raise UsageError("--per-tenant needs a folder: -o FOLDER")
-    settings = _cluster(ctx, files, cluster, nodes)
+    settings, tenants = _known(ctx, files, cluster, nodes)
     node = nodes_of(settings, nodes)[0]
     with client_of(settings, node) as client:
         try:
             document, variables = dump(read_live(client, tags), schemas_of(client), secrets, tags)
         except AdminError as error:
             raise FailedError(f"{error}; is the Admin API reachable from here?") from error
+    complete(document.get("tenants", ()), tenants)
     parts = _per_tenant(document) if per_tenant else {"": document}
     if out is None:
         emit(output, document, to_yaml(document).rstrip("\n"))
@@ -93,18 +97,19 @@ def command(
         click.echo(f"set these before you render: {', '.join(variables)}", err=True)
 
 
-def _cluster(
+def _known(
     ctx: click.Context, files: tuple[Path, ...], cluster: str | None, nodes: tuple[str, ...]
-) -> Cluster:
+) -> tuple[Cluster, Mapping[str, Tenant]]:
+    """The cluster, and the tenants that the files have."""
     if nodes and not files and cluster is None:
-        return Cluster("default", ())
+        return Cluster("default", ()), {}
     from cli.files import read_project
 
     project = read_project(ctx, files, rules=False)
     if project.gateway is None:
         raise FailedError("the files have errors, see kgate validate; or name a node with --node")
     name = chosen_cluster(project.gateway, cluster)
-    return project.gateway.clusters.get(name, Cluster(name, ()))
+    return project.gateway.clusters.get(name, Cluster(name, ())), project.gateway.tenants
 
 
 def _per_tenant(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -127,13 +132,25 @@ def _per_tenant(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return parts
 
 
+def _file_names(tenants: Iterable[str]) -> dict[str, str]:
+    """Of tenants and "", no two the same, on any file system."""
+    names = {"": "gateway.yaml"}
+    for tenant in tenants:
+        name = f"{tenant}.yaml"
+        while tenant and name.casefold() in {taken.casefold() for taken in names.values()}:
+            name = f"tenant-{name}"
+        names.setdefault(tenant, name)
+    return names
+
+
 def _write(out: Path, parts: dict[str, dict[str, Any]], folder: bool, private: bool) -> list[str]:
     written = []
+    names = _file_names(parts)
     try:
         if folder:
             out.mkdir(parents=True, exist_ok=True)
         for name, document in parts.items():
-            path = out / (f"{name}.yaml" if name else "gateway.yaml") if folder else out
+            path = out / names[name] if folder else out
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if private else 0o644)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 if private:
