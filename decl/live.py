@@ -111,6 +111,28 @@ def foreign_children(
     return found
 
 
+def without_tags(client: AdminClient, flat: Flat, tags: Sequence[str]) -> list[str]:
+    """Plugins and targets of the entities that were picked by tags, which lack the tags themselves; by their names.
+    Raises AdminError."""
+    below = [(kind, item) for kind in ("plugins", "targets") for item in _below(client, flat, kind)]
+    return [
+        f"{KINDS[kind].singular} {name_of(kind, item, flat)}"
+        for kind, item in below
+        if not has_all(item, tags)
+    ]
+
+
+def _below(client: AdminClient, flat: Flat, kind: str) -> list[dict[str, Any]]:
+    if kind == "targets":
+        return [item for key in flat["upstreams"] for item in _all(client, f"/upstreams/{key}/targets", ())]
+    scopes = {"service": "services", "route": "routes", "consumer": "consumers"}
+    return [
+        plugin
+        for plugin in _all(client, "/plugins", ())
+        if any((plugin.get(field) or {}).get("id") in flat[parent] for field, parent in scopes.items())
+    ]
+
+
 _NESTED_SINGULAR = ("keyauth_credentials", "jwt_secrets", "basicauth_credentials", "hmacauth_credentials")
 
 

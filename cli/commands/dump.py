@@ -18,7 +18,7 @@ from cli.report.lines import emit
 from decl.admin import AdminError
 from decl.dump import dump
 from decl.dump_tenants import complete
-from decl.live import read_live, schemas_of
+from decl.live import read_live, schemas_of, without_tags
 from decl.model import Cluster, Tenant
 from decl.yaml_text import to_yaml
 
@@ -82,7 +82,9 @@ def command(
     node = nodes_of(settings, nodes)[0]
     with client_of(settings, node) as client:
         try:
-            document, variables = dump(read_live(client, tags), schemas_of(client), secrets, tags)
+            flat = read_live(client, tags)
+            document, variables = dump(flat, schemas_of(client), secrets, tags)
+            missed = without_tags(client, flat, tags) if tags else []
         except AdminError as error:
             raise FailedError(f"{error}; is the Admin API reachable from here?") from error
     complete(document.get("tenants", ()), tenants)
@@ -93,6 +95,12 @@ def command(
         written = _write(out, parts, per_tenant, private=secrets == "clear")
         data = {"version": 1, "files": written, "variables": list(variables)}
         emit(output, data, f"wrote {', '.join(written)}")
+    if missed:
+        more = f" and {len(missed) - 3} more" if len(missed) > 3 else ""
+        click.echo(
+            f"left out, for want of the tags: {', '.join(missed[:3])}{more}; --per-tenant has all of a tenant",
+            err=True,
+        )
     if variables:
         click.echo(f"set these before you render: {', '.join(variables)}", err=True)
 

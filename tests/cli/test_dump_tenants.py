@@ -155,3 +155,16 @@ def test_a_tenant_of_the_name_of_the_rest(node: DbNode) -> None:
     ]
     assert [service["name"] for service in loaded("out/gateway.yaml")["services"]] == ["plain"]
     assert [service["name"] for service in loaded("out/tenant-gateway.yaml")["services"]] == ["page"]
+
+
+def test_a_tenants_tag_does_not_pick_its_plugins(node: DbNode) -> None:
+    """They have none of it: the dump is no whole tenant, and says so."""
+    told = kgate(
+        "dump", "--node", node.admin, "--select-tag", "kgate-tenant:order", "-o", "order.yaml"
+    ).stderr
+    assert "passport" not in Path("order.yaml").read_text()
+    assert "left out, for want of the tags: plugin " in told
+    assert " on service cart" in told
+    assert " more; --per-tenant has all of a tenant" in told
+    kgate("-f", "frame.yaml", "-f", "tenants.yaml", "dump", "--cluster", "one", "-o", "all.yaml")
+    assert "left out" not in kgate("dump", "--node", node.admin, "-o", "all.yaml").stderr
