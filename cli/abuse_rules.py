@@ -8,7 +8,7 @@ from cli.report import state as report
 from kong_plugins.abuse_guard.config import Config
 from kong_plugins.abuse_guard.groups import place_of
 from kong_plugins.abuse_guard.score import HEADER
-from kong_plugins.abuse_guard.trace import hash_of_token
+from kong_plugins.abuse_guard.trace import hash_of_token, hash_of_user
 from kong_plugins.engine.facts import Facts
 from kong_plugins.engine.verdict import Verdict
 from kong_plugins.state.addresses import parse_address
@@ -59,7 +59,7 @@ def _marks(facts: Facts, snapshot: Snapshot, now: float) -> list[Mark]:
     place = place_of(facts.ip)
     keys = [] if place is None else [place.key, place.network]
     if facts.identity is not None:
-        keys = [f"user {facts.identity.key}"]
+        keys = [f"user {hash_of_user(facts.identity) or facts.identity.key}"]
     found = (snapshot.marks.live(key, now) for key in keys)
     return [mark for mark in found if mark is not None]
 
@@ -80,7 +80,9 @@ def _block(reason: str, facts: Facts, snapshot: Snapshot, now: float) -> Block |
     if reason == "agent_blocked":
         return blocks.match_agent(facts.headers.get("user-agent", ""), now)
     if who is not None and reason == "user_blocked":
-        return blocks.match_user(who.issuer, who.subject, now)
+        return blocks.match_user(who.issuer, who.subject, now) or blocks.match_user(
+            "", hash_of_user(who), now
+        )
     if who is not None and reason == "token_blocked":
         tokens = (token for token in (who.token_id, hash_of_token(who)) if token)
         return next(filter(None, (blocks.match_token(who.issuer, token, now) for token in tokens)), None)

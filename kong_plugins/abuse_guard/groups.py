@@ -89,7 +89,7 @@ def target_of(group: str, kinds: tuple[str, ...]) -> str:
     """The part of a group that can be acted on: the first that begins with one of these kinds, else ""."""
     for kind in kinds:
         for part in group.split("\n"):
-            if part.startswith(kind + " ") and not part.startswith(f"{kind} #"):
+            if part.startswith(kind + " "):
                 return part
     return ""
 

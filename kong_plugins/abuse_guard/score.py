@@ -7,6 +7,7 @@ client's own header of that name.
 
 from __future__ import annotations
 
+from kong_plugins.abuse_guard import trace
 from kong_plugins.abuse_guard.groups import place_of
 from kong_plugins.engine.facts import Facts
 from kong_plugins.engine.problem import problem
@@ -32,7 +33,9 @@ def of_address(facts: Facts, state: State, now: float, counts: bool) -> Verdict 
 def of_user(facts: Facts, state: State, now: float, counts: bool) -> Verdict | None:
     """By the mark of the verified user."""
     who = facts.identity
-    mark = state.snapshot.marks.live(f"user {who.key}", now) if who is not None else None
+    if who is None:
+        return None
+    mark = state.snapshot.marks.live(f"user {trace.hash_of_user(who) or who.key}", now)
     return _of([mark], facts, state, now, counts) if mark is not None else None
 
 

@@ -3,7 +3,7 @@
     g=TAG.MASK.PATH.AGENT    TAG: hash of the config's scenarios; MASK: hexadecimal, bit n: the request is one that
                              scenario n looks at; PATH, AGENT: hashes, where a scenario asks for them
     gu=USER, gt=TOKEN        the verified user ("issuer|subject") and the token's id, percent-encoded or "#" and a
-                             hash
+                             hash; with a user's hash the token's hash
 
 What clients send travels as hashes only; of a user the name, because a block needs it.
 """
@@ -11,6 +11,7 @@ What clients send travels as hashes only; of a user the name, because a block ne
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 from urllib.parse import quote, unquote
@@ -20,12 +21,13 @@ from kong_plugins.engine.facts import Facts, Identity
 
 _PLAIN = re.compile(r"[A-Za-z0-9._~/:|@-]*").fullmatch
 """Text that `quote` leaves as it is."""
-_LONGEST_USER, _LONGEST_TOKEN = 72, 40
-"""Characters of a memo of 200, which other filters write into too."""
+_LONGEST_USER, _LONGEST_TOKEN = 120, 40
+"""Characters of a memo of 320, which other filters write into too. 120: an issuer with a UUID in its path, and the
+subjects of such."""
 
 
 class Trace(NamedTuple):
-    """A memo, read. user and token are "" where none was verified; beginning with "#" they are hashes alone."""
+    """A memo, read. user and token are "" where none was verified; beginning with "#" they are hashes."""
 
     tag: str
     mask: int
@@ -50,13 +52,25 @@ def of_identified(scenarios: Scenarios, facts: Facts) -> str:
     user = _named(who.key, _LONGEST_USER)
     if not scenarios.wants_token:
         return f"gu={user}"
-    token = _named(who.token_id, _LONGEST_TOKEN) if who.token_id else "#"
+    # where the user is a hash it does not say whose the token's id is
+    token = _named(who.token_id, _LONGEST_TOKEN) if who.token_id and user[0] != "#" else "#"
     return f"gu={user} gt={hash_of_token(who) if token[0] == '#' else token}"
 
 
 def hash_of_token(who: Identity) -> str:
     """What a token without an id, or with one too long to send along, is known by in traces and blocks."""
     return "#" + who.token.hex()[:16]
+
+
+@lru_cache(maxsize=4096)
+def _hash_of_user(key: str) -> str:
+    named = _named(key, _LONGEST_USER)
+    return named if named[0] == "#" else ""
+
+
+def hash_of_user(who: Identity) -> str:
+    """What a user whose name is too long to send along is known by in traces, blocks and marks; "" for others."""
+    return _hash_of_user(who.key)
 
 
 def read(memo: str) -> Trace | None:
@@ -72,9 +86,7 @@ def read(memo: str) -> Trace | None:
     except ValueError:
         return None
     user, token = unquote(words.get("gu", "")), unquote(words.get("gt", ""))
-    if token and user.startswith("#"):
-        token = f"{user}{token}"  # its issuer is in that hash alone
-    elif token:
+    if token and not user.startswith("#"):
         token = f"{user.partition('|')[0]}|{token}"
     return Trace(parts[0], mask, parts[2], parts[3], user, token)
 

@@ -14,8 +14,10 @@ import pytest
 import redis
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from kong_plugins.abuse_guard.trace import hash_of_user
 from kong_plugins.engine import chain
 from kong_plugins.engine.ask import Ask
+from kong_plugins.engine.facts import Identity
 from kong_plugins.identity.keyring import Keyring
 from kong_plugins.state.connection import key_prefix
 from kong_plugins.state.limit_board import board_key
@@ -57,6 +59,8 @@ KIM = ["--token", token()]
 NO_ID = ["--token", token(jti="x" * 41)]
 HASH = "#" + blake2b(NO_ID[1].encode(), digest_size=32).hexdigest()[:16]
 """What a token with an id too long to send along is known by."""
+LONG = ["--token", token("k" * 200)]
+LONG_HASH = hash_of_user(Identity(ISS, "k" * 200))
 
 
 @pytest.mark.parametrize(
@@ -239,11 +243,14 @@ def test_what_a_limit_refuses(
         ({"deny_lists": ["bad"]}, ["list import users.txt --name bad --kind users"], KIM, "user_denied",
          "in the list bad of the config's deny_lists"),
         ({}, [f"block add token:{HASH}"], NO_ID, "token_blocked", f"block token:{HASH}"),
+        ({}, [f"block add user:{LONG_HASH}"], LONG, "user_blocked", f"block user:{LONG_HASH}"),
+        ({}, ["mark long 45 0"], LONG, "", "goes on"),
         ({}, ["mark user 45 0"], KIM, "", "goes on"),
         ({}, ["mark ip 45 0.5", "refused"], [], "scenario_limited",
          "ip 203.0.113.7 is marked by orders, coupons: score 45, 0.5 requests a second, without end"),
     ],
-    ids=["deny", "deny_lists", "users", "token", "mark", "limited"],  # a token's hash is another one in each process
+    # a token's hash is another one in each process
+    ids=["deny", "deny_lists", "users", "token", "long", "mark-long", "mark", "limited"],
 )  # fmt: skip
 def test_what_stands_behind_a_refusal(
     kgate: Any, explained: Any, config: dict[str, Any], before: list[str], options: list[str], rule: str, why: str
@@ -262,7 +269,7 @@ def test_what_stands_behind_a_refusal(
                 )
         elif command.startswith("mark "):
             _, kind, score, limit = command.split()
-            key = "ip 203.0.113.7" if kind == "ip" else f"user {ISS}|kim"
+            key = {"ip": "ip 203.0.113.7", "user": f"user {ISS}|kim", "long": f"user {LONG_HASH}"}[kind]
             mark = Mark(key, int(score), ("orders", "coupons"), float(limit))
             kgate.store.apply([Put(Record("marks", key, mark_data(mark)))])
         else:
@@ -270,6 +277,7 @@ def test_what_stands_behind_a_refusal(
     found = explained("--ip", "203.0.113.7", *options)
     assert (found["rule"] if found["status"] else "") == rule
     assert why in found["why"]
-    if "mark user 45 0" in before:
+    if "goes on" in why:
         words = [each["why"] for each in found["steps"] if each["plugin"] == "abuse-guard"]
-        assert words[-1] == f"user {ISS}|kim is marked by orders, coupons: score 45, without end"
+        name = LONG_HASH if "mark long 45 0" in before else f"{ISS}|kim"
+        assert words[-1] == f"user {name} is marked by orders, coupons: score 45, without end"

@@ -41,11 +41,13 @@ class Site:
         agent: str = "Mozilla/5.0",
         reason: str = "",
         route: str = "shop",
+        tenant: str = "t",
+        digest: bytes = b"",
     ) -> Outcome:
-        who = Identity("https://a", user, token) if user else None
+        who = Identity("https://a", user, token, token=digest) if user else None
         headers = {"user-agent": agent} if agent else {}
         facts = Facts(
-            "r", ip, "https", method, "h", path, path, route, "s", "t", "", frozenset(), headers, who
+            "r", ip, "https", method, "h", path, path, route, "s", tenant, "", frozenset(), headers, who
         )
         assert self.config.scenarios is not None
         words = [
@@ -53,7 +55,7 @@ class Site:
             trace.of_identified(self.config.scenarios, facts),
         ]
         memo = " ".join(word for word in ("arm=b", *words) if word)
-        return Outcome("r", route, "s", "t", str(status), "", "1", "5", "service", reason, "", memo, ip)
+        return Outcome("r", route, "s", tenant, str(status), "", "1", "5", "service", reason, "", memo, ip)
 
     def send(self, count: int, now: float = NOW, step: float = 0.0, **more: Any) -> list[Conclusion]:
         found = []

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from kong_plugins.abuse_guard import shipped
+from kong_plugins.abuse_guard import shipped, trace
 from kong_plugins.abuse_guard.analyst import Analyst
 from kong_plugins.abuse_guard.buckets import Buckets
 from kong_plugins.abuse_guard.config import Config, parse
+from kong_plugins.engine.facts import Identity
 from kong_plugins.state.collections import COLLECTIONS
 from kong_plugins.state.marks import mark_of
 from kong_plugins.state.records import Record, StateDump
@@ -83,6 +84,16 @@ def test_whom_a_block_hits(group_by: list[str], request_: dict[str, Any], key: s
     (block,) = Site({**SIMPLE, "group_by": group_by}).send(4, **request_)
     assert block.key == key
     block_of(Record("blocks", block.key, {}))  # a key that the control state takes
+
+
+@pytest.mark.parametrize(("group_by", "then"), [("user", "block"), ("token", "block"), ("user", "mark")])
+def test_a_user_of_a_long_name_is_acted_upon_too(group_by: str, then: str) -> None:
+    who = Identity("https://a", "u" * 200, "t1", token=b"\x12" * 16)
+    site = Site({**SIMPLE, "group_by": [group_by], "then": [then]})
+    (made,) = site.send(4, user=who.subject, token=who.token_id, digest=who.token)
+    name = trace.hash_of_user(who) if group_by == "user" else trace.hash_of_token(who)
+    assert (made.collection, made.key) == (f"{then}s", f"{group_by} {name}")
+    (block_of if then == "block" else mark_of)(Record(made.collection, made.key, dict(made.data or {})))
 
 
 def test_different_ones_count_once() -> None:

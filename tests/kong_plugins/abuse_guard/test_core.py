@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kong_plugins.abuse_guard import trace
 from kong_plugins.abuse_guard.config import parse
 from kong_plugins.abuse_guard.core import decide_identified, decide_stranger
 from kong_plugins.engine.facts import Facts, Identity
@@ -212,3 +213,14 @@ def test_a_token_is_blocked_by_its_hash_too(token_id: str) -> None:
     assert found.reason == "token_blocked"
     other = who._replace(token=b"\x13" * 16)
     assert decide_identified(facts("203.0.113.7", other), parse({}), state(hit), NOW) is None
+
+
+@pytest.mark.parametrize("subject", ["u" * 200, "\u0000", "é" * 60])
+def test_a_user_of_a_long_name_is_blocked_by_its_hash(subject: str) -> None:
+    who = Identity("https://a", subject)
+    hit = Block("user", trace.hash_of_user(who), "", "gateway", 0.0, NOW + 60)
+    found = decide_identified(facts("203.0.113.7", who), parse({}), state(hit), NOW)
+    assert isinstance(found, Verdict)
+    assert found.reason == "user_blocked"
+    for other in (who._replace(issuer="https://b"), who._replace(subject=subject + "x"), KIM):
+        assert decide_identified(facts("203.0.113.7", other), parse({}), state(hit), NOW) is None

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kong_plugins.abuse_guard import limits
+from kong_plugins.abuse_guard import limits, trace
 from kong_plugins.abuse_guard.config import parse
 from kong_plugins.abuse_guard.core import IDENTIFIED_ASK, STRANGER_ASK, decide_identified, decide_stranger
 from kong_plugins.engine import chain
@@ -397,6 +397,15 @@ def test_a_mark_becomes_a_score_for_the_service(
     else:
         assert isinstance(verdict, Verdict)
         assert verdict.service_headers == (("X-Abuse-Score", '70;reasons="coupon-hammering"'),)
+
+
+def test_a_mark_of_a_user_of_a_long_name(state: State) -> None:
+    who = ALICE._replace(subject="a" * 200)
+    verdict = decide_identified(
+        facts(who=who), parse({}), marked(state, f"user {trace.hash_of_user(who)}"), NOW
+    )
+    assert isinstance(verdict, Verdict)
+    assert verdict.service_headers == (("X-Abuse-Score", '70;reasons="coupon-hammering"'),)
 
 
 def test_a_scenarios_limit_slows_down(state: State) -> None:

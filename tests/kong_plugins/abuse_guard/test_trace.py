@@ -35,14 +35,36 @@ def test_it_is_read_as_it_was_written(who: Identity | None, user: str, token: st
     assert found.mask.bit_count() >= 3
 
 
-def test_what_is_too_long_is_a_hash_that_nobody_is_blocked_by() -> None:
-    found = trace.read(memo(Identity("https://a", "u" * 80, "t" * 80)))
+def test_what_is_too_long_is_a_hash() -> None:
+    who = Identity("https://a", "u" * 200, "t" * 80, token=b"\x12" * 16)
+    found = trace.read(memo(who))
     assert found is not None
-    assert found.user.startswith("#")
-    assert found.token.startswith("#")
-    other = trace.read(memo(Identity("https://b", "u" * 80, "t" * 80)))
+    assert found.user == trace.hash_of_user(who)
+    assert found.user[0] == "#"
+    assert found.token == trace.hash_of_token(who), "which is of one token of one issuer"
+    other = trace.read(memo(who._replace(issuer="https://b", token=b"\x13" * 16)))
     assert other is not None
-    assert (other.user, other.token) != (found.user, found.token)
+    assert other.user != found.user
+    assert other.token != found.token
+
+
+UUID = "6b5fa2f4-8a8e-4c26-9d0a-3f0f0f1c2d3e"
+
+
+@pytest.mark.parametrize(
+    ("issuer", "subject"),
+    [
+        ("https://login.shop.example.com/realms/customers", UUID),
+        ("https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_AbCdEfGhI", UUID),
+        ("https://login.microsoftonline.com/72f988bf-86f1-41af-91ab-2d7cd011db47/v2.0", "s" * 43),
+    ],
+)
+def test_usual_identity_providers_have_names_that_fit(issuer: str, subject: str) -> None:
+    who = Identity(issuer, subject, UUID)
+    found = trace.read(memo(who))
+    assert found is not None
+    assert (found.user, found.token) == (who.key, f"{issuer}|{UUID}")
+    assert trace.hash_of_user(who) == ""
 
 
 @pytest.mark.parametrize("token_id", ["", "t" * 41, "\x00"])
@@ -59,7 +81,7 @@ def test_it_leaves_room_and_holds_no_word_of_a_client(
     issuer: str, subject: str, token_id: str, path: str, agent: str
 ) -> None:
     text = memo(Identity(issuer, subject, token_id), "/login" + path, agent)
-    assert len(text) <= 160
+    assert len(text) <= 210
     assert text.isascii()
     assert text.isprintable()
     assert text.count(" ") <= 2
@@ -67,10 +89,10 @@ def test_it_leaves_room_and_holds_no_word_of_a_client(
 
 
 def test_the_longest_names_leave_room_for_others() -> None:
-    longest = Identity("https://" + "i" * 20, "s" * 43, "t" * 40)
+    longest = Identity("https://" + "i" * 68, "s" * 43, "t" * 40)
     text = memo(longest, "/login" + "x" * 500, "sqlmap" * 100)
     assert "#" not in text
-    assert len(text) <= 160
+    assert len(text) <= 210
 
 
 @given(st.text())
