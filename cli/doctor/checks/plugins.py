@@ -43,4 +43,7 @@ def _global(node: Node) -> Result:
     said = f"{' and '.join(missing)} run for no request" + (
         f", though {', '.join(gates)} are used" if gates else ""
     )
-    return Result(NAME, node.url, ERROR, said, "run `kgate sync`: it adds the adapter to what the files say")
+    do = "run `kgate sync`: it adds the adapter to what the files say"
+    if node.role == "data_plane":
+        do = "sync its control plane; where that has them, see in its error log why it does not take the config"
+    return Result(NAME, node.url, ERROR, said, do)
