@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kong_plugins.abuse_guard import shipped, trace
+from kong_plugins.abuse_guard import analyst, shipped, trace
 from kong_plugins.abuse_guard.analyst import Analyst
 from kong_plugins.abuse_guard.buckets import Buckets
 from kong_plugins.abuse_guard.config import Config, parse
@@ -57,6 +57,10 @@ def test_a_counter_starts_again_after_its_window(step: float, is_found: bool) ->
         ({"agent": "missing"}, {}, False),
         ({"agents": ["SqlMap"]}, {"agent": "xSQLMAP/1"}, True),
         ({"agents": ["sqlmap"]}, {"agent": ""}, False),
+        ({"agents": ["sqlmap"], "agent": "missing"}, {"agent": "sqlmap"}, False),
+        ({"statuses": ["429"]}, {"status": 429, "reason": "rate_limited"}, True),
+        ({"reasons": ["rate_limited"]}, {"status": 429, "reason": "rate_limited"}, True),
+        ({}, {"status": 429, "reason": "scenario_limited"}, False),
         ({"group_by": ["user"]}, {"user": "alice"}, True),
         ({"group_by": ["user"]}, {}, False),
         ({"group_by": ["token"]}, {"user": "alice", "token": "t"}, True),
@@ -84,6 +88,42 @@ def test_whom_a_block_hits(group_by: list[str], request_: dict[str, Any], key: s
     (block,) = Site({**SIMPLE, "group_by": group_by}).send(4, **request_)
     assert block.key == key
     block_of(Record("blocks", block.key, {}))  # a key that the control state takes
+
+
+@pytest.mark.parametrize(
+    ("part", "one", "other"),
+    [
+        ("route", {"route": "a"}, {"route": "b"}),
+        ("tenant", {"tenant": "a"}, {"tenant": "b"}),
+        ("agent", {"agent": "a"}, {"agent": "b"}),
+    ],
+)
+def test_what_is_counted_apart(part: str, one: dict[str, Any], other: dict[str, Any]) -> None:
+    scenario = {**SIMPLE, "group_by": [part], "then": ["notify"]}
+    site = Site(scenario)
+    assert site.send(3, **one) + site.send(3, **other) == []
+    (found,) = site.send(1, ip="198.51.100.9", **one)
+    assert (found.kind, found.subject.partition(" ")[0]) == ("abuse.found", part)
+    both = Site({**scenario, "group_by": ["ip", part]})
+    assert both.send(3, **one) + both.send(3, **other) + both.send(3, ip="198.51.100.9", **one) == []
+    assert both.send(1, **one)[0].subject.startswith(f"ip {IP}, {part} ")
+
+
+def test_different_ones_that_leaked_out_count_anew() -> None:
+    site = Site({**SIMPLE, "distinct": "path", "leak": 1, "capacity": 3})
+    assert site.send(40, step=0.5, path=lambda number: f"/{number % 4}") != []
+    few = Site({**SIMPLE, "distinct": "path", "leak": 1, "capacity": 3})
+    assert few.send(40, step=2, path=lambda number: f"/{number % 4}") == []
+    (of,) = few.config.scenarios.items if few.config.scenarios else ()
+    assert few.analyst.buckets.level(of, f"ip {IP}", NOW + 78) == 1, (
+        "the last one, which had leaked out before"
+    )
+
+
+@pytest.mark.parametrize("part", ["route", "tenant", "agent"])
+def test_without_an_agent_nobody_is_in_its_group(part: str) -> None:
+    scenario = {**SIMPLE, "group_by": [part], "then": ["notify"]}
+    assert bool(Site(scenario).send(9, agent="")) == (part != "agent")
 
 
 @pytest.mark.parametrize(("group_by", "then"), [("user", "block"), ("token", "block"), ("user", "mark")])
@@ -132,6 +172,15 @@ def test_good_requests_take_out_what_mistakes_put_in() -> None:
     assert Site(wrong).send(400, status=lambda number: 401 if number % 3 == 0 else 200) != []
 
 
+def test_only_well_answered_requests_take_something_out() -> None:
+    wrong = {**SIMPLE, "statuses": ["401"], "leak": 0.001, "relief": 1}
+    site = Site(wrong)
+    assert site.send(3, status=401) == []
+    site.send(9, status=500)
+    site.send(9, status=404)
+    assert kinds(site.send(1, status=401)) == ["block.add"]
+
+
 def test_repeat_offenders_wait_longer_and_not_foreseeably() -> None:
     site = Site({**SIMPLE, "factor": 2, "max_ttl": 1000})
     ttls = [site.send(4, now=NOW + 5000 * turn)[0].ttl or 0 for turn in range(6)]
@@ -167,6 +216,14 @@ def test_marks_and_limits() -> None:
     both = mark_of(Record("marks", f"ip {IP}", dict(site.send(4, status=404)[0].data or {})))
     assert (both.score, both.reasons, both.limit) == (90, ("many", "other"), 2.0), "the scores add up"
     assert site.analyst.tick(NOW + 200) == []
+    later = site.send(4, NOW + 300, status=404)[0]
+    assert (later.data or {})["score"] == 30, "what has ended does not count"
+
+
+def test_scores_add_up_to_100_at_most() -> None:
+    each = [{**SIMPLE, "name": name, "then": ["mark"], "score": 70} for name in ("a", "b")]
+    found = Site(*each).send(4)
+    assert [(one.data or {})["score"] for one in found] == [70, 100]
 
 
 def test_a_mark_that_another_node_made_is_kept() -> None:
@@ -217,6 +274,13 @@ def test_a_short_block_does_not_shorten_a_long_one(long_first: bool) -> None:
         ("10.0.0.1", {}, False),
         ("127.0.0.1", {}, False),
         ("192.168.1.1", {"block_private": True}, True),
+        ("172.16.0.1", {}, False),
+        ("172.32.0.1", {}, True),
+        ("100.64.0.1", {}, False),
+        ("100.128.0.1", {}, True),
+        ("169.254.1.1", {}, False),
+        ("::1", {}, False),
+        ("::ffff:10.0.0.1", {}, False),
         ("fe80::1", {}, False),
         ("fd00::1", {}, False),
         (IP, {"allow": ["203.0.113.0/24"]}, False),
@@ -227,6 +291,10 @@ def test_private_and_allowed_addresses_are_not_blocked(
     ip: str, more: dict[str, Any], is_blocked: bool
 ) -> None:
     assert kinds(Site(SIMPLE, **more).send(4, ip=ip)) == ["block.add" if is_blocked else "abuse.held_back"]
+
+
+def test_a_network_of_private_addresses_is_not_blocked() -> None:
+    assert kinds(Site({**SIMPLE, "group_by": ["network"]}).send(4, ip="10.1.2.3")) == ["abuse.held_back"]
 
 
 @pytest.mark.parametrize(("allowed", "kind"), [(f"ip {IP}", "ip"), ("user https://a|alice", "user")])
@@ -308,6 +376,37 @@ def test_counters_of_nodes_are_merged() -> None:
     assert kinds(found) == ["block.add"]
 
 
+@pytest.mark.parametrize("distinct", [{}, {"distinct": "path"}])
+def test_what_another_node_tells_can_be_too_much(distinct: dict[str, Any]) -> None:
+    scenario = {**SIMPLE, "leak": 0.001, **distinct}
+    site, other = Site(scenario), Site(scenario)
+    site.send(3, path=lambda number: f"/{number}")
+    other.send(3, path=lambda number: f"/other{number}")
+    told = site.analyst.tell(NOW)
+    assert told is not None
+    (block,) = other.analyst.merge("n", told, NOW)
+    assert (block.kind, block.key) == ("block.add", f"ip {IP}")
+    same = Site(scenario)
+    same.send(3, path=lambda number: f"/{number}")
+    assert bool(same.analyst.merge("n", told, NOW)) == (not distinct), "the same paths are no different ones"
+
+
+def test_nodes_tell_each_other_twice_a_second_and_not_all_at_once() -> None:
+    site, other = Site({**SIMPLE, "leak": 0.001}), Site({**SIMPLE, "leak": 0.001})
+    site.send(analyst.MAX_TOLD + 20, ip=lambda number: f"9.{number >> 16}.{number >> 8 & 255}.{number & 255}")
+    site.send(3, ip="198.51.100.9")
+    first = site.analyst.tell(NOW)
+    assert first is not None
+    assert len(first["b"]) == analyst.MAX_TOLD
+    assert first["b"][0][1] == "ip 198.51.100.9", "the fullest first"
+    assert site.analyst.tell(NOW + 0.4) is None
+    rest = site.analyst.tell(NOW + 0.5)
+    assert rest is not None
+    assert len(rest["b"]) == 21
+    other.analyst.merge("n", {"b": first["b"] + rest["b"]}, NOW + 1)
+    assert other.analyst.levels()["buckets"] == analyst.MAX_TOLD, "of one message no more is taken"
+
+
 @pytest.mark.parametrize("told", [{}, {"b": 1}, {"b": [1]}, {"b": [["?", "g", 1, []]]}, {"b": [[1, 2, 3]]}])
 def test_what_another_version_tells_breaks_nothing(told: dict[str, Any]) -> None:
     assert Site(SIMPLE).analyst.merge("n", told, NOW) == []
@@ -377,6 +476,11 @@ def test_the_shipped_ones_are_whole_and_can_be_changed() -> None:
         ({**SIMPLE, "distinct": "ip"}, "distinct: 'ip' is what is grouped by"),
         ({**SIMPLE, "distinct": "path", "capacity": 600}, "capacity: 600 different ones"),
         ({**SIMPLE, "then": ["ban"]}, "then[0]"),
+        ({**SIMPLE, "then": []}, "then: at least one of"),
+        ({**SIMPLE, "group_by": []}, "group_by: at least one of"),
+        ({**SIMPLE, "group_by": ["token"], "then": ["mark"]}, "then: limit and mark need ip"),
+        ({**SIMPLE, "capacity": 2.5}, "capacity: expected a whole number"),
+        ({**SIMPLE, "paths": ["/x"], "statuses": "404"}, "statuses: expected a list"),
         ({**SIMPLE, "statuses": ["40x"]}, "statuses[0]"),
         ({**SIMPLE, "max_ttl": 10}, "max_ttl"),
         ({**SIMPLE, "paths": ["login"]}, "paths[0]"),
@@ -397,6 +501,13 @@ def test_a_bad_scenario_is_named(raw: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=r"^scenarios\[0\]\.") as caught:
         parse({"scenarios": [raw]})
     assert complaint in str(caught.value)
+
+
+def test_two_scenarios_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"^scenarios\[1\]\.name: 'path-scan' is there twice"):
+        parse({"scenarios": [{"use": "path-scan"}, {"use": "path-scan", "capacity": 9}]})
+    with pytest.raises(ValueError, match=r"^scenarios: 25 entries, 24 are allowed"):
+        parse({"scenarios": [{**SIMPLE, "name": f"s{number}"} for number in range(25)]})
 
 
 def test_the_longest_untouched_makes_room() -> None:

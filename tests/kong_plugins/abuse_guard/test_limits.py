@@ -216,6 +216,28 @@ def test_whoever_is_allowed_is_not_limited(state: State, allow: dict[str, Any]) 
     assert admitted(config, state, [facts()] * 5) == [True] * 5
 
 
+def test_a_user_whom_an_operator_allows_is_not_limited(state: State) -> None:
+    dump = StateDump(1, {"allows": [Record("allows", f"user {ALICE.key}", {})]}, {})
+    state = state._replace(snapshot=snapshot_of_dump(dump))
+    config = parse({"limits": [limit(key=["user"], rate=1)]})
+    bob = ALICE._replace(subject="bob")
+    assert admitted(config, state, [facts(who=ALICE)] * 3) == [True] * 3
+    assert admitted(config, state, [facts(who=bob)] * 3) == [True, False, False]
+
+
+def test_what_a_limit_refuses_is_told_to_the_scenarios(state: State) -> None:
+    scenario = {"name": "n", "group_by": ["user"], "capacity": 9, "leak": 1, "then": ["notify"]}
+    for key, request_ in (("ip", facts()), ("user", facts(who=ALICE))):
+        decide = decide_stranger if request_.identity is None else decide_identified
+        config = parse({"limits": [limit(key=[key], rate=1)], "scenarios": [scenario]})
+        decide(request_, config, state, NOW)
+        refused = decide(request_, config, state, NOW)
+        assert isinstance(refused, Verdict)
+        words = dict(word.split("=", 1) for word in refused.memo.split())
+        assert (refused.status, words["limit"]) == (429, "l")
+        assert ("g" if key == "ip" else "gu") in words
+
+
 def test_a_block_comes_before_the_limits_and_uses_nothing_of_them(state: State) -> None:
     config = parse({"limits": [limit(rate=2)]})
     dump = StateDump(1, {"blocks": [Record("blocks", "ip 203.0.113.7", {})]}, {})
@@ -418,6 +440,45 @@ def test_a_scenarios_limit_slows_down(state: State) -> None:
     assert (last.reason, dict(last.headers)["Retry-After"]) == ("scenario_limited", "2")
 
 
+def test_a_scenarios_limit_counts_a_request_once_beside_a_strict_one(state: State) -> None:
+    """The chain runs twice then."""
+    state = marked(state, "ip 203.0.113.7", limit=0.001)
+    config = parse({"limits": [limit("s", ["user"], 1000, policy="strict")]})
+    steps = (
+        (decide_stranger, config, "abuse-guard"),
+        (lambda *_: Verdict(identity=ALICE), None, "passport"),
+        (decide_identified, config, "abuse-guard"),
+    )
+    answered = state._replace(answers={IDENTIFIED_ASK: (True, [int(NOW * 1e9)])})
+    found = []
+    for _ in range(7):
+        first = chain.run(facts(), steps, state, NOW)
+        if isinstance(first, chain.Pending):
+            first = chain.run(facts(), steps, answered, NOW, first)
+        assert isinstance(first, Verdict)
+        found.append(first.status)
+    assert found == [None] * 5 + [429] * 2
+
+
+def test_where_blocks_do_not_count_marks_do_not(state: State) -> None:
+    for key, request_ in (("ip 203.0.113.7", facts()), (f"user {ALICE.key}", facts(who=ALICE))):
+        decide = decide_stranger if request_.identity is None else decide_identified
+        assert decide(request_, parse({"blocks": False}), marked(state, key), NOW) is None
+        limited = parse({"blocks": False, "limits": [limit(key=[key.partition(" ")[0]], rate=9)]})
+        found = decide(request_, limited, marked(state, key), NOW)
+        assert isinstance(found, Verdict)
+        assert found.service_headers == ()
+
+
+def test_the_higher_score_of_an_address_and_its_network_is_told(state: State) -> None:
+    marks = [Mark("ip 203.0.113.7", 30, ("a",)), Mark("cidr 203.0.113.0/24", 80, ("b",))]
+    dump = {"marks": [Record("marks", mark.key, mark_data(mark), expires=NOW + 60) for mark in marks]}
+    state = state._replace(snapshot=snapshot_of_dump(StateDump(1, dump, {})))
+    found = decide_stranger(facts(), parse({}), state, NOW)
+    assert isinstance(found, Verdict)
+    assert found.service_headers == (("X-Abuse-Score", '80;reasons="a b"'),)
+
+
 @pytest.mark.parametrize("part", [0, 0.4, 0.9])
 @pytest.mark.parametrize("rate", [0.02, 0.5, 0.7, 0.999, 1, 3, 1000])
 def test_a_scenarios_limit_admits_after_retry_after_and_not_much_sooner(
@@ -507,12 +568,34 @@ print(sum(admitted(config, state, [facts()] * 200)))
         ({"name": "x", "key": ["ip"], "rate": 1, "paths": ["/a%2fb"]}, "as '%2F'"),
         ({"name": "x", "key": ["ip"], "rate": 1, "paths": ["/ok%2F", "/%61b"]}, "paths[1]"),
         ({"name": "x", "key": ["ip"], "rate": 1, "methods": ["get"]}, "methods[0]"),
+        ({"name": "x", "key": ["ip"], "rate": 1, "costs": [1]}, "costs: expected a map"),
+        ({"name": "x", "key": ["ip"], "rate": 1, "burst": 2.5}, "burst: expected a whole number, not 2.5"),
+        (
+            {"name": "x", "key": ["ip"], "rate": 0.001, "per": 86400},
+            "burst: it comes back in more than a year",
+        ),
+        ({"name": "x", "key": "ip", "rate": 1}, "key: expected a list"),
+        ({"name": "x", "key": ["ip"], "rate": "ten"}, "rate:"),
     ],
 )
 def test_a_bad_limit_is_named(raw: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=r"^limits\[0\]\.") as caught:
         parse({"limits": [raw]})
     assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "complaint"),
+    [
+        ([limit("a"), limit("b"), limit("a", ["user"])], r"^limits\[2\]\.name: 'a' is there twice"),
+        ([limit(f"l{number}") for number in range(17)], "^limits: 17 entries, 16 are allowed"),
+        ("per-ip", "^limits: expected a list"),
+        (["per-ip"], r"^limits\[0\]: expected a map"),
+    ],
+)
+def test_what_is_no_list_of_limits(raw: Any, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        parse({"limits": raw})
 
 
 IPS = st.sampled_from(["203.0.113.7", "::ffff:203.0.113.7", "203.0.113.8", "2001:db8::1", "2001:db8::2:1"])

@@ -1,0 +1,41 @@
+"""What still holds of what was found, in bounded memory."""
+
+from __future__ import annotations
+
+from kong_plugins.abuse_guard.config import parse
+from kong_plugins.abuse_guard.held import UNDER_WAY_SECONDS, Held
+from kong_plugins.abuse_guard.scenario_config import Scenario
+from tests.kong_plugins.abuse_guard.site import NOW, SIMPLE
+
+
+def scenario(name: str, score: int) -> Scenario:
+    found = parse({"scenarios": [{**SIMPLE, "name": name, "score": score, "then": ["mark"]}]}).scenarios
+    assert found is not None
+    return found.items[0]
+
+
+ONE, OTHER = scenario("one", 20), scenario("other", 30)
+
+
+def test_marks_are_bounded_and_the_oldest_goes() -> None:
+    held = Held(limit=2)
+    for target in ("ip 1", "ip 2", "ip 3"):
+        held.mark(ONE, target, 60, False, None, NOW)
+    assert held.mark(OTHER, "ip 3", 60, False, None, NOW).score == 50
+    assert held.mark(OTHER, "ip 1", 60, False, None, NOW).score == 30, "forgotten"
+
+
+def test_what_was_marked_twice_stays_longer() -> None:
+    held = Held(limit=2)
+    for target in ("ip 1", "ip 2", "ip 1", "ip 3"):
+        held.mark(ONE, target, 60, False, None, NOW)
+    assert held.mark(OTHER, "ip 1", 60, False, None, NOW).score == 50
+
+
+def test_blocks_are_bounded_and_the_oldest_goes() -> None:
+    held = Held(limit=2)
+    for target in ("ip 1", "ip 2", "ip 3"):
+        held.block(target, NOW + 60, NOW)
+    assert [held.blocks(target, NOW + 60, NOW) for target in ("ip 1", "ip 2", "ip 3")] == [False, True, True]
+    held.tick(NOW + UNDER_WAY_SECONDS)
+    assert not held.blocks("ip 3", NOW + 60, NOW), "what was under way has come"
