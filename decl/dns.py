@@ -7,7 +7,9 @@ allowed, RFC 1912 section 2.4), or A and AAAA records of its addresses.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from decl.model import Cluster, Tenant
@@ -94,4 +96,10 @@ def octodns(found: Iterable[Record], zones: Mapping[str, Mapping[str, Any]]) -> 
         own.update({"value": values[0]} if len(values) == 1 else {"values": list(values)})
         entries.append(own)
         zone[record.name] = entries[0] if len(entries) == 1 else entries
-    return {zone: dict(sorted(content.items())) for zone, content in sorted(changed.items())}
+    return {zone: dict(sorted(content.items(), key=_natural)) for zone, content in sorted(changed.items())}
+
+
+def _natural(item: tuple[str, Any]) -> list[tuple[str, int]]:
+    """OctoDNS refuses another order (octodns/yaml.py, by natsort): numbers by their value, before all else."""
+    parts = re.split(r"([0-9]+)", str(item[0]))
+    return [(text, int(number or 0)) for text, number in zip_longest(parts[::2], parts[1::2])]

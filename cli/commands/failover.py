@@ -34,7 +34,7 @@ from decl.yaml_text import to_yaml
     "--write",
     "where",
     type=click.Path(path_type=Path),
-    help="OctoDNS: the folder with ZONE.yaml files, in which the records are replaced. Zone: a file.",
+    help="OctoDNS: the folder with ZONE.yaml files, in which the records are replaced. Zone: a file of its own.",
 )
 @click.option("--force", is_flag=True, help="Give the change although a check failed.")
 @click.option("--output", type=click.Choice(["human", "json"]), default="human", show_default=True)
@@ -76,6 +76,8 @@ def command(
     checks = _checks(gateway, target, tenant)
     ok = all(check.ok for check in checks)
     texts = _texts(records, form, where if ok or force else None)
+    if form == "zone" and where is not None:
+        _only_ours(where, records)
     written = [str(path) for path in _written(texts, form, where)] if ok or force else []
     shown = "\n".join(f"# {name}\n{text}" if form == "octodns" else text for name, text in texts.items())
     data = {
@@ -91,6 +93,10 @@ def command(
     lines = [f"{'ok ' if c.ok else 'NOT'} {c.node}: {c.what}: {c.detail}" for c in checks]
     for line in lines if output == "human" else ():
         click.echo(line, err=True)
+    if form == "zone" and any(record.kind == "ALIAS" for record in records):
+        click.echo(
+            "ALIAS is no standard type: not every DNS server knows it; dns.addresses does without", err=True
+        )
     for host in skipped:
         click.echo(f"host {host!r} has no DNS name of its own: change it by hand", err=True)
     if not ok and not force:
@@ -150,6 +156,20 @@ def _texts(records: tuple[dns.Record, ...], form: str, folder: Path | None) -> d
             raise FailedError(f"{path} is no OctoDNS zone: expected a map of names")
     found = dns.octodns(records, zones)
     return {f"{zone}.yaml": "---\n" + to_yaml(content) for zone, content in found.items()}
+
+
+def _only_ours(path: Path, records: tuple[dns.Record, ...]) -> None:
+    """A file is replaced whole: none with other records is. Raises FailedError."""
+    ours = {line.split("\t")[0] for line in dns.zone_lines(records)}
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    except OSError as error:
+        raise FailedError(f"cannot read {path}: {error.strerror}") from error
+    if any(line.split(maxsplit=1)[0] not in ours for line in lines if line.strip()):
+        raise FailedError(
+            f"{path} holds more than these records, and is left as it is; write them to a file of their own, which "
+            "the zone takes in by $INCLUDE"
+        )
 
 
 def _written(texts: dict[str, str], form: str, where: Path | None) -> list[Path]:

@@ -63,3 +63,13 @@ def test_octodns_there_and_back() -> None:
     assert [entry["type"] for entry in moved["example.com"]["a"]] == ["A", "AAAA"]
     assert moved["example.com"]["a"][0]["values"] == ["192.0.2.1", "192.0.2.2"]
     assert dns.octodns(back, moved) == {"example.com": dict(sorted(start["example.com"].items()))}
+
+
+def test_names_in_the_order_of_octodns() -> None:
+    """As natsort has them, by which OctoDNS looks."""
+    names = ["a10", "*", "2", "", "a2", "10", "a", "_x", "a2.b", "b.a", "a-1", "a02b", "A3"]
+    there, _ = dns.records(tenant("new.example.com"), cluster(cname="x.net"))
+    zone = {"example.com": {name: {"type": "TXT", "value": "t"} for name in names}}
+    assert list(dns.octodns(there, zone)["example.com"]) == [
+        "", "2", "10", "*", "A3", "_x", "a", "a2", "a2.b", "a02b", "a10", "a-1", "b.a", "new",
+    ]  # fmt: skip
