@@ -47,6 +47,8 @@ class Target:
     """`kind.field` names that are not compared (DB mode)."""
     redis: str | None = None
     history_folder: Path | None = None
+    named: tuple[str, ...] = ()
+    """The URLs of --node, which stand for the cluster's."""
     _stack: ExitStack = field(default_factory=ExitStack)
     _clients: dict[str, AdminClient] = field(default_factory=dict)
 
@@ -63,8 +65,10 @@ class Target:
         return [self._clients[node.url] for node in self.nodes]
 
     def resolve_again(self) -> None:
-        """Look the nodes' names up anew: some may have come."""
-        self.nodes = tuple(_resolved(self.settings.nodes))
+        """Look the nodes' names up anew, where they have names: some may have come. Raises FailedError."""
+        urls = self.named or self.settings.nodes
+        if any(url.startswith("dns+") for url in urls):
+            self.nodes = tuple(_resolved(urls))
 
     def proxies(self) -> list[str]:
         """The proxies' URLs, where the file names them."""
@@ -194,6 +198,7 @@ def open_target(
         gateway=gateway,
         redis=redis,
         history_folder=history_folder,
+        named=tuple(nodes),
     )
     ctx.call_on_close(target.close)
     if known is None:

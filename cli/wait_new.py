@@ -38,8 +38,7 @@ def wait_new(
     while end is None or time.monotonic() < end:
         time.sleep(min(WATCH_SECONDS, seconds or WATCH_SECONDS))
         try:
-            if _has_names(target):
-                target.resolve_again()
+            target.resolve_again()
             if not _foreign(target):
                 continue
             with Lease(target.lock(), holder()) as lease:
@@ -62,11 +61,6 @@ def wait_new(
         if failures == FAILURES:
             return outcome.code
     return exit_codes.OK
-
-
-def _has_names(target: Target) -> bool:
-    """Whether the nodes are not a plain list."""
-    return any(url.startswith("dns+") for url in target.settings.nodes)
 
 
 def _foreign(target: Target) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -63,7 +64,8 @@ def command(
 ) -> int:
     """Say whether live nodes hold something else than they should.
 
-    A DB-less node costs one small request a look. The exit code is that of the last look.
+    A DB-less node costs one small request a look. The exit code is that of the last look. A watch follows what is
+    applied meanwhile with --against applied, and nodes behind a dns+http name; files are read once.
 
     \b
     Examples:
@@ -89,6 +91,18 @@ def command(
             time.sleep(watch)
         except KeyboardInterrupt:
             return code
+        _follow(target, against)
+
+
+def _follow(target: Target, against: str) -> None:
+    """What may have changed since the last look: the nodes behind a name, and what others have applied."""
+    with contextlib.suppress(FailedError):  # the nodes that were there will be told to be away
+        target.resolve_again()
+    if against == "applied":
+        try:
+            _take_applied(target)
+        except FailedError as error:
+            click.echo(f"kgate: still against what was applied before: {error}", err=True)
 
 
 def _take_applied(target: Target) -> None:
