@@ -18,7 +18,7 @@ from kong_plugins.abuse_guard.groups import group_of, place_of, target_of, value
 from kong_plugins.abuse_guard.held import Held
 from kong_plugins.abuse_guard.offenders import Offenders
 from kong_plugins.abuse_guard.refusals import OWN_REFUSALS, TOLD, Refusals
-from kong_plugins.abuse_guard.scenario_config import Scenario
+from kong_plugins.abuse_guard.scenario import Scenario
 from kong_plugins.abuse_guard.spared import why_spared
 from kong_plugins.engine.analyst import Conclusion
 from kong_plugins.engine.outcome import Outcome

@@ -13,7 +13,7 @@ from heapq import nlargest
 from itertools import islice
 from typing import Any, NamedTuple
 
-from kong_plugins.abuse_guard.scenario_config import MAX_DISTINCT, Scenario
+from kong_plugins.abuse_guard.scenario import MAX_DISTINCT, Scenario
 
 MAX_BUCKETS = 50_000
 MAX_VALUES = 500_000

@@ -24,7 +24,7 @@ from typing import Any
 
 from kong_plugins.abuse_guard import limit_config, scenario_config
 from kong_plugins.abuse_guard.limits import LimitPass, pass_of
-from kong_plugins.abuse_guard.scenario_config import Scenarios
+from kong_plugins.abuse_guard.scenario import Scenarios
 from kong_plugins.engine import fields
 from kong_plugins.state.addresses import AddressIndex, network_set
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from kong_plugins.abuse_guard.scenario_config import Scenario
+from kong_plugins.abuse_guard.scenario import Scenario
 from kong_plugins.abuse_guard.trace import Trace
 from kong_plugins.engine.outcome import Outcome
 from kong_plugins.state.addresses import Address, network_set, parse_address

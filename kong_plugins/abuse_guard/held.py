@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import NamedTuple
 
-from kong_plugins.abuse_guard.scenario_config import Scenario
+from kong_plugins.abuse_guard.scenario import Scenario
 from kong_plugins.state.marks import MAX_REASONS, Mark
 
 UNDER_WAY_SECONDS = 30.0

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -43,6 +42,7 @@ from kong_plugins.abuse_guard.limit_config import (
     records,
     whole,
 )
+from kong_plugins.abuse_guard.scenario import MAX_DISTINCT, Scenario, Scenarios
 from kong_plugins.engine import fields
 
 GROUPS = ("ip", "network", "user", "token", "agent", "route", "tenant")
@@ -50,8 +50,6 @@ DISTINCT = ("path", "user", "ip", "network", "agent")
 ACTIONS = ("block", "limit", "mark", "notify")
 BLOCKABLE = ("ip", "network", "user", "token")
 MAX_SCENARIOS = 24
-MAX_DISTINCT = 512
-"""Different values that one group remembers: more than any capacity of them."""
 
 _TEXTS: dict[str, Any] = {"type": "array", "elements": {"type": "string"}, "len_max": MAX_PATHS}
 _NUMBER: dict[str, Any] = {"type": "number"}
@@ -94,54 +92,6 @@ SCHEMA: dict[str, Any] = {
 """Kong schema of the field."""
 
 _STATUS = re.compile(r"[1-5](xx|[0-9]{2})")
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """One scenario. Times are seconds, leak is per second (0 for a counter). id is a hash of all that it says:
-    equal scenarios of several configs count together."""
-
-    name: str
-    id: str = ""
-    paths: tuple[str, ...] = ()
-    path_parts: tuple[str, ...] = ()
-    methods: frozenset[str] = frozenset()
-    without_agent: bool = False
-    agents: tuple[str, ...] = ()
-    statuses: frozenset[str] = frozenset()
-    reasons: frozenset[str] = frozenset()
-    group_by: tuple[str, ...] = ("ip",)
-    distinct: str = ""
-    capacity: int = 20
-    leak: float = 1.0
-    window: float = 0.0
-    relief: float = 0.0
-    then: tuple[str, ...] = ("notify",)
-    ttl: float = 600.0
-    max_ttl: float = DAY
-    factor: float = 2.0
-    score: int = 50
-    limit_rate: float = 1.0
-    simulate: bool = False
-
-    def fits_answer(self, status: str, reason: str) -> bool:
-        """Whether an answer is one that it counts."""
-        if self.statuses and status not in self.statuses and f"{status[:1]}xx" not in self.statuses:
-            return False
-        return not self.reasons or reason in self.reasons
-
-
-@dataclass(frozen=True, slots=True)
-class Scenarios:
-    """All scenarios of a config. tag is their common hash; `word(path, method, agent)` is what of a request they
-    need to know, as a word of the memo (trace.py), "" for nothing. sees_all: that is never nothing."""
-
-    items: tuple[Scenario, ...]
-    tag: str
-    word: Callable[[str, str, str], str]
-    wants_user: bool = False
-    wants_token: bool = False
-    sees_all: bool = False
 
 
 def parse(raw: Mapping[str, Any]) -> Scenarios | None:
@@ -201,7 +151,7 @@ def _word_maker(
         for bit, parts in agented:
             for part in parts:
                 if part in lower:
-                    mask |= bit & ~without_agent
+                    mask |= bit
                     break
         return mask, _hash(agent, 4) if hashes_agent else ""
 
@@ -241,6 +191,8 @@ def _built(raw: Mapping[str, Any]) -> Scenario:
     is_counter = fields.choice(raw, "type", ("leaky", "counter"), "leaky") == "counter"
     if is_counter and raw.get("window") is None:
         raise ValueError("window: the field is required with type counter")
+    if not is_counter and raw.get("window") is not None:
+        raise ValueError("window: only with type counter")
     if not is_counter and raw.get("leak") is None:
         raise ValueError("leak: the field is required with type leaky")
     ttl = fields.number(raw, "ttl", 1, 30 * DAY, 600)
@@ -290,6 +242,17 @@ def _check(found: Scenario) -> None:
         raise ValueError(f"capacity: {found.capacity} different ones, {MAX_DISTINCT - 1} are allowed")
     if found.distinct in found.group_by:
         raise ValueError(f"distinct: {found.distinct!r} is what is grouped by")
+    for group, one in (("token", "user"), ("ip", "network")):
+        if group in found.group_by and found.distinct == one:
+            raise ValueError(f"distinct: {'an address' if group == 'ip' else 'a token'} has one {one!r}")
+    if found.without_agent:
+        if found.agents:
+            raise ValueError(
+                "agent: a request without a User-Agent holds none of agents: make it two scenarios"
+            )
+        if found.distinct == "agent" or "agent" in found.group_by:
+            field = "distinct" if found.distinct == "agent" else "group_by"
+            raise ValueError(f"{field}: without a User-Agent there is no 'agent'")
     if found.max_ttl < found.ttl:
         raise ValueError("max_ttl: less than ttl")
     if set(found.then) - {"notify"} and not set(found.group_by) & set(BLOCKABLE):

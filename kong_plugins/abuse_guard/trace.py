@@ -16,7 +16,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
-from kong_plugins.abuse_guard.scenario_config import Scenarios
+from kong_plugins.abuse_guard.scenario import Scenarios
 from kong_plugins.engine.facts import Facts, Identity
 
 _PLAIN = re.compile(r"[A-Za-z0-9._~/:|@-]*").fullmatch

@@ -8,6 +8,7 @@ from kong_plugins.abuse_guard import analyst, shipped, trace
 from kong_plugins.abuse_guard.analyst import Analyst
 from kong_plugins.abuse_guard.buckets import Buckets
 from kong_plugins.abuse_guard.config import Config, parse
+from kong_plugins.abuse_guard.scenario import MAX_DISTINCT
 from kong_plugins.engine.facts import Identity
 from kong_plugins.state.collections import COLLECTIONS
 from kong_plugins.state.marks import mark_of
@@ -57,7 +58,6 @@ def test_a_counter_starts_again_after_its_window(step: float, is_found: bool) ->
         ({"agent": "missing"}, {}, False),
         ({"agents": ["SqlMap"]}, {"agent": "xSQLMAP/1"}, True),
         ({"agents": ["sqlmap"]}, {"agent": ""}, False),
-        ({"agents": ["sqlmap"], "agent": "missing"}, {"agent": "sqlmap"}, False),
         ({"statuses": ["429"]}, {"status": 429, "reason": "rate_limited"}, True),
         ({"reasons": ["rate_limited"]}, {"status": 429, "reason": "rate_limited"}, True),
         ({}, {"status": 429, "reason": "scenario_limited"}, False),
@@ -477,6 +477,19 @@ def test_the_shipped_ones_are_whole_and_can_be_changed() -> None:
         ({**SIMPLE, "distinct": "path", "capacity": 600}, "capacity: 600 different ones"),
         ({**SIMPLE, "then": ["ban"]}, "then[0]"),
         ({**SIMPLE, "then": []}, "then: at least one of"),
+        # what would never count
+        (
+            {"use": "bad-bots", "agent": "missing"},
+            "agent: a request without a User-Agent holds none of agents",
+        ),
+        (
+            {**SIMPLE, "agent": "missing", "distinct": "agent"},
+            "distinct: without a User-Agent there is no 'agent'",
+        ),
+        ({**SIMPLE, "group_by": ["agent", "ip"], "agent": "missing"}, "group_by: without a User-Agent"),
+        ({**SIMPLE, "group_by": ["token"], "distinct": "user"}, "distinct: a token has one 'user'"),
+        ({**SIMPLE, "distinct": "network"}, "distinct: an address has one 'network'"),
+        ({"use": "path-scan", "window": 60}, "window: only with type counter"),
         ({**SIMPLE, "group_by": []}, "group_by: at least one of"),
         ({**SIMPLE, "group_by": ["token"], "then": ["mark"]}, "then: limit and mark need ip"),
         ({**SIMPLE, "capacity": 2.5}, "capacity: expected a whole number"),
@@ -519,6 +532,27 @@ def test_the_longest_untouched_makes_room() -> None:
             buckets.pour(item, "ip scanner", "", NOW, amount=0.001)
     assert len(buckets) == 100
     assert buckets.level(item, "ip scanner", NOW) == pytest.approx(0.2), "what is touched stays"
+
+
+def test_of_the_longest_untouched_the_emptiest_makes_room() -> None:
+    (item,) = (parse({"scenarios": [{**SIMPLE, "leak": 0.001}]}).scenarios or pytest.fail("none")).items
+    buckets = Buckets(limit=20)
+    for _ in range(3):
+        buckets.pour(item, "ip scanner", "", NOW)
+    for number in range(25):
+        buckets.pour(item, f"ip {number}", "", NOW)
+    assert buckets.evicted == 6
+    assert buckets.level(item, "ip scanner", NOW) == 3
+
+
+def test_one_bucket_holds_so_many_values() -> None:
+    scenario = {**SIMPLE, "distinct": "path", "capacity": MAX_DISTINCT - 1}
+    (item,) = (parse({"scenarios": [scenario]}).scenarios or pytest.fail("none")).items
+    buckets = Buckets()
+    for number in range(2 * MAX_DISTINCT):
+        buckets.drain(item, "ip a", 1, NOW)
+        buckets.pour(item, "ip a", f"p{number}", NOW)
+    assert buckets.values == MAX_DISTINCT
 
 
 def test_values_are_bounded_over_all_buckets() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from kong_plugins.abuse_guard import shipped
 from kong_plugins.abuse_guard.config import Config, parse
-from kong_plugins.abuse_guard.scenario_config import Scenario
+from kong_plugins.abuse_guard.scenario import Scenario
 from tests.kong_plugins.abuse_guard.site import SIMPLE, Site
 
 DAY = 86_400

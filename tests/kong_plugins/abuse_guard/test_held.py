@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kong_plugins.abuse_guard.config import parse
 from kong_plugins.abuse_guard.held import UNDER_WAY_SECONDS, Held
-from kong_plugins.abuse_guard.scenario_config import Scenario
+from kong_plugins.abuse_guard.scenario import Scenario
 from tests.kong_plugins.abuse_guard.site import NOW, SIMPLE
 
 
