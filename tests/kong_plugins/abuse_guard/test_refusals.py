@@ -3,7 +3,7 @@
 import pytest
 
 from kong_plugins.abuse_guard.analyst import Analyst
-from kong_plugins.abuse_guard.refusals import MAX_KINDS, TOLD
+from kong_plugins.abuse_guard.refusals import MAX_ADDRESSES, MAX_KINDS, TOLD
 from kong_plugins.engine.analyst import Conclusion
 from kong_plugins.engine.outcome import Outcome
 
@@ -59,3 +59,13 @@ def test_other_outcomes_are_not_told() -> None:
     analyst = Analyst(b"s" * 16)
     analyst.take([outcome(""), outcome("token_expired")], NOW)
     assert told(analyst, 2) == []
+
+
+def test_the_addresses_of_an_event_are_bounded() -> None:
+    analyst = Analyst(b"s" * 16)
+    rows = [
+        outcome("ip_blocked", f"203.0.{number >> 8}.{number & 255}") for number in range(MAX_ADDRESSES + 9)
+    ]
+    analyst.take(rows, NOW)
+    (one,) = told(analyst, 2)
+    assert (one.numbers["count"], one.numbers["addresses"]) == (MAX_ADDRESSES + 9, MAX_ADDRESSES)
