@@ -47,11 +47,9 @@ def summary(cluster: str, seen: Seen) -> str:
     if not worst:
         if seen.diffs and seen.client is None and not seen.away:
             return f"cluster {cluster}: no changes (the same entities, from other bytes than ours)"
-        return (
-            f"cluster {cluster}: no changes"
-            if not seen.away
-            else f"cluster {cluster}: no changes on the others"
-        )
+        if seen.away and not seen.base:
+            return f"cluster {cluster}: no node could be asked"
+        return f"cluster {cluster}: no changes{' on the others' if seen.away else ''}"
     counts = [
         f"{max(found.count(action) for found in worst)} to {action}"
         for action in ("create", "update", "delete")
