@@ -89,3 +89,11 @@ def test_one_target_is_one_row_however_it_is_spelt(values: list[str], taken: str
     rows = [decision(value=value, duration=f"{n}h", type="Ban") for n, value in enumerate(values, 1)]
     found = crowdsec.read(json.dumps([{"decisions": rows}]), 0.0)
     assert found.lines[1:] == (f"{taken},crowdsec: ban,{3600.0 * len(values)}",)
+
+
+@pytest.mark.parametrize("hours", [(1, 9, 4), (9, 1, 4), (4, 1, 9)])
+def test_of_several_decisions_the_one_that_lasts_longest_is_taken(hours: tuple[int, ...]) -> None:
+    rows = [decision(duration=f"{each}h", scenario=f"of {each}") for each in hours]
+    found = crowdsec.read(json.dumps(rows), 0.0)
+    assert [line.rpartition(",")[0].partition(",")[2] for line in found.lines[1:]] == ["crowdsec: of 9"]
+    assert found.lines[1].endswith(f",{9 * 3600.0}")

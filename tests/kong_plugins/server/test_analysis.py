@@ -137,9 +137,12 @@ def test_a_block_of_another_node_that_lasts_longer_stays(there: float, stays: st
     assert [event.kind for event in store.events(10)] == ["block.add"], "it is told all the same"
 
 
-def test_an_operators_record_stays_and_a_canarys_other_fields_too() -> None:
+@pytest.mark.parametrize("ttl", [None, 5.0])
+def test_an_operators_record_stays_and_a_canarys_other_fields_too(ttl: float | None) -> None:
+    """His block may end sooner: it is his word."""
     store = MemoryStore()
-    store.apply([Put(Record("blocks", BLOCK.key, {}, reason="by hand", source="cli"))])
+    end = None if ttl is None else store.now() + ttl
+    store.apply([Put(Record("blocks", BLOCK.key, {}, reason="by hand", source="cli", expires=end))])
     canary = {"percent": 5, "users": ["ann"], "paused": False, "aborted": False}
     store.apply([Put(Record("canaries", "v2", canary, source="cli"))])
     made = concluder(store)

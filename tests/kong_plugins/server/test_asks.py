@@ -96,6 +96,31 @@ def test_what_is_left_comes_with_the_answer(server: RedisServer) -> None:
     assert tats[0] / SECOND - time.time() == pytest.approx(7200, abs=5)
 
 
+def test_what_nobody_uses_leaves_redis_when_it_is_paid_back(server: RedisServer) -> None:
+    async def work(asker: Asker) -> list[int]:
+        await asker._client.flushdb()
+        await ask(asker, limit("short", 5, cost=2, emission=10 * SECOND))
+        keys = await asker._client.keys("*limit:*")
+        return [await asker._client.pttl(key) for key in keys]
+
+    (left,) = run(server.url, work)
+    assert 19_000 < left <= 21_000
+
+
+def test_a_clock_of_redis_that_went_back_shuts_nobody_out(server: RedisServer) -> None:
+    async def work(asker: Asker) -> Any:
+        one = limit("back", 5, emission=10 * SECOND)
+        await asker._client.flushdb()
+        await ask(asker, one)
+        (key,) = await asker._client.keys("*limit:*")
+        await asker._client.set(key, int(await asker._client.get(key)) + 86_400 * 10**6)
+        return await ask(asker, one)
+
+    admitted, tats = run(server.url, work)["one"]
+    assert not admitted
+    assert tats[0] / SECOND - time.time() == pytest.approx(50, abs=5), "as if the burst were used"
+
+
 def test_nobody_waits_longer_than_the_budget_and_then_nobody_waits(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
