@@ -39,7 +39,7 @@ class Nodes:
             self.waves[-1] += 1
             if self._now == 3:
                 self._all.set()
-        self._all.wait(0.12)
+        self._all.wait(0.06)
         with self._mutex:
             self._now -= 1
         return None
