@@ -77,11 +77,12 @@ def run_import(
     Rows that cannot be taken are told one a line, and end the command with exit 4.
     """
     text = _read(file)
-    skipped = 0
+    skipped, more = 0, {}
     with opened(at) as store:
         if form == "crowdsec" or (form == "auto" and noun == "blocks" and _is_json(text)):
             found = crowdsec.read(text, store.now())
-            lines, skipped = list(found.lines), found.skipped
+            # a feed comes by itself: whom an operator allows must not stop it, and the allow wins in any case
+            lines, skipped, more = list(found.lines), found.skipped, {"over_allows": True}
             if len(lines) == 1 and if_version is None:
                 # CrowdSec bans nobody any more: what an earlier import blocked is lifted
                 made = _emptied(store, arguments[0], notes, dry_run)
@@ -89,7 +90,7 @@ def run_import(
                 return
         else:
             lines = text.splitlines()
-        kwargs = {"if_version": if_version, "dry_run": dry_run, **notes.lasting(store)}
+        kwargs = {"if_version": if_version, "dry_run": dry_run, **more, **notes.lasting(store)}
         try:
             with _bar(len(lines)) as progress:
                 made = operation(store, *arguments, lines, progress=progress, **kwargs)

@@ -325,6 +325,20 @@ def test_when_crowdsec_bans_nobody_any_more_its_blocks_are_lifted(kgate: Any, no
     assert "no rows" in kgate.refused(2, "block", "import", "-", "--name", "feed", stdin="# none\n")
 
 
+def test_a_decision_about_somebody_whom_an_operator_allows_stops_no_import(kgate: Any) -> None:
+    """A feed comes by itself, and the allow wins in any case; it may be taken back while the decision lasts."""
+    kgate.ok("allow", "add", "203.0.113.5")
+    kgate.ok("allow", "add", "203.0.114.9")
+    rows = [decision("203.0.113.5"), decision("203.0.113.6"), decision("203.0.114.0/24", scope="Range")]
+    made = kgate.json("block", "import", "-", "--name", "crowdsec", stdin=json.dumps(rows))
+    assert (made["size"], made["skipped"]) == (3, 0)
+    assert "203.0.113.5 is allowed by 203.0.113.5" in kgate.ok("block", "check", "203.0.113.5")
+    assert "203.0.114.8 is blocked" in kgate.ok("block", "check", "203.0.114.8")
+    assert "is allowed by" in kgate.ok("block", "check", "203.0.114.9")
+    kgate.ok("allow", "rm", "203.0.113.5")
+    assert "203.0.113.5 is blocked" in kgate.ok("block", "check", "203.0.113.5")
+
+
 def test_what_is_exported_can_be_imported(kgate: Any, tmp_path: Path) -> None:
     kgate.ok("block", "add", "203.0.113.7", "--ttl", "1h", "--reason", 'says "no", twice')
     kgate.ok("block", "add", "user:https://a|lee")

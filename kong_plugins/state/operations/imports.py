@@ -26,12 +26,14 @@ def import_blocks(
     ttl: float | None = None,
     if_version: int | None = None,
     dry_run: bool = False,
+    over_allows: bool = False,
     progress: Progress | None = None,
 ) -> ImportReport:
     """Make the lines (plain or CSV, `import_rows`) the blocks of the set `name`, in one step or not at all.
 
-    progress is called with rows read, then with rows sent. Raises BadRows for lines that cannot be taken (bad
-    targets, times that are over, what touches an allow), and what the package says.
+    progress is called with rows read, then with rows sent. over_allows: what touches an allow is taken too, and
+    counts once the allow has gone. Raises BadRows for lines that cannot be taken (bad targets, times that are over,
+    what touches an allow), and what the package says.
     """
     check_set_name(name)
     common.check_notes(actor, reason)
@@ -45,7 +47,7 @@ def import_blocks(
             except ValueError as error:
                 problems.add(row.line, str(error))
                 continue
-            allow = allowed.touching(kind, value)
+            allow = None if over_allows else allowed.touching(kind, value)
             if allow is not None:
                 problems.add(row.line, f"{row.text} touches the allow {target_text(allow.kind, allow.value)}")
                 continue
