@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 from collections.abc import Mapping
@@ -23,7 +24,10 @@ from sandbox.lua_runtime import PluginLoadError
 from sandbox.nodes import Nodes
 from sandbox.validate import InvalidConfig
 
+log = logging.getLogger("sandbox")
+
 _POLL_SECONDS = 0.25
+_TICK_SECONDS, _STALL_SECONDS = 0.05, 0.1
 _OPTIONS = {"KONG_PROXY_LISTEN": "--proxy-listen", "KONG_ADMIN_LISTEN": "--admin-listen"}
 
 
@@ -53,10 +57,12 @@ async def run(r: Run) -> None:
         if r.show:
             for number, node in enumerate(nodes.nodes, 1):
                 node.watch(_printer(r, number if r.nodes > 1 else 0))
-        watcher = asyncio.create_task(_watch(r, nodes)) if r.watch else None
+        tasks = [asyncio.create_task(_notice_stalls())]
+        if r.watch:
+            tasks.append(asyncio.create_task(_watch(r, nodes)))
         await stop.wait()
-        if watcher is not None:
-            watcher.cancel()
+        for task in tasks:
+            task.cancel()
     finally:
         await nodes.stop()
 
@@ -122,6 +128,19 @@ def _printer(r: Run, number: int) -> Any:
         emit(r.output, line.as_json(), line.as_text())
 
     return show
+
+
+async def _notice_stalls() -> None:
+    """Say when the machine did not let this process run: plugins have timeouts of 0.3 s."""
+    loop = asyncio.get_running_loop()
+    while True:
+        before = loop.time()
+        await asyncio.sleep(_TICK_SECONDS)
+        late = loop.time() - before - _TICK_SECONDS
+        if late > _STALL_SECONDS:
+            log.warning(
+                "the sandbox stood still for %.0f ms: what timed out meanwhile did so for that", late * 1000
+            )
 
 
 # -- watching ----------------------------------------------------------------------------------------------

@@ -20,8 +20,8 @@ from tests.pace import TIGHT
 Headers = dict[str, str] | list[tuple[str, str]]
 T = TypeVar("T")
 
-AWAY = ("server_away", "breaker_open")
-"""Reasons of the guard when it has no verdict."""
+AWAY = ("server_away", "breaker_open", "no_verdict")
+"""Reasons of the guard when it has no verdict; the last one is the pdk lane's."""
 TRIES = 5
 BREAKER_SECONDS = 0.6
 """The guard's breaker lets a request try again twice a second."""

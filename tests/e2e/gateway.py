@@ -268,8 +268,9 @@ class Gateway:
         return state not in "TZX"
 
     def held_up(self) -> int:
-        """How often a process of the plugin server has noticed that it stood still."""
-        return (self.dir / "server.log").read_text().count("stood still")
+        """How often a process of the plugin server, or the sandbox, has noticed that it stood still."""
+        logs = (self.dir / f"{name}.log" for name in ("server", "sandbox"))
+        return sum(log.read_text().count("stood still") for log in logs if log.exists())
 
     def log(self, name: str) -> str:
         return (self.dir / f"{name}.log").read_text()[-4000:]

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -168,3 +169,18 @@ def test_wrong_usage(tmp_path: Path, args: list[str], text: str) -> None:
         _, err = process.communicate(timeout=50)
     assert process.returncode == 2
     assert text in err
+
+
+def test_says_that_it_stood_still() -> None:
+    with sandbox(*FREE) as process:
+        assert status(line(process)["admin"]) == 200, "its loop runs"
+        assert process.stderr
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.4)
+        process.send_signal(signal.SIGCONT)
+        for said in process.stderr:
+            if "stood still" in said:
+                break
+        else:
+            raise AssertionError("it said nothing")
+        assert int(said.split("still for ")[1].split()[0]) >= 250, said
