@@ -13,6 +13,8 @@ from decl.tenants import OWNER_TAG, TENANT_TAG
 Entity = dict[str, Any]
 T = TypeVar("T", bound=Hashable)
 
+_ORDER = ("name", "cluster", "standby", "owner", "hosts", "tags", "limits", "dns", "plugins")
+
 MARKS = (TENANT_TAG, OWNER_TAG)
 """How the tags begin that tell the tenants."""
 
@@ -35,6 +37,9 @@ def complete(tenants: Iterable[Entity], known: Mapping[str, Tenant]) -> None:
             value = getattr(written, field, None)
             if value:
                 tenant[field] = dict(value) if isinstance(value, Mapping) else value
+        told = dict(tenant)
+        tenant.clear()
+        tenant.update((field, told[field]) for field in _ORDER if field in told)
 
 
 def _is_mark(tag: str) -> bool:
