@@ -33,9 +33,7 @@ def decide_stranger(facts: Facts, config: Config, state: State, now: float) -> V
     except ValueError:
         return problem(403, "ip_unreadable", "The client's address cannot be read.", facts.request_id)
     snapshot = state.snapshot
-    if config.has_allow and (
-        parse_address(facts.ip) in config.allow or _address_in(config.allow_lists, facts.ip, snapshot, now)
-    ):
+    if config.has_allow and _is_allowed(facts.ip, config, snapshot, now):
         return None
     is_allowed: bool | None = None
     if config.blocks:
@@ -65,7 +63,8 @@ def _watched(facts: Facts, config: Config, state: State, now: float, counted: st
             return checked
         found = checked
     if (found is None or found.status is None) and config.blocks and state.snapshot.marks:
-        marked = score.of_address(facts, state, now, _counts(state, STRANGER_ASK))
+        marks = score.of_address(facts, state.snapshot, now)
+        marked = score.verdict_of(marks, (), facts, state, now, _counts(state, STRANGER_ASK))
         if marked is not None:
             found = score.together(found, marked)
     return _traced(found, word)
@@ -116,10 +115,27 @@ def _watched_user(facts: Facts, config: Config, state: State, now: float) -> Ver
             return checked
         found = checked
     if (found is None or found.status is None) and config.blocks and state.snapshot.marks:
-        marked = score.of_user(facts, state, now, _counts(state, IDENTIFIED_ASK))
+        marked = _marked_user(facts, config, state, now)
         if marked is not None:
             found = score.together(found, marked)
     return _traced(found, word)
+
+
+def _marked_user(facts: Facts, config: Config, state: State, now: float) -> Verdict | None:
+    if facts.identity is None:
+        return None
+    snapshot = state.snapshot
+    marks = score.of_user(facts.identity, snapshot, now)
+    if not marks:
+        return None
+    # told again, because the last one's header is what the service sees
+    beside = score.of_address(facts, snapshot, now)
+    if beside and (
+        (config.has_allow and _is_allowed(facts.ip, config, snapshot, now))
+        or snapshot.allows.holds(facts.ip, now)
+    ):
+        beside = ()
+    return score.verdict_of(marks, beside, facts, state, now, _counts(state, IDENTIFIED_ASK))
 
 
 def _traced(found: Verdict | None, word: str) -> Verdict | None:
@@ -160,6 +176,10 @@ def _identity_blocked(identity: Identity, snapshot: Snapshot, now: float) -> str
         if token_id and snapshot.blocks.match_token(identity.issuer, token_id, now) is not None:
             return "token_blocked"
     return ""
+
+
+def _is_allowed(ip: str, config: Config, snapshot: Snapshot, now: float) -> bool:
+    return parse_address(ip) in config.allow or _address_in(config.allow_lists, ip, snapshot, now)
 
 
 def _address_in(names: tuple[str, ...], ip: str, snapshot: Snapshot, now: float) -> bool:

@@ -1,18 +1,18 @@
 """What scenarios found about somebody who may still pass: a score for the service, or a slow pace.
 
-The service gets `X-Abuse-Score: 70;reasons="coupon-hammering"`, an item with a parameter (RFC 9651): the higher
-one of the address and its network, or that of the verified user, who counts before them. The gateway removes a
-client's own header of that name.
+The service gets `X-Abuse-Score: 70;reasons="coupon-hammering"`, an item with a parameter (RFC 9651): the highest
+of the address, its network and the verified user, with the reasons of all. The gateway removes a client's own header
+of that name.
 """
 
 from __future__ import annotations
 
 from kong_plugins.abuse_guard import trace
 from kong_plugins.abuse_guard.groups import place_of
-from kong_plugins.engine.facts import Facts
+from kong_plugins.engine.facts import Facts, Identity
 from kong_plugins.engine.problem import problem
 from kong_plugins.engine.verdict import Verdict, merge
-from kong_plugins.state.base import State
+from kong_plugins.state.base import Snapshot, State
 from kong_plugins.state.gcra import retry_after
 from kong_plugins.state.marks import Mark
 
@@ -21,25 +21,29 @@ LIMIT_BURST = 5
 """Requests at once that a scenario's limit lets pass."""
 
 
-def of_address(facts: Facts, state: State, now: float, counts: bool) -> Verdict | None:
-    """By the marks of the address (IPv6: of its /64) and of its network."""
+def of_address(facts: Facts, snapshot: Snapshot, now: float) -> tuple[Mark, ...]:
+    """The marks of the address (IPv6: of its /64) and of its network."""
     place = place_of(facts.ip)
     if place is None:
-        return None
-    found = [state.snapshot.marks.live(key, now) for key in (place.key, place.network)]
-    return _of([mark for mark in found if mark is not None], facts, state, now, counts)
+        return ()
+    found = (snapshot.marks.live(key, now) for key in (place.key, place.network))
+    return tuple(mark for mark in found if mark is not None)
 
 
-def of_user(facts: Facts, state: State, now: float, counts: bool) -> Verdict | None:
-    """By the mark of the verified user."""
-    who = facts.identity
-    if who is None:
-        return None
-    mark = state.snapshot.marks.live(f"user {trace.hash_of_user(who) or who.key}", now)
-    return _of([mark], facts, state, now, counts) if mark is not None else None
+def of_user(who: Identity, snapshot: Snapshot, now: float) -> tuple[Mark, ...]:
+    """The mark of a verified user."""
+    mark = snapshot.marks.live(f"user {trace.hash_of_user(who) or who.key}", now)
+    return () if mark is None else (mark,)
 
 
-def _of(marks: list[Mark], facts: Facts, state: State, now: float, counts: bool) -> Verdict | None:
+def verdict_of(
+    marks: tuple[Mark, ...], beside: tuple[Mark, ...], facts: Facts, state: State, now: float, counts: bool
+) -> Verdict | None:
+    """What follows from these marks: a score, or 429 where they slow down. None without any.
+
+    beside: marks that are told too, and hold nobody up here: those of the address, when the user is known. counts:
+    whether this run of the chain counts.
+    """
     if not marks:
         return None
     cells = state.cells
@@ -54,8 +58,9 @@ def _of(marks: list[Mark], facts: Facts, state: State, now: float, counts: bool)
                 return problem(
                     429, "scenario_limited", detail, facts.request_id, (("Retry-After", str(wait)),)
                 )
-    reasons = dict.fromkeys(reason for mark in marks for reason in mark.reasons)
-    value = f'{max(mark.score for mark in marks)};reasons="{" ".join(reasons)}"'
+    told = marks + beside
+    reasons = dict.fromkeys(reason for mark in told for reason in mark.reasons)
+    value = f'{max(mark.score for mark in told)};reasons="{" ".join(reasons)}"'
     return Verdict(service_headers=((HEADER, value),))
 
 

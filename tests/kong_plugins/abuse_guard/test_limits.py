@@ -421,6 +421,43 @@ def test_a_mark_becomes_a_score_for_the_service(
         assert verdict.service_headers == (("X-Abuse-Score", '70;reasons="coupon-hammering"'),)
 
 
+@pytest.mark.parametrize(("of_user", "of_ip"), [(10, 90), (90, 10)])
+def test_a_users_score_does_not_hide_that_of_his_address(state: State, of_user: int, of_ip: int) -> None:
+    """The header that is set last is the one that the service sees."""
+    marks = [Mark(f"user {ALICE.key}", of_user, ("orders",)), Mark("ip 203.0.113.7", of_ip, ("scan",))]
+    dump = {"marks": [Record("marks", mark.key, mark_data(mark), expires=NOW + 60) for mark in marks]}
+    state = state._replace(snapshot=snapshot_of_dump(StateDump(1, dump, {})))
+    found = decide_identified(facts(who=ALICE), parse({}), state, NOW)
+    assert isinstance(found, Verdict)
+    assert found.service_headers == (("X-Abuse-Score", '90;reasons="orders scan"'),)
+    other = decide_identified(facts("198.51.100.1", ALICE), parse({}), state, NOW)
+    assert isinstance(other, Verdict)
+    assert other.service_headers == (("X-Abuse-Score", f'{of_user};reasons="orders"'),)
+    odd = decide_identified(facts("unix:", ALICE), parse({}), state, NOW)
+    assert isinstance(odd, Verdict)
+
+
+@pytest.mark.parametrize("by", ["config", "operator"])
+def test_the_score_of_an_allowed_address_is_not_told_with_its_users(state: State, by: str) -> None:
+    marks = [Mark(f"user {ALICE.key}", 10, ("orders",)), Mark("ip 203.0.113.7", 90, ("scan",))]
+    dump = {"marks": [Record("marks", mark.key, mark_data(mark), expires=NOW + 60) for mark in marks]}
+    if by == "operator":
+        dump["allows"] = [Record("allows", "cidr 203.0.113.0/24", {})]
+    state = state._replace(snapshot=snapshot_of_dump(StateDump(1, dump, {})))
+    config = parse({"allow": ["203.0.113.7"]} if by == "config" else {})
+    found = decide_identified(facts(who=ALICE), config, state, NOW)
+    assert isinstance(found, Verdict)
+    assert found.service_headers == (("X-Abuse-Score", '10;reasons="orders"'),)
+
+
+def test_the_pace_of_an_address_is_not_counted_again_for_its_user(state: State) -> None:
+    marks = [Mark(f"user {ALICE.key}", 10, ("orders",)), Mark("ip 203.0.113.7", 90, ("scan",), 0.001)]
+    dump = {"marks": [Record("marks", mark.key, mark_data(mark), expires=NOW + 60) for mark in marks]}
+    state = state._replace(snapshot=snapshot_of_dump(StateDump(1, dump, {})))
+    found = [decide_identified(facts(who=ALICE), parse({}), state, NOW) for _ in range(9)]
+    assert [one.status for one in found if isinstance(one, Verdict)] == [None] * 9, "the first pass counts it"
+
+
 def test_a_mark_of_a_user_of_a_long_name(state: State) -> None:
     who = ALICE._replace(subject="a" * 200)
     verdict = decide_identified(
