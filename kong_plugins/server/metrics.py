@@ -110,6 +110,12 @@ class Metrics:
             ["canary", "arm", "figure"],
             registry=registry,
         )
+        self._abuse = Gauge(
+            "kgate_abuse_guard",
+            "What abuse-guard holds and leaves out: buckets, buckets_evicted, blocks_held_back, ...",
+            ["figure"],
+            registry=registry,
+        )
         self._conclusions = Counter(
             "kgate_conclusions",
             "What was concluded from outcomes, by kind of event: abuse.found, breaker.open, canary.abort ...",
@@ -189,6 +195,8 @@ class Metrics:
         self._canaries.clear()
         for name, level in list(told.get("canary-router", {}).items())[:MAX_SERIES]:
             self._canaries.labels(*name.split(" ", 2)).set(level)
+        for name, level in told.get("abuse-guard", {}).items():
+            self._abuse.labels(name).set(level)
         for kind, count in told.get("conclusions", {}).items():
             before = self._concluded.get(kind, 0)
             # fewer than before: the analysis began anew

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from kong_plugins.abuse_guard.analyst import Analyst
 from kong_plugins.engine.facts import Facts
 from kong_plugins.engine.outcome import Outcome
 from kong_plugins.engine.verdict import Verdict
@@ -171,3 +172,17 @@ def test_conclusions_are_counted_also_over_a_restart_of_the_analysis():
     for count in (2, 5, 1):
         metrics.levels({"conclusions": {"abuse.found": count}})
     assert 'kgate_conclusions_total{kind="abuse.found"} 6.0' in metrics.text().decode()
+
+
+def test_what_abuse_guard_holds_and_leaves_out_is_shown() -> None:
+    analyst = Analyst(b"s" * 16)
+    metrics = Metrics()
+    metrics.levels({"abuse-guard": dict(analyst.levels())})
+    analyst.take([Outcome(*"rrst", "404", "", "1", "5", "", "", "", "g=unknown.1..", "203.0.113.7")], 1e9)
+    analyst.buckets.evicted = 7
+    metrics.levels({"abuse-guard": dict(analyst.levels()), "conclusions": {}})
+    text = metrics.text().decode()
+    for figure, level in (
+        ("buckets", 0), ("buckets_evicted", 7), ("blocks_held_back", 0), ("outcomes_of_unknown_configs", 1)
+    ):  # fmt: skip
+        assert f'kgate_abuse_guard{{figure="{figure}"}} {level}.0' in text
