@@ -134,6 +134,11 @@ BOARDS: tuple[Board, ...] = (
                 (('sum by (kind) (increase(kgate_conclusions_total{kind=~"abuse.*"}[$__rate_interval]))', "{{kind}}"),),
             ),
             Panel(
+                "Memory of the scenarios",
+                "Of the node that holds most: buckets (50,000 at most), and what was pushed out or held back since its start.",
+                (("max by (figure) (kgate_abuse_guard)", "{{figure}}"),),
+            ),
+            Panel(
                 "Share refused",
                 "Of all decided requests, by tenant.",
                 (

@@ -31,6 +31,7 @@ def known() -> dict[str, set[str]]:
         {
             "static-fallback": {"service:x": 1},
             "canary-router": {"v2 canary p95_ms": 1, "v2 canary requests": 1},
+            "abuse-guard": {"buckets": 1},
             "conclusions": {"abuse.found": 1},
         }
     )
