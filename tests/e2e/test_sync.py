@@ -4,13 +4,12 @@ after a sync the diff is empty for every plugin that the node has."""
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pytest
 from click.testing import CliRunner
@@ -18,18 +17,33 @@ from click.testing import CliRunner
 from cli.main import main
 from decl.admin import AdminClient
 from kong_plugins.kong_env import ADAPTER_DIR, kong_env
-from tests.decl.db_node import DbNode, FaultProxy, db_node, fault_proxy
+from tests.decl.db_node import FaultProxy, db_node, fault_proxy
 from tests.decl.plugin_configs import CONFIGS, document
 from tests.e2e.client import Client
-from tests.e2e.gateway import KGATE, Gateway, wait_until
+from tests.e2e.gateway import Gateway, wait_until
 from tests.e2e.given_node import GivenNode
+from tests.e2e.sync_shop import PASSPORT, Node, Shop, Stranger
 from tests.e2e.upstream import Upstream
 
 WRITES = 7
 """Of a first sync: the lock, two plugins of the adapter, the service, its passport, its route, the lock's end."""
 
 
-Node = DbNode | GivenNode
+REFUSED = {401, 503}
+"""The gate: there is no plugin server here. Beside a given Kong there may be one, which answers 401."""
+
+OTHER_HEADER = {"name": "passport", "config": {"issuers": ["main"], "header": "X-Other"}}
+"""The adapter strips what passports are sent in."""
+
+
+def plain(status: int) -> int:
+    """A refusal is a 503."""
+    return 503 if status in REFUSED else status
+
+
+def changes(stranger: Stranger) -> list[int]:
+    """What it got, a row of the same answers as one."""
+    return [status for status, _ in groupby(map(plain, stranger.answers))]
 
 
 @pytest.fixture(scope="module")
@@ -72,104 +86,112 @@ def upstream() -> Iterator[Upstream]:
     made.close()
 
 
-class Shop:
-    """A project with one protected service, and kgate in processes of its own."""
-
-    def __init__(self, folder: Path, node: Node, proxy: FaultProxy, upstream: Upstream) -> None:
-        self.folder, self.proxy = folder, proxy
-        self.config: dict[str, Any] = {
-            "_format_version": "3.0",
-            "clusters": {"one": {"mode": "db", "nodes": [proxy.url], "proxy": [node.proxy]}},
-            "issuers": [
-                {"name": "main", "iss": "https://a", "audiences": ["shop"], "jwks_url": "http://127.0.0.1:9/"}
-            ],
-            "services": [
-                {
-                    "name": "cart",
-                    "url": f"http://{upstream.address}",
-                    "routes": [{"name": "cart", "paths": ["/cart"]}],
-                    "plugins": [{"name": "passport", "config": {"issuers": ["main"]}}],
-                }
-            ],
-        }
-
-    def sync(self, kill_at: int = 0, *more: str) -> int:
-        """The exit code of a sync that is killed when it sends its write number `kill_at`."""
-        (self.folder / "gateway.yaml").write_text(json.dumps(self.config))
-        arguments = ["-f", str(self.folder / "gateway.yaml"), "sync", "--yes", *more]
-        ours = {"KGATE_HISTORY": str(self.folder / "history")}
-        if not kill_at:
-            self.proxy.begin()
-            return CliRunner().invoke(main, arguments, env={**ours, "REDIS_URL": None}).exit_code
-        env = {**os.environ, **ours}
-        env.pop("REDIS_URL", None)
-        command = [*KGATE, *arguments]
-        started = threading.Event()
-        process: list[subprocess.Popen[str]] = []
-
-        def fault(number: int, method: str, path: str) -> str | None:
-            started.wait(10)
-            if number == kill_at:
-                process[0].send_signal(signal.SIGKILL)
-                process[0].wait()
-                return "reset" if number % 2 else "lost"  # done, or not: both happen
-            return None
-
-        self.proxy.begin(fault)
-        process.append(
-            subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        )
-        started.set()
-        process[0].communicate(timeout=60)
-        return process[0].returncode
-
-
 @pytest.fixture
 def shop(tmp_path: Path, node: Node, proxy: FaultProxy, upstream: Upstream) -> Shop:
     return Shop(tmp_path, node, proxy, upstream)
 
 
-class Stranger:
-    """Asks for the route without a token, again and again."""
-
-    def __init__(self, node: Node) -> None:
-        self._client, self._stop = Client(node.proxy), threading.Event()
-        self.statuses: set[int] = set()
-        self._thread = threading.Thread(target=self._run)
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            self.statuses.add(self._client("/cart").status)
-            self._stop.wait(0.001)  # the node is in this process, and has its turn
-
-    def __enter__(self) -> Stranger:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-
 @pytest.mark.parametrize("kill_at", range(WRITES + 1))
 def test_nothing_new_is_reached_unverified(shop: Shop, node: Node, upstream: Upstream, kill_at: int) -> None:
     with Stranger(node) as stranger:
-        code = shop.sync(kill_at)
-        assert code == (-signal.SIGKILL if kill_at else 0)
-        if kill_at:
-            node.forget_lock()  # a minute goes by
-            assert shop.sync() == 0
-        wait_until(lambda: stranger.statuses & {401, 503} != set(), 12, "the route is there and guarded")
+        assert shop.sync(kill_at) == (-signal.SIGKILL if kill_at else 0)
+        assert kill_at or shop.proxy.writes == WRITES
+        stranger.ask()
+        assert not kill_at or shop.again() == 0
+        wait_until(lambda: stranger.statuses & REFUSED != set(), 15, "the route is there and guarded")
+        stranger.ask()
     assert upstream.seen == []
-    # no route yet, or the gate: there is no plugin server here. Beside a given Kong there may be one, which refuses
-    assert stranger.statuses <= {404, 503, *((401,) if isinstance(node, GivenNode) else ())}
-    assert shop.proxy.writes >= 1
+    assert stranger.statuses <= {404, *REFUSED}
+
+
+def test_a_route_that_is_there_before_its_passport(shop: Shop, node: Node, upstream: Upstream) -> None:
+    """Both are written at once, and either may be first."""
+    end = time.monotonic() + 15
+
+    def busy(number: int, method: str, path: str) -> str | None:
+        passport = path.startswith("/plugins") and number > 3  # the first ones are the lock and the adapter
+        return "busy" if passport and not stranger.statuses & REFUSED and time.monotonic() < end else None
+
+    with Stranger(node) as stranger:
+        assert shop.sync(fault=busy) == 0
+        assert stranger.statuses & REFUSED, "default deny"
+    assert upstream.seen == []
+    assert changes(stranger) == [404, 503]
+
+
+class Move(NamedTuple):
+    """A change of a gateway that is in use. writes: how many there are, with three of the lock: the old one is
+    deleted, a new one is made, and ended. answers: what a stranger gets, before and after."""
+
+    writes: int
+    before: Callable[[Shop], None]
+    change: Callable[[Shop], None]
+    answers: tuple[int, ...]
+
+
+def fill(shop: Shop) -> None:
+    """Others are there, and the route is not."""
+    shop.config["services"] = [shop.service("list"), shop.service("menu", plugins=[PASSPORT])]
+
+
+def as_it_is(shop: Shop) -> None:
+    """It is there, protected."""
+
+
+def unprotect(shop: Shop) -> None:
+    shop.cart.pop("plugins")
+
+
+def protect(shop: Shop) -> None:
+    shop.cart["plugins"] = [PASSPORT]
+
+
+MOVES = {
+    "a protected route comes": Move(6, fill, lambda shop: shop.config["services"].append(shop.cart), (404, 503)),
+    "an open route is protected": Move(5, unprotect, protect, (200, 503)),
+    "the adapter has another config": Move(
+        5, as_it_is, lambda shop: shop.cart.update(plugins=[OTHER_HEADER]), (503,)
+    ),
+    "protection ends": Move(5, as_it_is, unprotect, (503, 200)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("move", "kill_at"),
+    [
+        pytest.param(move, number, id=f"{name}, {number}")
+        for name, move in MOVES.items()
+        for number in range(move.writes + 1)
+    ],
+)
+def test_a_filled_gateway_is_never_open_on_its_way(
+    shop: Shop, node: Node, upstream: Upstream, move: Move, kill_at: int
+) -> None:
+    few = ("--max-deletes", "5")
+    move.before(shop)
+    assert shop.sync() == 0
+    ask = Client(node.proxy)
+    wait_until(lambda: plain(ask("/cart").status) == move.answers[0], 15, "it is as before")
+    upstream.seen.clear()
+    with Stranger(node) as stranger:
+        stranger.ask()
+        move.change(shop)
+        assert shop.sync(kill_at, *few) == (-signal.SIGKILL if kill_at else 0)
+        assert kill_at or shop.proxy.writes == move.writes
+        stranger.ask()
+        if shop.is_protected() and move.answers[0] != 200:
+            assert upstream.seen == [], "default deny ends last"
+        assert not kill_at or shop.again(*few) == 0
+        wait_until(lambda: plain(stranger.answers[-1]) == move.answers[-1], 15, "it is in force")
+        stranger.ask()
+    assert changes(stranger) == list(move.answers)
+    assert len(upstream.seen) == stranger.answers.count(200)
 
 
 def test_protection_is_removed_last(shop: Shop, node: Node, upstream: Upstream) -> None:
     shop.sync()
     wait_until(lambda: Client(node.proxy)("/cart").status in (401, 503), 12, "it is protected")
-    shop.config["services"][0].pop("plugins")
+    unprotect(shop)
     assert shop.sync(0, "--max-deletes", "5") == 0
     done = [line for line in shop.proxy.log if "upstreams" not in line]
     assert [line.split("/")[0].strip() for line in done] == ["DELETE", "PUT"]

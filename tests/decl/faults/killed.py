@@ -14,7 +14,7 @@ from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["tests.decl.faults.runs"])
+_FORKS.set_forkserver_preload(["tests.decl.faults.runs", "cli.commands.sync"])
 
 
 class Victim:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 
+from cli.main import main
 from decl.admin import AdminClient
 from decl.apply import Strategy, push
 from decl.apply_db import Applied, apply
@@ -60,3 +62,10 @@ def push_to(urls: list[str], new: Rendered, strategy: Strategy) -> None:
     with ExitStack() as stack:
         clients = [stack.enter_context(AdminClient(url)) for url in urls]
         push(clients, new, Sources(()), strategy=strategy, last_good=lambda node, held: None)
+
+
+def kgate(arguments: list[str], history: str) -> None:
+    """Run kgate with its history in a folder, in a process of its own."""
+    os.environ["KGATE_HISTORY"] = history
+    os.environ.pop("REDIS_URL", None)
+    main(arguments)
