@@ -12,6 +12,7 @@ import click
 from cli import exit_codes
 from cli.doctor.look_kong import look_at_node, look_at_proxy
 from cli.doctor.look_local import adapter_folders, look_at_adapter, look_at_machine, worker_of
+from cli.doctor.look_prefix import look_at_prefix
 from cli.doctor.look_state import look_at_keys, look_at_redis, look_at_server
 from cli.doctor.model import ERROR, OK, SKIPPED, WARNING, Result, World
 from cli.doctor.registry import examine
@@ -40,6 +41,13 @@ _DEFAULT_NODE = "http://127.0.0.1:8001"
 )
 @click.option(
     "--proxy", "proxies", multiple=True, metavar="URL", help="Proxy, to see whether the adapter answers."
+)
+@click.option(
+    "--prefix",
+    "prefixes",
+    multiple=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Prefix of a Kong on this machine, whose settings are read there: a data plane has no Admin API.",
 )
 @click.option(
     "--run-dir",
@@ -81,6 +89,7 @@ def command(
     cluster: str | None,
     nodes: tuple[str, ...],
     proxies: tuple[str, ...],
+    prefixes: tuple[Path, ...],
     run_dir: Path | None,
     no_local: bool,
     adapter_dir: Path | None,
@@ -105,22 +114,25 @@ def command(
       kgate doctor
       kgate doctor -f gateway.yaml --cluster critical --redis redis://redis:6379/0
       kgate doctor --node http://kong-1:8001 --proxy http://kong-1:8000 --server http://kgate-1:9542 --no-local
+      kgate doctor --node http://control-plane:8001 --prefix /usr/local/kong    # on a data plane
       kgate doctor --output json --fail-on warning
 
     Exit codes: 0 nothing to mend, 1 nothing could be reached, 2 wrong usage, 4 findings.
     """
     settings = _cluster(ctx, files, cluster, output)
     where = settings or Cluster("default", ())
-    if settings is None and not nodes:
+    if settings is None and not nodes and not prefixes:
         nodes = (_DEFAULT_NODE,)
     world = World(
         version=metadata.version("kgate"),
         trusted_ips=where.trusted_ips,
         max_key_age=_seconds(max_key_age),
     )
-    world = _kong(world, where, nodes, proxies)
+    world = _kong(world, where, nodes, proxies, prefixes)
     if not no_local:
         world = _machine(world, run_dir or _run_dir(world, settings), adapter_dir, kong_group)
+        if run_dir is not None and world.local is not None:
+            world = world._replace(local=world.local._replace(named=True))
     for url in servers:
         _http(url, "--server")
     world = world._replace(servers=[look_at_server(url.rstrip("/")) for url in servers])
@@ -143,9 +155,15 @@ def _cluster(ctx: click.Context, files: tuple[Path, ...], cluster: str | None, o
     return gateway.clusters.get(name, Cluster(name, ()))
 
 
-def _kong(world: World, where: Cluster, nodes: tuple[str, ...], proxies: tuple[str, ...]) -> World:
-    seen = []
-    for node in nodes_of(where, nodes):
+def _kong(
+    world: World,
+    where: Cluster,
+    nodes: tuple[str, ...],
+    proxies: tuple[str, ...],
+    prefixes: tuple[Path, ...],
+) -> World:
+    seen = [look_at_prefix(prefix) for prefix in prefixes]
+    for node in nodes_of(where, nodes) if nodes or where.nodes or not prefixes else ():
         with client_of(where, node) as client:
             seen.append(look_at_node(client, time.time))
     for url in proxies:

@@ -24,7 +24,8 @@ class Result(NamedTuple):
 
 
 class Node(NamedTuple):
-    """One Admin API. info: what `GET /` answered, None with `error`; status is its HTTP status. skew: seconds
+    """One Admin API, or the prefix of a Kong without one (`prefix` in info). info: what `GET /` answered, None with
+    `error`; status is its HTTP status. skew: seconds
     that its clock is ahead. plugins: its plugin instances, None where they could not be read. planes: the data planes
     of a control plane, with `silent`: seconds since they were heard of."""
 
@@ -103,13 +104,15 @@ class Who(NamedTuple):
 
 
 class Local(NamedTuple):
-    """What is on this machine. folder: the run dir, None where it is not there. worker: of Kong, if it is known."""
+    """What is on this machine. folder: the run dir, None where it is not there. worker: of Kong, if it is known.
+    named: whether --run-dir said that it must be here."""
 
     run_dir: Path
     folder: Entry | None = None
     sockets: Sequence[Socket] = ()
     worker: Who | None = None
     error: str = ""
+    named: bool = False
 
 
 class Adapter(NamedTuple):

@@ -28,11 +28,17 @@ def _one(node: Node) -> Result:
                 "take pluginserver_*_start_cmd out of Kong's settings: kgate serve is started by its own unit"
             )
             return Result(NAME, node.url, ERROR, "GET / answers 500, so its settings cannot be read", do)
-        do = "start Kong, or give the right Admin API by --node; for access rules see clusters.*.admin in the file"
+        do = (
+            "start Kong, or give the right Admin API by --node (a data plane has none: --prefix); for access rules "
+            "see clusters.*.admin in the file"
+        )
         return Result(NAME, node.url, ERROR, node.error, do)
     if node.info.get("sandbox"):
         said = "it is kgate's sandbox, a preview and test tool: settings of Kong alone are not looked at"
         return Result(NAME, node.url, WARNING, said, "serve real clients with Kong 3.9 (image kong:3.9)")
+    if node.info.get("prefix"):
+        said = f"runs as {node.role}, database {node.settings.get('database')}"
+        return Result(NAME, node.url, OK, said)  # a data plane's version is told by its control plane
     version = str(node.info.get("version") or "")
     found = _VERSION.match(version)
     if found is None:

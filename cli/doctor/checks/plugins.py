@@ -30,9 +30,10 @@ def _enabled(node: Node) -> Result:
 
 def _global(node: Node) -> Result:
     if node.plugins is None:
-        return Result(
-            NAME, node.url, SKIPPED, "its plugin instances could not be read", "see what /plugins answers"
-        )
+        do = "see what /plugins answers"
+        if (node.info or {}).get("prefix"):
+            do = "give its control plane by --node, which holds them, and --proxy, to see whether the adapter answers"
+        return Result(NAME, node.url, SKIPPED, "its plugin instances could not be read", do)
     scopes = ("service", "route", "consumer")
     everywhere = {str(p.get("name")) for p in node.plugins if not any(p.get(scope) for scope in scopes)}
     running = {str(p.get("name")) for p in node.plugins if p.get("enabled", True)}
@@ -43,7 +44,4 @@ def _global(node: Node) -> Result:
     said = f"{' and '.join(missing)} run for no request" + (
         f", though {', '.join(gates)} are used" if gates else ""
     )
-    do = "run `kgate sync`: it adds the adapter to what the files say"
-    if node.role == "data_plane":
-        do = "sync its control plane; where that has them, see in its error log why it does not take the config"
-    return Result(NAME, node.url, ERROR, said, do)
+    return Result(NAME, node.url, ERROR, said, "run `kgate sync`: it adds the adapter to what the files say")

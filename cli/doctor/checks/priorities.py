@@ -32,7 +32,8 @@ def check(world: World) -> Iterator[Result]:
             if isinstance(each, Mapping) and isinstance(each.get("priority"), int | float)
         }
         if not told.keys() & EXPECTED.keys():
-            yield Result(NAME, node.url, SKIPPED, "the node tells no priorities", "ask a Kong from 3.0 on")
+            do = "ask a Kong from 3.0 on (a data plane's are those of its control plane)"
+            yield Result(NAME, node.url, SKIPPED, "the node tells no priorities", do)
             continue
         yield from _one(node, told)
 

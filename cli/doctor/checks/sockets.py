@@ -17,7 +17,8 @@ def check(world: World) -> Iterator[Result]:
     if local is None:
         yield Result(NAME, "", SKIPPED, "no run dir was named", "give --run-dir where the plugin server runs")
         return
-    if local.folder is None and world.known and all(node.role == "control_plane" for node in world.known):
+    planes = bool(world.known) and all(node.role == "control_plane" for node in world.known)
+    if local.folder is None and planes and not local.named:
         yield Result(
             NAME,
             "",

@@ -25,7 +25,7 @@ def check(world: World) -> Iterator[Result]:
                 node.url,
                 SKIPPED,
                 "a control plane serves no requests",
-                "look at a data plane's settings",
+                "run doctor on a data plane with --prefix",
             )
         elif node.express:
             yield Result(NAME, node.url, OK, "the express lane has timeouts of its own (50 ms, 300 ms)")

@@ -22,7 +22,7 @@ def check(world: World) -> Iterator[Result]:
                 node.url,
                 SKIPPED,
                 "a control plane serves no requests",
-                "look at a data plane's settings",
+                "run doctor on a data plane with --prefix",
             )
         else:
             yield _one(node, world)
