@@ -88,6 +88,10 @@ def _nothing(target: Target, seen: Seen) -> Outcome:
     outcome = Outcome(exit_codes.OK, "changed", "", ("no changes",), {"done": 0, "left": [], "reason": ""})
     if target.mode == "hybrid":  # a run before may have ended while one of them had not followed
         assert seen.client is not None
+        try:
+            data_planes(seen.client)
+        except AdminError as error:
+            return _no_control_plane(seen.client, error)
         return _followed(outcome, seen.client, {}, False)
     return outcome
 
@@ -185,8 +189,7 @@ def _db(
         try:
             planes = data_planes(client)
         except AdminError as error:
-            lines = (f"{client.node}: is no control plane: {error.reason}",)
-            return Outcome(exit_codes.FAILED, "failed", error.reason, lines, {"done": 0, "left": []})
+            return _no_control_plane(client, error)
     applied = apply(
         found.changes,
         Sender(client, notice=notice, check=lease.check),
@@ -200,6 +203,13 @@ def _db(
     if target.mode == "hybrid" and outcome.code == exit_codes.OK:
         return _followed(outcome, client, planes, bool(found.changes))
     return outcome
+
+
+def _no_control_plane(client: AdminClient, error: AdminError) -> Outcome:
+    lines = (f"{client.node}: is no control plane: {error.reason}",)
+    return Outcome(
+        exit_codes.FAILED, "failed", error.reason, lines, {"done": 0, "left": [], "reason": error.reason}
+    )
 
 
 def _followed(outcome: Outcome, client: AdminClient, before: dict[str, str], changed: bool) -> Outcome:

@@ -208,3 +208,14 @@ def test_a_control_plane_that_goes_away_after_the_last_write(control: FaultProxy
     assert found["reason"] == "cannot tell whether the data planes follow: answered HTTP 500: broken"
     assert found["result"] == "partial"
     assert "data_planes" not in found
+
+
+def test_a_node_that_is_no_control_plane_is_told_when_nothing_is_to_be_written(node: DbNode) -> None:
+    cluster = {"nodes": [node.admin], "proxy": [node.proxy]}
+    project({"mode": "db", **cluster})
+    kgate("sync", "--yes")
+    project({"mode": "hybrid", **cluster})
+    found = report("sync", "--yes", code=exit_codes.FAILED)
+    assert found["result"] == "failed"
+    told = kgate("sync", "--yes", code=exit_codes.FAILED).stdout
+    assert told == f"{node.admin}: is no control plane: {found['reason']}\n"
