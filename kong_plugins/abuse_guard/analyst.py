@@ -129,7 +129,7 @@ class Analyst:
             return None
         self._last_told = now
         rows = [list(row) for row in self.buckets.told(MAX_TOLD)]
-        offences = self._offenders.told(MAX_TOLD)
+        offences = self._offenders.told(MAX_TOLD, now)
         told = {**({"b": rows} if rows else {}), **({"o": offences} if offences else {})}
         return told or None
 
@@ -151,7 +151,7 @@ class Analyst:
                     made += self._overflow(scenario, rules, str(group), full, now)
         offences = told.get("o")
         if isinstance(offences, list):
-            self._offenders.merge(offences[:MAX_TOLD], self._by_id.__contains__, now)
+            self._offenders.merge(offences[:MAX_TOLD], now)
         return made
 
     def keep(self) -> dict[str, Any]:

@@ -49,23 +49,27 @@ class Offenders:
         if counts:
             self._untold[key] = None
 
-    def told(self, most: int) -> list[list[Any]]:
-        """What other nodes do not know yet: [scenario, group, offences]."""
+    def told(self, most: int, now: float) -> list[list[Any]]:
+        """What other nodes do not know yet: [scenario, group, offences, seconds in which nothing counts]."""
         keys = [key for key in self._untold if key in self._held][:most]
         self._untold.clear()
-        return [[*key, self._held[key].count] for key in keys]
+        return [[*key, self._held[key].count, max(0.0, self._held[key].quiet_until - now)] for key in keys]
 
-    def merge(self, rows: Iterable[Any], is_known: Callable[[str], bool], now: float) -> None:
-        """What another node told just now: there somebody was found, and what was done to him holds here too."""
+    def merge(self, rows: Iterable[Any], now: float) -> None:
+        """What another node told just now: there somebody was found, and what was done to him holds here too.
+
+        Of any scenario: its config may come here with the first request of its route.
+        """
         for row in rows:
             try:
-                scenario, group, count = str(row[0]), str(row[1]), int(row[2])
+                scenario, group, count, quiet = str(row[0]), str(row[1]), int(row[2]), float(row[3])
             except (IndexError, KeyError, OverflowError, TypeError, ValueError):
                 continue  # of a node of another version
-            if not is_known(scenario) or not 0 < count <= _MOST_OFFENCES:
+            if not 0 < count <= _MOST_OFFENCES:
                 continue
             known = self._held.get((scenario, group), _Offender())
-            self._put((scenario, group), _Offender(max(count, known.count), now, now + UNDER_WAY_SECONDS))
+            until = now + min(quiet, UNDER_WAY_SECONDS)
+            self._put((scenario, group), _Offender(max(count, known.count), now, until))
 
     def keep(self) -> list[list[Any]]:
         """All of them, for the process that takes over."""

@@ -1,5 +1,6 @@
 """Limits and scenarios over several workers and two nodes with one Redis. On the sandbox: a given Kong is one."""
 
+import json
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -55,6 +56,14 @@ class Node(Gateway):
 
         steadily = {"name": "steady", "key": ["ip"], "rate": 40, "burst": 60, "policy": "strict"}
         scan = {"use": "path-scan", "capacity": 9, "ttl": 60}
+        briefly = {
+            "name": "e2e-briefly",
+            "group_by": ["ip"],
+            "capacity": 3,
+            "leak": 0.01,
+            "ttl": 1,
+            "factor": 60,
+        }
         cluster = {
             "mode": "dbless",
             "nodes": self.admins,
@@ -74,6 +83,7 @@ class Node(Gateway):
                 route("again", scenarios=[marks("e2e-again", 20)]),
                 route("other"),
                 route("watched", block_private=True, scenarios=[scan]),
+                route("briefly", block_private=True, scenarios=[{**briefly, "then": ["block"]}]),
             ],
         }
 
@@ -177,3 +187,23 @@ def test_counts_of_two_nodes_make_one_block_that_holds_on_both(nodes: list[Node]
     for client in clients:
         wait_until(lambda: client("/watched/echo", source=source).reason == "ip_blocked", 3, "block")  # noqa: B023 - called at once
     assert clients[0]("/watched/echo", source=next(SOURCES)).status == 200
+
+
+def test_who_offends_again_at_another_node_waits_longer(nodes: list[Node], source: str) -> None:
+    first, second = (Client(node.proxy) for node in nodes)
+
+    def is_blocked(client: Client) -> bool:
+        return client("/other/echo", source=source).reason == "ip_blocked"
+
+    for client in (first, second):
+        for _ in range(4):
+            # the second node may know of some of the first one's
+            assert client("/briefly/echo", source=source).status in (200, 403)
+        for each in (first, second):
+            wait_until(lambda: is_blocked(each), 3, "the block")  # noqa: B023 - called at once
+        if client is first:
+            wait_until(lambda: not is_blocked(second), 5, "its end, after a second")
+    found = json.loads(nodes[0].kgate("events", "list", "--kind", "block.add", "--output", "json").stdout)
+    mine = [one["data"] for one in found if source in one["subject"]]
+    assert [one["offence"] for one in mine] == [1, 2]
+    assert mine[1]["ttl"] >= 54

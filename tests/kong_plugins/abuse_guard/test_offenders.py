@@ -46,6 +46,27 @@ def test_what_is_under_way_on_the_other_node_is_no_second_offence() -> None:
     assert others(other, 4, NOW + 40)[0].numbers["offence"] == 2
 
 
+def test_what_is_done_for_a_moment_keeps_the_other_node_quiet_for_a_moment() -> None:
+    one, other = Site({**SIMPLE, "ttl": 2}), Site({**SIMPLE, "ttl": 2})
+    one.send(4)
+    told = one.analyst.tell(NOW + 0.5)
+    assert told is not None
+    other.analyst.merge("one", told, NOW + 0.5)
+    assert others(other, 4, NOW + 1) == []
+    assert others(other, 4, NOW + 3)[0].numbers["offence"] == 2
+
+
+def test_a_node_that_does_not_have_the_config_yet_knows_the_offence_when_it_comes() -> None:
+    one, other = Site(SIMPLE), Site(SIMPLE)
+    one.send(4)
+    told = one.analyst.tell(NOW + 1)
+    assert told is not None
+    other.analyst.configure([])
+    other.analyst.merge("one", told, NOW + 1)
+    other.analyst.configure([other.config])
+    assert others(other, 4, NOW + 40)[0].numbers["offence"] == 2
+
+
 def test_two_nodes_that_find_somebody_at_once_count_one_offence() -> None:
     one, other = Site(SIMPLE), Site(SIMPLE)
     one.send(4)
@@ -65,11 +86,20 @@ def test_who_was_not_blocked_is_no_offender_elsewhere() -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [1, [], ["id", "g"], ["?", "g", 1], ["id", "g", "x"], ["id", "g", 0], ["id", "g", 1e9]]
+    "row",
+    [
+        1,
+        [],
+        ["id", "g", 1],
+        ["id", "g", "x", 9],
+        ["id", "g", 0, 9],
+        ["id", "g", 1e9, 9],
+        ["id", "g", 1, "x"],
+    ],
 )
 def test_what_another_version_tells_breaks_nothing(row: Any) -> None:
     held = Offenders(9)
-    held.merge([row, ["id", KEY[1], 3]], {"id"}.__contains__, NOW)
+    held.merge([row, ["id", KEY[1], 3, 1e9]], NOW)
     assert (len(held), held.before(KEY, NOW + 60)) == (1, 3)
 
 
@@ -87,9 +117,9 @@ def test_the_one_longest_ago_makes_room() -> None:
     at = NOW + 100
     assert held.before(("id", "ip 1"), at) == 0, "forgotten"
     assert (held.before(("id", "ip 0"), at), held.before(("id", "ip 3"), at)) == (5, 1)
-    held.merge([["id", f"ip {number}", 1] for number in range(10, 20)], {"id"}.__contains__, at)
+    held.merge([["id", f"ip {number}", 1, 9] for number in range(10, 20)], at)
     assert len(held) == 3
-    assert len(held.told(100)) <= 3
+    assert len(held.told(100, at)) <= 3
 
 
 def test_after_a_week_it_is_a_first_one() -> None:
@@ -98,7 +128,9 @@ def test_after_a_week_it_is_a_first_one() -> None:
     assert held.before(KEY, NOW + FORGIVEN_AFTER) == 1
     assert held.before(KEY, NOW + FORGIVEN_AFTER + 1) == 0
     held.found(KEY, 60, True, NOW + FORGIVEN_AFTER + 1)
-    assert held.told(9) == [[*KEY, 1]]
+    at = NOW + FORGIVEN_AFTER + 1
+    assert held.told(9, at + 4) == [[*KEY, 1, 26]]
+    assert held.told(9, at) == []
 
 
 # a reload
