@@ -27,6 +27,9 @@ AUTHENTICATION = frozenset(
 )
 """Plugins that ask who it is."""
 
+STREAM = frozenset(("tcp", "tls", "udp", "tls_passthrough"))
+"""Protocols whose connections no plugin for HTTP sees."""
+
 
 class RouteView(NamedTuple):
     """A route with its service, and the plugins that run for it before a consumer is known, by name."""
@@ -39,6 +42,11 @@ class RouteView(NamedTuple):
     def tenant(self) -> str | None:
         """The tenant's name, if any."""
         return self.service.tenant if self.service is not None else None
+
+    @property
+    def stream(self) -> str | None:
+        """The protocol of a route that is not HTTP's; Kong takes no route of both."""
+        return next((each for each in self.route.fields.get("protocols") or () if each in STREAM), None)
 
     @property
     def is_protected(self) -> bool:

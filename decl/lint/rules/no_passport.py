@@ -37,6 +37,14 @@ FAIL:
       - {name: refund, paths: [/refund]}
 
 FAIL:
+    issuers: [{name: main, iss: i, algorithms: [HS256], secret_env: S}]
+    services:
+    - name: store
+      url: tcp://store:6379
+      routes:
+      - {name: store, protocols: [tcp], destinations: [{port: 6379}]}
+
+FAIL:
     tenants:
     - name: shop
     services:
@@ -68,5 +76,11 @@ def check(view: View) -> Iterator[Hit]:
             continue
         if AUTHENTICATION.isdisjoint(found.plugins) and "public" not in found.route.tags:
             whose = f"route of tenant {found.tenant!r}" if found.tenant else "route"
+            if found.stream is not None:
+                message = (
+                    f"{found.stream} {whose}, where no authentication can run; tag it public if that is meant"
+                )
+                yield Hit(found.route.path, message)
+                continue
             message = f"{whose} without a passport or other authentication"
             yield Hit(found.route.path, f"{message}; add one, or a passport with mode: optional")
