@@ -15,6 +15,7 @@ from decl.lint.hit import Fix, Hit
 from decl.lint.rules import (
     adapter_in_source,
     adapter_not_enabled,
+    admin_api_exposed,
     admin_token_over_http,
     block_without_expiry,
     body_template,
@@ -110,6 +111,7 @@ def _registry(*rules: Rule) -> dict[str, Rule]:
 RULES: dict[str, Rule] = _registry(
     adapter_in_source,
     adapter_not_enabled,
+    admin_api_exposed,
     admin_token_over_http,
     block_without_expiry,
     body_template,
