@@ -1,5 +1,5 @@
 """Conclusions become control state: in the store where there is one, and at once in this node's workers while it is
-away or there is none.
+away, has no room, or there is none.
 
 A thread of its own writes: an analyst never waits for Redis. What could not be written is tried again, for as long
 as it would hold.
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from kong_plugins.engine.analyst import Conclusion
-from kong_plugins.state.base import Conflict, Store, StoreError
+from kong_plugins.state.base import Conflict, Store, StoreError, StoreFull
 from kong_plugins.state.collections import COLLECTIONS
 from kong_plugins.state.overlay import pack_changes
 from kong_plugins.state.records import Change, Delete, Event, Put, Record
@@ -26,6 +26,8 @@ MAX_WAITING = 10_000
 AGAIN_SECONDS = 1.0
 EVENT_SECONDS = 600.0
 """An event that could not be written for so long is only in the log."""
+FULL_SECONDS = 60.0
+"""A full collection is told of once in so many."""
 MERGED = frozenset({"canaries"})
 """Collections of which a conclusion sets some fields, and leaves the others as the operator set them."""
 _TRIES = 3
@@ -56,6 +58,7 @@ class Concluder:
         self._wake = threading.Event()
         self._stop = False
         self._away = False
+        self._full_at = -FULL_SECONDS
         self.lost = 0
         """Conclusions that were never written."""
         self.counts: dict[str, float] = {}
@@ -189,6 +192,15 @@ class Concluder:
                 except Conflict:
                     if not left:
                         raise
+        except StoreFull as error:
+            # what comes after it must not wait for room that nobody makes
+            store.append(event)
+            self.lost += 1
+            if not waiting.local:
+                self._locally(found, waiting.since)
+            if self._clock() - self._full_at >= FULL_SECONDS:
+                self._full_at = self._clock()
+                log.error("%s %s holds on this node alone: %s", found.kind, found.subject, error)
         except ValueError as error:
             self.lost += 1
             log.error("%s %s cannot be written: %s", found.kind, found.subject, error)

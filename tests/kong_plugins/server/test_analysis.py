@@ -25,10 +25,11 @@ from kong_plugins.server.outcomes import pack_rows
 from kong_plugins.server.telling import Telling
 from kong_plugins.state.base import StoreError
 from kong_plugins.state.cells import Cells
+from kong_plugins.state.collections import COLLECTIONS
 from kong_plugins.state.connection import connect
 from kong_plugins.state.memory import MemoryStore
 from kong_plugins.state.overlay import unpack_changes
-from kong_plugins.state.records import Event, Put, Record
+from kong_plugins.state.records import MAX_BATCH, Event, Put, Record
 from kong_plugins.state.snapshot import empty_snapshot
 from tests.kong_plugins.server.running import Asker, Server, chain_of, facts_of, is_analysis, wait_until
 from tests.pace import within
@@ -197,6 +198,30 @@ def test_while_the_store_is_away_it_holds_on_this_node_and_is_written_later() ->
     assert made.work()
     assert store.get("blocks", BLOCK.key) is not None
     assert [event.kind for event in store.events(10)] == ["block.add", "breaker.opened"]
+
+
+def test_a_full_collection_holds_up_nothing_else_and_the_finding_holds_on_this_node() -> None:
+    """An outage marks everybody who saw it: a canary must be aborted on all nodes all the same."""
+    store, told = MemoryStore(), []  # type: ignore[var-annotated]
+    cap = COLLECTIONS["marks"].cap
+    every = [
+        Put(Record("marks", f"ip 9.{n >> 16}.{n >> 8 & 255}.{n & 255}", {"score": 1})) for n in range(cap)
+    ]
+    for begin in range(0, cap, MAX_BATCH):
+        store.apply(every[begin : begin + MAX_BATCH])
+    made = concluder(store, told)
+    mark = Conclusion("mark.set", "ip 8.8.8.8", "many", {}, "marks", "ip 8.8.8.8", {"score": 40}, 60.0)
+    made.add(mark)
+    made.add(mark._replace(kind="mark.set", subject="ip 8.8.8.9", key="ip 8.8.8.9"))
+    made.add(Conclusion("canary.abort", "v2", "errors", {}, "canaries", "v2", {"aborted": True}))
+    assert made.work()
+    assert store.get("canaries", "v2") is not None
+    assert made.lost == 2
+    held = [
+        change.record.key for packed in told for change in unpack_changes(packed) if isinstance(change, Put)
+    ]
+    assert held == ["ip 8.8.8.8", "ip 8.8.8.9"], "this node's workers have them"
+    assert [event.kind for event in store.events(10)] == ["mark.set", "mark.set", "canary.abort"]
 
 
 @pytest.mark.parametrize(
