@@ -203,14 +203,16 @@ class Analyst:
             told = {**numbers, "then": list(scenario.then), "simulated": True}
             return [Conclusion("abuse.simulated", subject, why, told)]
         made: list[Conclusion] = []
-        marks = {"limit", "mark"} & set(scenario.then)
         if "block" in scenario.then:
             target = target_of(group, ("ip", "cidr", "user", "token"))
             made += self._block(scenario, rules, subject, target, why, numbers, ttl, now)
-        if marks:
-            target = target_of(group, ("user", "ip", "cidr"))
-            if target:
-                made.append(self._mark(scenario, target, why, numbers, ttl, now, "limit" in marks))
+        target = target_of(group, ("user", "ip", "cidr"))
+        slow = "limit" in scenario.then and bool(target)
+        if slow and (against := self._against(target, 0, rules, now)):
+            slow = False
+            made += self._complaint(scenario, subject, f"{why}; not slowed down: {against}", numbers, now)
+        if target and (slow or "mark" in scenario.then):
+            made.append(self._mark(scenario, target, why, numbers, ttl, now, slow))
         if "notify" in scenario.then:
             made.append(Conclusion("abuse.found", subject, why, numbers))
         return made
@@ -228,20 +230,20 @@ class Analyst:
     ) -> list[Conclusion]:
         if self._held.blocks(target, now + ttl, now):
             return []
-        against = self._against(target, rules, now) if target else "nobody who can be blocked"
+        weight = 4 if target.startswith("cidr ") and target.endswith(("/24", "/56")) else 1
+        against = self._against(target, weight, rules, now) if target else "nobody who can be blocked"
         if against:
             return self._complaint(scenario, subject, f"{why}; not blocked: {against}", numbers, now)
         self._held.block(target, now + ttl, now)
         return [Conclusion("block.add", target, why, numbers, "blocks", target, {}, ttl)]
 
-    def _against(self, target: str, rules: _Rules, now: float) -> str:
+    def _against(self, target: str, addresses: int, rules: _Rules, now: float) -> str:
         spared = why_spared(target, rules.configs, self._snapshot, now)
         if spared:
             return spared
-        weight = 4 if target.startswith("cidr ") and target.endswith(("/24", "/56")) else 1
         traffic = min(config.max_blocked_traffic for config in rules.configs)
-        addresses = min(config.max_blocked_addresses for config in rules.configs)
-        return self.governor.allows(target, weight, traffic, addresses, now)
+        share = min(config.max_blocked_addresses for config in rules.configs)
+        return self.governor.allows(target, addresses, traffic, share, now)
 
     def _complaint(
         self, scenario: Scenario, subject: str, why: str, numbers: Mapping[str, Any], now: float

@@ -50,13 +50,14 @@ class Governor:
     ) -> str:
         """Whether a block of `group` may be made now: "" or why not. It is counted as made.
 
-        addresses: how many addresses it stands for. Shares: 0 to 1.
+        addresses: how many addresses it stands for; 0 for what slows down and takes traffic away alone. Shares: 0
+        to 1.
         """
         self._turn(now)
         minutes = (self._now, self._before) if self._before is not self._now else (self._now,)
         blocks = sum(minute.blocks for minute in minutes)
         seen = max(minute.addresses.count() for minute in minutes)
-        if blocks + addresses > max(FREE_BLOCKS, address_share * seen):
+        if addresses and blocks + addresses > max(FREE_BLOCKS, address_share * seen):
             self.refused += 1
             return f"{blocks} addresses blocked in the last minute, of {seen:.0f} seen"
         good = sum(minute.good_requests for minute in minutes)

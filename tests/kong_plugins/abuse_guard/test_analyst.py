@@ -293,6 +293,53 @@ def test_private_and_allowed_addresses_are_not_blocked(
     assert kinds(Site(SIMPLE, **more).send(4, ip=ip)) == ["block.add" if is_blocked else "abuse.held_back"]
 
 
+SLOW = {**SIMPLE, "then": ["limit", "mark"], "score": 30}
+
+
+@pytest.mark.parametrize(
+    ("ip", "more", "is_slowed"),
+    [
+        (IP, {}, True),
+        ("10.0.0.1", {}, False),
+        ("10.0.0.1", {"block_private": True}, True),
+        (IP, {"allow": ["203.0.113.0/24"]}, False),
+    ],
+)
+def test_whom_a_scenario_s_limit_would_slow_down_is_spared_as_from_a_block(
+    ip: str, more: dict[str, Any], is_slowed: bool
+) -> None:
+    """A request a second is hardly more than none, for what stands behind a balancer."""
+    found = Site(SLOW, **more).send(4, ip=ip)
+    assert kinds(found) == (["mark.set"] if is_slowed else ["abuse.held_back", "mark.set"])
+    made = mark_of(Record("marks", found[-1].key, dict(found[-1].data or {})))
+    assert (made.score, made.limit) == (30, 1.0 if is_slowed else 0.0), "a score hurts nobody"
+    alone = Site({**SLOW, "then": ["limit"]}, **more).send(4, ip=ip)
+    assert kinds(alone) == (["mark.set"] if is_slowed else ["abuse.held_back"])
+
+
+def test_a_limit_that_would_slow_down_much_of_the_good_traffic_is_held_back() -> None:
+    site = Site({**SLOW, "statuses": ["404"], "then": ["limit"]}, max_blocked_traffic=0.1)
+    site.send(300, ip=lambda number: f"8.8.{number}.1" if number < 256 else "8.9.0.1")
+    site.send(60, ip="9.9.9.9")
+    assert kinds(site.send(4, ip="9.9.9.9", status=404)) == ["abuse.held_back"]
+    assert kinds(site.send(4, ip="9.9.9.8", status=404)) == ["mark.set"]
+
+
+def test_a_user_whom_an_operator_allows_is_not_slowed_down() -> None:
+    site = Site({**SLOW, "group_by": ["user"], "then": ["limit"]})
+    allow = {"allows": [Record("allows", "user https://a|alice", {})]}
+    site.analyst.see(snapshot_of_dump(StateDump(1, allow, {})), NOW)
+    assert kinds(site.send(4, user="alice")) == ["abuse.held_back"]
+    assert kinds(site.send(4, user="bob")) == ["mark.set"]
+
+
+def test_limits_are_no_share_of_the_addresses() -> None:
+    """Users who hammer coupons behind one address are many and one."""
+    site = Site({**SLOW, "group_by": ["user"]})
+    found = [one for number in range(30) for one in site.send(4, user=f"u{number}")]
+    assert kinds(found) == ["mark.set"] * 30
+
+
 def test_a_network_of_private_addresses_is_not_blocked() -> None:
     assert kinds(Site({**SIMPLE, "group_by": ["network"]}).send(4, ip="10.1.2.3")) == ["abuse.held_back"]
 

@@ -67,3 +67,12 @@ def test_what_is_answered_badly_is_nobody_s_share() -> None:
     for _ in range(5000):
         made.saw(("ip x",), "ip x", False, NOW)
     assert allows(made, "ip x")
+
+
+def test_what_slows_down_alone_is_no_share_of_the_addresses() -> None:
+    made = governor(0)
+    assert all(allows(made, f"ip {number}") for number in range(FREE_BLOCKS))
+    assert not allows(made, "ip next")
+    assert allows(made, "ip next", addresses=0)
+    busy = governor(1000, of_group=200)
+    assert not allows(busy, "ip x", addresses=0)
