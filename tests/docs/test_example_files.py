@@ -26,6 +26,8 @@ def test_an_example_has_no_errors(path: Path) -> None:
         if name.endswith(("_TARGET", "_V2", "_TEST"))
         else "/tmp/kgate"
         if name.endswith("RUN_DIR")
+        else "http://127.0.0.1:2"
+        if name.endswith("_ADMIN")
         else "http://127.0.0.1:1"
         for name in names
     }
