@@ -137,6 +137,8 @@ class Analysing:
         kind = message[0]
         if kind == "local":
             self._local(message[1])
+        elif kind == "written":
+            self._feed.written(message[1], message[2])
         elif kind == "levels":
             self._levels(message[1])
         elif kind == "kept":

@@ -151,7 +151,7 @@ class Analysis:
     def __init__(self, redis: RedisConfig, channel: socket.socket, cells: Cells, node: str) -> None:
         self._redis, self._channel_socket, self._node = redis, channel, node
         store = None if redis.url is None else open_store(redis.url, redis.namespace, redis.ca_file)
-        self._concluder = Concluder(store, node, self._tell_local)
+        self._concluder = Concluder(store, node, self._tell_local, written=self._tell_written)
         self._analysts = Analysts(build_analysts(cells), self._concluder.add)
         self._telling: Telling | None = None
         self._snapshot: Snapshot = empty_snapshot()
@@ -235,6 +235,10 @@ class Analysis:
     def _tell_local(self, packed: bytes) -> None:
         """From the thread that writes."""
         self._loop.call_soon_threadsafe(lambda: self._channel.send("local", packed))
+
+    def _tell_written(self, collection: str, key: str) -> None:
+        """From the thread that writes."""
+        self._loop.call_soon_threadsafe(lambda: self._channel.send("written", collection, key))
 
     async def _tick(self) -> None:
         levels_at = 0.0

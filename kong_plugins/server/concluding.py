@@ -44,7 +44,8 @@ class Waiting(NamedTuple):
 
 class Concluder:
     """store: None where there is none. node: this node's name in events. tell_local: gets packed changes for the
-    workers of this node, from this thread; clock: Unix seconds."""
+    workers of this node, from this thread; clock: Unix seconds; written: gets (collection, key) of what they were
+    told, when the store has it or has another word."""
 
     def __init__(
         self,
@@ -52,7 +53,9 @@ class Concluder:
         node: str,
         tell_local: Callable[[bytes], None],
         clock: Callable[[], float] = time.time,
+        written: Callable[[str, str], None] = lambda _collection, _key: None,
     ) -> None:
+        self._written = written
         self._store, self._node, self._tell_local, self._clock = store, node, tell_local, clock
         self._waiting: deque[Waiting] = deque()
         self._wake = threading.Event()
@@ -92,8 +95,10 @@ class Concluder:
         while self._waiting and not self._stop:
             waiting = self._waiting.popleft()
             try:
-                self._write(waiting)
+                is_written = self._write(waiting)
                 self._away = False
+                if is_written and waiting.local:
+                    self._written(waiting.conclusion.collection, waiting.conclusion.key)
             except StoreError as error:
                 if not self._away:
                     log.warning("conclusions wait for the control state: %s", error)
@@ -165,12 +170,13 @@ class Concluder:
             version,
         )
 
-    def _write(self, waiting: Waiting) -> None:
+    def _write(self, waiting: Waiting) -> bool:
+        """Whether the store now holds what is to hold of a record."""
         found, store = waiting.conclusion, self._store
         if store is None:
             if found.collection:
                 self._locally(found, waiting.since)
-            return
+            return False
         actor = f"gateway:{self._node}"[:200]
         event = Event("", 0.0, found.kind, actor, found.subject, _note(found.reason), dict(found.numbers))
         try:
@@ -185,10 +191,10 @@ class Concluder:
                         change = change._replace(if_version=0)
                 if change is None:
                     store.append(event)
-                    return
+                    return bool(found.collection)
                 try:
                     store.apply([change], event)
-                    return
+                    return True
                 except Conflict:
                     if not left:
                         raise
@@ -207,6 +213,7 @@ class Concluder:
         except Conflict as error:
             self.lost += 1
             log.error("%s %s: somebody else changes it all the time: %s", found.kind, found.subject, error)
+        return False
 
 
 def _lasts(record: Record, until: float | None) -> bool:

@@ -28,8 +28,8 @@ from kong_plugins.state.cells import Cells
 from kong_plugins.state.collections import COLLECTIONS
 from kong_plugins.state.connection import connect
 from kong_plugins.state.memory import MemoryStore
-from kong_plugins.state.overlay import unpack_changes
-from kong_plugins.state.records import MAX_BATCH, Event, Put, Record
+from kong_plugins.state.overlay import pack_changes, unpack_changes
+from kong_plugins.state.records import MAX_BATCH, Delete, Event, Put, Record
 from kong_plugins.state.snapshot import empty_snapshot
 from tests.kong_plugins.server.running import Asker, Server, chain_of, facts_of, is_analysis, wait_until
 from tests.pace import within
@@ -260,6 +260,59 @@ def test_a_worker_that_starts_and_a_new_image_get_the_nodes_own_changes() -> Non
     feed.greet(third)  # type: ignore[arg-type]
     assert third.sent == [("image", 7, [], [[0, b"\x90", {}]]), ("go", True)]
     feed.clear()
+
+
+def test_what_the_store_has_got_is_not_said_again_over_its_word() -> None:
+    """An operator lifts a block that was found without Redis: no new worker and no new image brings it back."""
+
+    class Worker:
+        def __init__(self) -> None:
+            self.sent: list[Any] = []
+
+        def send(self, *message: Any, fd: int | None = None) -> None:
+            self.sent.append(message)
+
+    def change(ip: str) -> bytes:
+        return pack_changes([Put(Record("blocks", f"ip {ip}", {}, expires=NOW + 900))])
+
+    now = [100.0]
+    feed, first, later = Feed(lambda: now[0]), Worker(), Worker()
+    for ip in ("9.9.9.1", "9.9.9.2", "9.9.9.1"):
+        feed.local(change(ip), [first])  # type: ignore[list-item]
+    assert len(first.sent) == 3
+    feed.written("blocks", "ip 9.9.9.1")
+    feed.written("blocks", "ip 9.9.9.7")
+    feed.image(7, [], os.memfd_create("image"), [later])  # type: ignore[list-item]
+    assert [each[1] for each in later.sent[-1][3]] == [change("9.9.9.2"), change("9.9.9.1")], (
+        "it may not be followed yet"
+    )
+    now[0] += 60
+    feed.image(8, [], os.memfd_create("image"), [later])  # type: ignore[list-item]
+    assert [each[1] for each in later.sent[-1][3]] == [change("9.9.9.2")]
+    new = Worker()
+    feed.greet(new)  # type: ignore[arg-type]
+    assert [each[1] for each in new.sent[0][3]] == [change("9.9.9.2")]
+    feed.local(change("9.9.9.1"), [first])  # type: ignore[list-item]
+    feed.greet(new)  # type: ignore[arg-type]
+    assert len(new.sent[1][3]) == 2, "found again"
+    lifted = pack_changes([Delete("blocks", "ip 9.9.9.2"), Delete("blocks", "ip 9.9.9.1")])
+    feed.written("blocks", "ip 9.9.9.1")
+    feed.delta([9, lifted, {}], [first])  # type: ignore[list-item]
+    feed.greet(new)  # type: ignore[arg-type]
+    assert [each[1] for each in new.sent[2][3]] == [change("9.9.9.2")], "at once, where the store is followed"
+    feed.clear()
+
+
+def test_what_was_written_late_is_told() -> None:
+    store, written = Away(), []  # type: ignore[var-annotated]
+    made = Concluder(store, "n1", lambda _: None, time.time, lambda *name: written.append(name))
+    made.add(BLOCK)
+    made.add(Conclusion("breaker.opened", "x", "y"))
+    assert not made.work()
+    store.away = False
+    made.add(BLOCK._replace(key="ip 203.0.113.10"))
+    assert made.work()
+    assert written == [("blocks", BLOCK.key)], "what the workers never had from here is not among them"
 
 
 def test_nodes_hear_each_other_within_a_moment(redis_server: RedisServer) -> None:
