@@ -166,15 +166,18 @@ def _blocked(facts: Facts, snapshot: Snapshot, now: float) -> str:
 
 
 def _identity_blocked(identity: Identity, snapshot: Snapshot, now: float) -> str:
-    if snapshot.blocks.match_user(identity.issuer, identity.subject, now) is not None:
-        return "user_blocked"
+    blocks = snapshot.blocks
     # what a scenario blocks it may know by its hash alone
-    hashed = trace.hash_of_user(identity)
-    if hashed and snapshot.blocks.match_user("", hashed, now) is not None:
-        return "user_blocked"
-    for token_id in (identity.token_id, trace.hash_of_token(identity)):
-        if token_id and snapshot.blocks.match_token(identity.issuer, token_id, now) is not None:
-            return "token_blocked"
+    if blocks.has_kind("user"):
+        hashed = trace.hash_of_user(identity)
+        if blocks.match_user(identity.issuer, identity.subject, now) is not None or (
+            hashed and blocks.match_user("", hashed, now) is not None
+        ):
+            return "user_blocked"
+    if blocks.has_kind("token"):
+        for token_id in (identity.token_id, trace.hash_of_token(identity)):
+            if token_id and blocks.match_token(identity.issuer, token_id, now) is not None:
+                return "token_blocked"
     return ""
 
 

@@ -69,6 +69,11 @@ class BlockIndex(Protocol):
         """The most specific one of `ip` (any spelling) that has not expired at `now` (Unix seconds)."""
         ...
 
+    def has_kind(self, kind: str) -> bool:
+        """Whether there is one of kind "user" or "token" at all, ended or not: hardly ever, and who asks by several
+        names need not make them."""
+        ...
+
     def match_user(self, issuer: str, subject: str, now: float) -> Block | None:
         """The one of a verified user, by "issuer|subject" or by the subject alone."""
         ...

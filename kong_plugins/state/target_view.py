@@ -112,6 +112,10 @@ class TargetView:
                     return block
         return newer
 
+    def has_kind(self, kind: str) -> bool:
+        """Whether there is a target of kind "user" or "token" at all, ended or not."""
+        return self._texts[kind]
+
     def match_user(self, issuer: str, subject: str, now: float) -> Block | None:
         """The live target of a verified user, by "issuer|subject" or by the subject alone."""
         return self._match_text("user", issuer, subject, now) if self._texts["user"] else None

@@ -76,6 +76,14 @@ def test_a_user_block_blocks_no_address() -> None:
     assert len(index) == 1
 
 
+@pytest.mark.parametrize("kind", ["user", "token"])
+def test_whether_there_is_one_of_a_kind(kind: str) -> None:
+    other = "token" if kind == "user" else "user"
+    index = Blocks([block("kim", kind=kind), block("10.0.0.1"), block("badbot", kind="agent")])
+    assert (index.has_kind(kind), index.has_kind(other)) == (True, False)
+    assert not Blocks([]).has_kind(kind)
+
+
 def test_snapshots() -> None:
     assert empty_snapshot().version == 0
     assert empty_snapshot().blocks.match("10.0.0.1", 0.0) is None

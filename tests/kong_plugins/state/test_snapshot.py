@@ -146,8 +146,10 @@ def check(snapshot: Snapshot, model: Model, now: float) -> None:
     for issuer, user in (("https://a", "kim"), ("https://b", "kim"), ("https://a", "lee")):
         expected = model.texts("user", [f"{issuer}|{user}", user], now) or [None]
         assert said(snapshot.blocks.match_user(issuer, user, now)) in expected
+        assert snapshot.blocks.has_kind("user") or expected == [None]
         expected = model.texts("token", [f"{issuer}|1", "1"], now) or [None]
         assert said(snapshot.blocks.match_token(issuer, "1", now)) in expected
+        assert snapshot.blocks.has_kind("token") or expected == [None]
     for agent in ("A Curly/1", "CURL", "firefox"):
         expected = [
             (key, reason)
