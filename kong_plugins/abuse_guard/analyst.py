@@ -29,6 +29,8 @@ MAX_OFFENDERS = 20_000
 MAX_TOLD = 500
 MAX_KEPT = 10_000
 """Buckets that the next process gets, the fullest: it waits for them."""
+MAX_KEPT_VALUES = 100_000
+"""Different values in them: 2 MB."""
 TELL_SECONDS = 0.5
 
 
@@ -156,7 +158,7 @@ class Analyst:
 
     def keep(self) -> dict[str, Any]:
         """Buckets and offences, for the process that takes over."""
-        return {"buckets": self.buckets.kept(MAX_KEPT), "offenders": self._offenders.keep()}
+        return {"buckets": self.buckets.kept(MAX_KEPT, MAX_KEPT_VALUES), "offenders": self._offenders.keep()}
 
     def resume(self, kept: Mapping[str, Any], now: float) -> None:
         """Go on where the process before stood, with the scenarios that are still configured. Raises ValueError or

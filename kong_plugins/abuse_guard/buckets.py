@@ -156,10 +156,15 @@ class Buckets:
             bucket.unsent, bucket.unsent_values = 0.0, []
         self._untold = dict.fromkeys(keys[most : 4 * most])
 
-    def kept(self, most: int) -> list[list[Any]]:
-        """The fullest, for the process that takes over: [scenario, group, level, since, time, values]."""
-        fullest = nlargest(most, self._held.items(), key=lambda item: item[1].level)
-        return [[*key, one.level, one.since, one.time, one.values] for key, one in reversed(fullest)]
+    def kept(self, most: int, values: int) -> list[list[Any]]:
+        """The fullest, for the process that takes over: [scenario, group, level, since, time, values]. At most so
+        many, with so many different values together."""
+        rows: list[list[Any]] = []
+        for key, one in nlargest(most, self._held.items(), key=lambda item: item[1].level):
+            if one.size <= values:
+                values -= one.size
+                rows.append([*key, one.level, one.since, one.time, one.values])
+        return rows[::-1]  # the emptiest first: it makes room first
 
     def resume(self, rows: Iterable[Sequence[Any]], scenarios: Mapping[str, Scenario]) -> None:
         """Take over what `kept` wrote, of these scenarios by id. Raises ValueError or TypeError for what it did not

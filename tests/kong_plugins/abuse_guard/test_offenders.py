@@ -187,6 +187,18 @@ def test_what_is_handed_over_is_bounded_and_the_fullest(monkeypatch: pytest.Monk
     assert kinds(later.send(1, ip=IP)) == ["block.add"]
 
 
+def test_what_is_handed_over_holds_so_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reload waits for it."""
+    monkeypatch.setattr(analyst, "MAX_KEPT_VALUES", 100)
+    paths = {**SIMPLE, "distinct": "path", "capacity": 60, "leak": 0.001}
+    site = Site(paths)
+    for ip, count in (("9.9.9.1", 50), ("9.9.9.2", 60), ("9.9.9.3", 45), ("9.9.9.4", 30)):
+        site.send(count, ip=ip, path=lambda number: f"/{number}")
+    later = taken_over(site, paths)
+    assert sorted(row[1] for row in later.analyst.keep()["buckets"]) == ["ip 9.9.9.2", "ip 9.9.9.4"]
+    assert later.analyst.buckets.values == 90
+
+
 @pytest.mark.parametrize("kept", [{}, {"buckets": [], "offenders": 1}, {"buckets": [[1]], "offenders": []}])
 def test_what_was_not_kept_so_is_refused(kept: dict[str, Any]) -> None:
     with pytest.raises((KeyError, TypeError, ValueError)):
