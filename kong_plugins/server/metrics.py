@@ -150,13 +150,14 @@ class Metrics:
         mine.seconds += report["seconds"]
 
     def outcomes(self, counts: Mapping[Kind, int]) -> None:
-        """Count what became of requests. A fail answer of the guard is seen here alone: no server knew of it."""
+        """Count what became of requests. One that the guard answered, or let pass where the route may stay open, for
+        want of a verdict is seen here alone: no server knew of it."""
         for (tenant, route, first, source, reason), count in counts.items():
             status = f"{first}xx" if first and first in "12345" else "none"
             known = source if source in ("service", "error", "exit", "kgate") else "none"
             labels = self._bounded("o", tenant, route, status, known)
             self._outcomes.labels(*labels).inc(count)
-            if known == "kgate" and reason in GUARD_REASONS:
+            if reason in GUARD_REASONS:
                 self._fails.labels(reason).inc(count)
 
     def lost(self, rows: int) -> None:
@@ -231,5 +232,7 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-GUARD_REASONS = frozenset({"server_away", "breaker_open", "unprotected", "unreadable", "adapter_error"})
-"""Fail answers that Kong's worker gives without the server. `no_verdict` is counted where it was made."""
+GUARD_REASONS = frozenset(
+    {"server_away", "breaker_open", "no_verdict", "unprotected", "unreadable", "adapter_error"}
+)
+"""Why Kong's worker had no verdict, where the server has not counted it: these reasons are the guard's alone."""

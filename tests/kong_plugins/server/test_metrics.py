@@ -84,6 +84,19 @@ def test_outcomes_and_the_guards_own_answers() -> None:
     assert "kgate_outcomes_lost_total 3.0" in text
 
 
+def test_whatever_the_server_did_not_decide_is_a_request_without_a_verdict() -> None:
+    """In the pdk lane a server that hangs is "no_verdict", and a route that may stay open passes without one."""
+    found = Metrics()
+    found.outcomes(counts_of(ROW._replace(status="503", source="kgate", reason="no_verdict")))
+    found.outcomes(counts_of(ROW._replace(reason="no_verdict")))
+    found.outcomes(counts_of(ROW._replace(status="502", source="error", reason="server_away")))
+    found.outcomes(counts_of(ROW._replace(status="503", source="kgate", reason="deadline")))
+    text = found.text().decode()
+    assert 'kgate_fail_answers_total{reason="no_verdict"} 2.0' in text
+    assert 'kgate_fail_answers_total{reason="server_away"} 1.0' in text
+    assert 'reason="deadline"' not in text, "the server's own word: it has counted it"
+
+
 def test_users_addresses_and_paths_are_no_labels() -> None:
     counted, found = Tally(), Metrics()
     counted.add(FACTS, Verdict(memo="alice"), 0.001)
