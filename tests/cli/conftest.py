@@ -62,7 +62,7 @@ services:
   - name: static-fallback # at the end
     config: {responses: [{name: empty-menu, on: [502], status: 200, json: {}}]}
 upstreams:
-- {name: cart-v2, targets: [{target: "127.0.0.1:9"}]}
+- {name: cart-v2, targets: [{target: "127.0.0.1:10"}]}
 """
 
 

@@ -298,7 +298,7 @@ def test_promote_in_every_form_of_yaml(
         '_format_version: "3.0"\nclusters: {one: {nodes: ["http://127.0.0.1:9"]}}\n'
         "services:\n- {name: other, url: 'http://o'}\n- name: cart\n  url: http://cart\n"
         "  routes: [{name: cart, paths: [/cart]}]\n  plugins:\n  - name: canary-router\n    config: CONFIG\n"
-        "upstreams: [{name: u, targets: [{target: '127.0.0.1:9'}]}]\n"
+        "upstreams: [{name: u, targets: [{target: '127.0.0.1:10'}]}]\n"
     )
     Path("g.yaml").write_text(text.replace("CONFIG", config))
     kgate.ok("canary", "set", "v2", "--percent", "30", "--users", "amy", "--new")
