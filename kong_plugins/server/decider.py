@@ -72,6 +72,13 @@ def _bad_config(facts: Facts, _config: Any, _state: State, _now: float) -> Verdi
     return problem(503, "bad_config", detail, facts.request_id)
 
 
+def _build(configs: Mapping[str, Any]) -> engine_chain.Chain:
+    """The chain of a route's configs by plugin; of one that was refused, an answer that says so."""
+    if any(isinstance(config, Refused) for config in configs.values()):
+        return ((_bad_config, None, "kgate"),)
+    return engine_chain.build(configs)
+
+
 class Decider:
     """Holds what decisions need and makes them.
 
@@ -153,7 +160,8 @@ class Decider:
     def register_chain(self, chain_hash: str, names_and_configs: Sequence[str]) -> None:
         """Keep the chain of a route: [name1, json1, name2, json2, ...] under its md5 (docs/protocol.md).
 
-        Raises ConfigError, also when the hash is not that of the configs.
+        A config with a bad value is kept as in `register_any`: without a verdict a route with `fail: open` would be
+        open. Raises ConfigError, also when the hash is not that of the configs.
         """
         if len(names_and_configs) % 2:
             raise ConfigError("a chain is pairs of plugin name and config")
@@ -162,8 +170,8 @@ class Decider:
         if found != chain_hash:
             raise ConfigError(f"chain {chain_hash[:40]!r} has other configs: their hash is {found}")
         pairs = zip(names_and_configs[::2], names_and_configs[1::2], strict=True)
-        configs = {name: self.register(name, text).config for name, text in pairs}
-        self._chains.put(chain_hash, engine_chain.build(configs))
+        configs = {name: self.register_any(name, text).config for name, text in pairs}
+        self._chains.put(chain_hash, _build(configs))
 
     def decide_chain(self, chain_hash: str, record: Sequence[Any]) -> dict[str, Any]:
         """Express lane: the verdict of a chain on the facts, as the wire map. Raises Later."""
@@ -186,8 +194,7 @@ class Decider:
         chain = self._by_ids.get(key)
         if chain is None:
             configs = {found.plugin: found.config for found in map(self.config, key)}
-            refused = any(isinstance(config, Refused) for config in configs.values())
-            chain = ((_bad_config, None, "kgate"),) if refused else engine_chain.build(configs)
+            chain = _build(configs)
             self._by_ids.put(key, chain)
         return self._decide(record, chain)
 

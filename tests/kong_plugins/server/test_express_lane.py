@@ -1,6 +1,7 @@
 """The express lane: one message each way, configs under their hash."""
 
 import hashlib
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -244,10 +245,27 @@ def test_after_standing_still_questions_are_answered(
     assert (len(written), closed) == (1, [])
 
 
-def test_a_bad_config_is_no_verdict(lane: ExpressLane, facts: Record) -> None:
-    chain, parts = parts_of({"passport": "{}"})
-    assert lane.handle(["d", chain, facts(), parts]) == {"e": "bad_config"}
+@pytest.mark.parametrize("fail", ["closed", "open"])
+def test_a_config_that_cannot_be_used_closes_its_route_with_a_reason(
+    lane: ExpressLane, facts: Record, caplog: pytest.LogCaptureFixture, fail: str
+) -> None:
+    """A verdict, as in the pdk lane: without one `fail: open` would let everybody pass, and each request would
+    bring the configs again and a line in the log."""
+    chain, parts = parts_of(
+        {"abuse-guard": "{}", "passport": json.dumps({"fail": fail, "issuers": [["main"]]})}
+    )
+    answer = lane.handle(["d", chain, facts(), parts])
+    assert isinstance(answer, dict)
+    assert (answer["n"], answer["st"], answer["rs"], answer["ch"]) == ("r1", 503, "bad_config", chain)
+    assert lane.handle(["d", chain, facts()]) == answer, "the hash is enough from then on"
+    assert caplog.text.count("is not the name of an issuer") == 1
+
+
+def test_what_is_no_chain_is_no_verdict(lane: ExpressLane, facts: Record) -> None:
+    _, parts = parts_of({"passport": "{}"})
     assert lane.handle(["d", "0" * 32, facts(), parts]) == {"e": "bad_config"}
+    chain, parts = parts_of({"jwt": "{}"})
+    assert lane.handle(["d", chain, facts(), parts]) == {"e": "bad_config"}
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_an_issuer_that_is_more_than_a_name_is_refused(serve: Serve) -> None:
     with Asker(server.run_dir / "express.sock") as asker:
         for issuers in ([{"name": "dev", **ISSUER}], "https://auth.example", [["main"]]):
             verdict = decide(asker, json.dumps({"issuers": issuers}), f"Bearer {token('alice')}")
-            assert verdict["e"] == "bad_config"
+            assert (verdict["st"], verdict["rs"]) == (503, "bad_config")
     assert server.log.read_text().count("issuers: ") == 3
 
 
