@@ -7,7 +7,6 @@ Kong that another tool filled is adopted without deleting anything.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,12 +14,13 @@ from decl.adapter import NAMES
 from decl.change import KEEP_TAG, Change, Diff, FieldChange, Side
 from decl.flatten import Entity, Flat, each, name_of
 from decl.kinds import KINDS
+from decl.kong.hashed import is_hashed, is_secret_of, password_hash
 from decl.kong.values import full_target
 from decl.late import MASK, is_marked
-from decl.server_schema import Schemas, is_surely, same
+from decl.server_schema import TOLD_ONLY, Schemas, is_surely, same
 from decl.unique import find_same, index_of
 
-_NOT_COMPARED = frozenset(("id", "created_at", "updated_at", "ws_id", "snis", "cert_digest"))
+_NOT_COMPARED = frozenset(("id", "created_at", "updated_at", "ws_id", "cert_digest"))
 
 
 def diff(
@@ -128,7 +128,7 @@ class _Differ:
         table = self._schemas.fields(kind, entity)
         if table is not None and is_surely(entity, held, table):
             return None
-        wanted = self._as_held(kind, entity)
+        wanted = self._as_held(kind, entity, held)
         if kind == "upstreams":
             held = _hashing(held)
         differing = list(self._differing(kind, wanted, held, table))
@@ -143,7 +143,7 @@ class _Differ:
         moved = self._moved(kind, wanted, held, file_id)
         return Change("update", kind, held["id"], name, entity, held, tuple(fields), moved)
 
-    def _as_held(self, kind: str, entity: Entity) -> Entity:
+    def _as_held(self, kind: str, entity: Entity, held: Entity) -> Entity:
         wanted = self._schemas.filled(kind, entity)
         if kind == "upstreams":
             wanted = _hashing(wanted)
@@ -151,9 +151,11 @@ class _Differ:
             wanted["target"] = full_target(wanted["target"])
         password = wanted.get("password")
         if kind == "basicauth_credentials" and isinstance(password, str):
-            # the server keeps only the hash (kong/plugins/basic-auth/crypto.lua)
-            salted = (password + entity.get("consumer", {}).get("id", "")).encode()
-            wanted["password"] = hashlib.sha1(salted, usedforsecurity=False).hexdigest()
+            wanted["password"] = password_hash(password, entity.get("consumer", {}).get("id", ""))
+        elif kind == "oauth2_credentials" and is_hashed(kind, wanted) and is_hashed(kind, held):
+            secret, told = wanted.get("client_secret"), held.get("client_secret")
+            if isinstance(secret, str) and isinstance(told, str) and is_secret_of(secret, told):
+                wanted["client_secret"] = told
         return wanted
 
     def _differing(
@@ -163,6 +165,8 @@ class _Differ:
         names = dict.fromkeys((*wanted, *held)) if table is not None else wanted
         for name in names:
             if name in _NOT_COMPARED or f"{kind}.{name}" in self._ignore:
+                continue
+            if name in TOLD_ONLY.get(kind, ()):
                 continue
             if name == "tags" and kind == "plugins" and wanted.get("name") in NAMES:
                 continue  # the adapter is one for all owners, whoever wrote it
@@ -183,7 +187,7 @@ class _Differ:
         if before is None:
             return "both"
         table = self._schemas.fields(kind, held)
-        old = self._as_held(kind, self._repointed(kind, before))
+        old = self._as_held(kind, self._repointed(kind, before), held)
         by_file = any(True for _ in self._differing(kind, wanted, old, table))
         by_live = any(True for _ in self._differing(kind, old, held, table))
         return "both" if by_file and by_live else "live" if by_live else "file"

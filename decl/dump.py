@@ -17,10 +17,12 @@ from decl.adapter import NAMES
 from decl.dump_tenants import MARKS, restore_tenants
 from decl.file_kinds import CREDENTIALS
 from decl.flatten import Flat
+from decl.kong.hashed import HASHED, is_hashed
 from decl.late import Late
 from decl.render import CANARY_UPSTREAM
 from decl.secret_fields import is_secret
 from decl.server_schema import Schemas
+from decl.url import parse_url
 from kong_plugins.static_fallback.source import JSON_TYPE, TEXT_TYPE, to_kong
 
 Entity = dict[str, Any]
@@ -94,10 +96,8 @@ class _Dumper:
             port = int(text)
         for name in ("protocol", "host", "port"):
             made.pop(name, None)
-        usual = 443 if protocol in ("https", "grpcs", "tls") else 80
-        path = made.pop("path", "")
-        where = host if port == usual else f"{host}:{port}"
-        result = {"name": made.pop("name", None), "url": f"{protocol}://{where}{path or ''}", **made}
+        path = made.pop("path", None)
+        result = {"name": made.pop("name", None), **_address(protocol, host, port, path), **made}
         if routes:
             result["routes"] = routes
         return {name: value for name, value in result.items() if value is not None}
@@ -161,6 +161,9 @@ class _Dumper:
         if kind in CREDENTIALS and entity.get("consumer"):
             owner = self._name_of("consumer", entity["consumer"]["id"])
         hidden: Entity = self._hidden(kind, made, owner) if self._hide else made
+        if is_hashed(kind, entity) and isinstance(made.get(HASHED[kind]), str):
+            # of the hash Kong would make another one: what it is the hash of must be told anew
+            hidden[HASHED[kind]] = Late("env", self._variable(owner, HASHED[kind], made[HASHED[kind]]))
         first = [name for name in _ORDER if name in hidden]
         return {name: hidden[name] for name in (*first, *(n for n in hidden if n not in first))}
 
@@ -231,6 +234,19 @@ class _Dumper:
                 if len(targets) == 1 and upstream["id"] == ids.entity_id("upstreams", upstream["name"]):
                     found[upstream["name"]] = targets[0]["target"]
         return found
+
+
+def _address(protocol: str, host: str, port: int, path: str | None) -> Entity:
+    """Where a service is: as `url`, or in parts where no url says exactly that."""
+    usual = 443 if protocol in ("https", "grpcs", "tls") else 80
+    url = f"{protocol}://{host if port == usual else f'{host}:{port}'}{path or ''}"
+    try:
+        if tuple(parse_url(url)) == (protocol, host, port, path):
+            return {"url": url}
+    except ValueError:
+        pass  # `tls_passthrough` is no scheme of a URL, an IPv6 address without brackets is no host of one
+    parts = {"protocol": protocol, "host": host, "port": port, "path": path}
+    return {name: value for name, value in parts.items() if value is not None}
 
 
 def _sorted(entities: Mapping[str, Entity]) -> list[Entity]:

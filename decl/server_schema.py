@@ -18,6 +18,10 @@ Fields = Mapping[str, Field]
 
 _TIMES = ("created_at", "updated_at", "ws_id")
 
+TOLD_ONLY: Mapping[str, tuple[str, ...]] = {"certificates": ("snis",), "ca_certificates": ("cert_digest",)}
+"""What a server tells of an entity and keeps elsewhere: the names of a certificate are entities of their own. (A
+route's `snis` are the route's.)"""
+
 
 class Schemas:
     """The schemas of one server, asked for when first needed.
@@ -48,14 +52,18 @@ class Schemas:
         fields = self.fields(kind, entity)
         if fields is None:
             return dict(entity)
-        return _record(fields, entity, {})
+        held = _record(fields, entity, {})
+        if kind == "routes" and entity.get("strip_path") is None and _is_grpc(entity.get("protocols")):
+            held["strip_path"] = False  # a default of its own (kong/db/schema/entities/routes_subschemas.lua)
+        return held
 
     def sendable(self, kind: str, held: Mapping[str, Any]) -> dict[str, Any]:
         """What a server told of an entity, in a form that it takes back: without old names of fields, nulls
         and times."""
         fields = self.fields(kind, held) or {}
         found = _bare(held, {"fields": fields})
-        return {name: value for name, value in found.items() if name not in (*_TIMES, "snis", "cert_digest")}
+        left_out = (*_TIMES, *TOLD_ONLY.get(kind, ()))
+        return {name: value for name, value in found.items() if name not in left_out}
 
     def is_secret(self, kind: str, entity: Mapping[str, Any], path: Sequence[str]) -> bool:
         """Whether the value at a path of the entity must not be shown."""
@@ -69,6 +77,10 @@ class Schemas:
                 return True
             fields = field.get("fields") or (field.get("elements") or {}).get("fields") or {}
         return False
+
+
+def _is_grpc(protocols: Any) -> bool:
+    return isinstance(protocols, list) and bool(protocols) and protocols[0] in ("grpc", "grpcs")
 
 
 def compiled(fields: Any) -> dict[str, Field]:

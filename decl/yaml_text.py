@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from decl import scalars
 from decl.late import Late, Secret
 
 
@@ -21,8 +22,11 @@ def _late(dumper: yaml.SafeDumper, value: Late) -> yaml.Node:
     return dumper.represent_scalar(f"!{value.kind}", value.name)
 
 
-def _secret(dumper: yaml.SafeDumper, value: Secret) -> yaml.Node:
-    return dumper.represent_str(str.__str__(value))
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
+    text = str.__str__(value)
+    # PyYAML quotes what is no text in YAML 1.1; `08` and `1e3` are numbers in YAML 1.2 only
+    style = "'" if not isinstance(scalars.plain(text), str) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 def _list(dumper: yaml.SafeDumper, value: list[Any]) -> yaml.Node:
@@ -31,7 +35,8 @@ def _list(dumper: yaml.SafeDumper, value: list[Any]) -> yaml.Node:
 
 
 _Dumper.add_representer(Late, _late)
-_Dumper.add_representer(Secret, _secret)
+_Dumper.add_representer(Secret, _text)
+_Dumper.add_representer(str, _text)
 _Dumper.add_representer(list, _list)
 
 

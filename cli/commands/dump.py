@@ -64,7 +64,8 @@ def command(
 
     What kgate rendered comes back in its source form: without the adapter, default deny and made ids, with
     tenants, their hosts, owner and common plugins. What no node holds of a tenant (cluster, standby, limits, dns)
-    is taken from the files, where they have it. Defaults of the server are left out.
+    is taken from the files, where they have it. Defaults of the server are left out. Passwords of which Kong has only
+    the hash are `!env NAME` also with --secrets clear.
 
     \b
     Examples:

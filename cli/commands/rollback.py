@@ -20,9 +20,11 @@ from decl.apply import EMPTY_CONFIG
 from decl.blobs import BlobError
 from decl.history import Entry, History
 from decl.kinds import KINDS
+from decl.kong.hashed import HASHED, is_hashed
 from decl.load import Text, load
 from decl.lock import HeldError, Lease
 from decl.render import EMPTY_HASH, Rendered
+from decl.server_schema import TOLD_ONLY
 from decl.source import Sources
 
 
@@ -104,8 +106,14 @@ def _document(target: Target, history: History, entries: list[Entry], to: str | 
         flat = _loaded(history.content(last.snapshot), "what the database held before")
         # Kong told only the hash of a password, and would hash it again: it stays what it is
         target.ignore = ("basicauth_credentials.password",)
-        for credential in flat.get("basicauth_credentials", {}).values():
-            credential.pop("password", None)
+        for kind, field in HASHED.items():
+            for credential in flat.get(kind, {}).values():
+                if is_hashed(kind, credential):
+                    credential.pop(field, None)
+        for kind, told in TOLD_ONLY.items():
+            for entity in flat.get(kind, {}).values():
+                for name in told:
+                    entity.pop(name, None)
         return {"_format_version": "3.0", **{kind: list(flat.get(kind, {}).values()) for kind in KINDS}}
     hashes = set(last.before.values())
     if len(hashes) != 1:

@@ -130,7 +130,11 @@ def test_a_dump_makes_the_same_config_again(
     clear = kgate("dump", "--node", node.admin, "--secrets", "clear", "-o", "again.yaml")
     assert clear.exit_code == 0, clear.stderr
     assert Path("again.yaml").stat().st_mode & 0o777 == 0o600
-    dumped = yaml.safe_load(Path("again.yaml").read_text())
+    # Kong has the hash of a password only, which is nothing to write
+    assert clear.stderr == "set these before you render: KGATE_PARTNER_PASSWORD\n"
+    text = Path("again.yaml").read_text()
+    assert text.count("!env 'KGATE_PARTNER_PASSWORD'") == 1
+    dumped = yaml.safe_load(text.replace("!env 'KGATE_PARTNER_PASSWORD'", "word-of-ada"))
     assert dumped["tenants"][0]["plugins"][0]["name"] == "passport"
     original = yaml.load(
         (SOURCE % ("a", "b", "c")).replace("!env ", "").replace("!file ", ""), yaml.SafeLoader
@@ -155,7 +159,7 @@ def test_a_dump_names_no_id_that_render_gives_and_a_variable_for_each_secret(
     ]
     assert f"set these before you render: {', '.join(f'KGATE_{name}' for name in names)}" in result.stderr
     kgate("dump", "--node", node.admin, "--secrets", "clear", "-o", "clear.yaml")
-    partner = yaml.safe_load(Path("clear.yaml").read_text())["consumers"][1]
+    partner = yaml.safe_load(Path("clear.yaml").read_text().replace("!env ", ""))["consumers"][1]
     assert sorted(item["key"] for item in partner["keyauth_credentials"]) == [
         "key-of-the-partner",
         "secret-of-the-partner",

@@ -265,3 +265,42 @@ def test_kongs_errors_quote_no_secret() -> None:
         "reason": "UNIQUE violation on {secret='[masked]'}",
         "left": ["public [masked]"],
     }
+
+
+def test_the_names_that_a_route_wants_are_compared() -> None:
+    """Those of a certificate are not: they are entities of their own."""
+    route = {"id": "r", "name": "r", "protocols": ["tls_passthrough"], "snis": ["a.example"]}
+    live = flat("routes", {**route, "snis": ["b.example"]})
+    fields_of = {"fields": [{"snis": {"type": "set"}}, {"name": {}}, {"id": {}}, {"protocols": {}}]}
+    found = diff(flat("routes", route), live, Schemas(lambda name: fields_of))
+    assert fields(found) == {"snis": (["b.example"], ["a.example"])}
+
+    certificate = {"id": "c", "cert": "c", "key": "k"}
+    live = flat("certificates", {**certificate, "snis": ["b.example"]})
+    assert diff(flat("certificates", certificate), live, Schemas(lambda name: fields_of)).changes == ()
+
+
+@pytest.mark.parametrize(("protocols", "held"), [(["grpcs", "grpc"], False), (["https"], True)])
+def test_what_a_grpc_route_strips_by_default(protocols: list[str], held: bool) -> None:
+    route = {"id": "r", "name": "r", "protocols": protocols, "paths": ["/x"]}
+    of_routes = {
+        "fields": [
+            {"strip_path": {"type": "boolean", "default": True}},
+            *({name: {"type": "set"}} for name in ("protocols", "paths")),
+            *({name: {"type": "string"}} for name in ("id", "name")),
+        ]
+    }
+    asked = Schemas(lambda name: of_routes)
+    assert diff(flat("routes", route), flat("routes", {**route, "strip_path": held}), asked).changes == ()
+    dumped = asked.filled("routes", route)
+    assert dumped["strip_path"] is held
+
+
+def test_the_hash_of_an_oauth2_secret_is_no_difference() -> None:
+    told = "$pbkdf2-sha512$i=10000,l=32$BqafeXWneogmACqLujN1lQ$Nbvm4FQJOpfeGhRoBjcFtXRy1fApOLIZe9mUKbl1AVE"
+    wanted = {"id": "o", "name": "n", "client_id": "i", "hash_secret": True, "client_secret": "abc"}
+    live = flat("oauth2_credentials", {**wanted, "client_secret": told})
+    assert diff(flat("oauth2_credentials", wanted), live, schemas()).changes == ()
+    other = flat("oauth2_credentials", {**wanted, "client_secret": "abd"})
+    (change,) = diff(other, live, schemas()).changes
+    assert [field.path for field in change.fields] == ["client_secret"]
