@@ -39,7 +39,8 @@ STUCK_SECONDS = 1.0
 """A worker whose event loop does not answer for so long is killed: C code cannot be stopped otherwise."""
 SLOW_SECONDS = 0.5
 """A worker that did not answer for so long gets no new connections while others do."""
-LAST_BACKOFF_SECONDS = 0.8
+LAST_BACKOFF_SECONDS = 0.5
+"""With the half second that a start takes, a worker that dies again and again is back within a second too."""
 
 
 class Supervisor:

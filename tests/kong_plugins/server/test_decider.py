@@ -88,6 +88,10 @@ def test_a_decision_that_passes_its_deadline_is_no_verdict(
         deadline.uninstall()
     assert (wire["n"], wire["e"]) == ("r7", "deadline")
     assert "request r7: the decision passed its deadline" in caplog.text
+    assert [(line.request_id, line.reason) for line in caplog.records] == [
+        ("r7", "deadline"),
+        ("r8", "deadline"),
+    ]
 
 
 def test_a_filter_that_sleeps_is_stopped_too(decider: Decider, facts: Record) -> None:

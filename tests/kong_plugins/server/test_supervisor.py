@@ -1,6 +1,7 @@
 """The supervisor with real worker processes: balance, death, reload, strangers, configs for all."""
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -11,15 +12,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jwt
 import msgpack
 import pytest
 import requests
 
 from kong_plugins.engine.registry import VERSION
 from tests.kong_plugins.server.running import (
+    Asker,
     Caller,
     Server,
+    chain_of,
     event,
+    facts_of,
     running,
     start_instance,
     steadily,
@@ -29,6 +34,7 @@ from tests.kong_plugins.server.running import (
 from tests.ports import free_port
 
 Serve = Callable[..., Server]
+SECRET = "a secret of at least thirty-two bytes!"
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +122,39 @@ def test_a_reload_with_a_bad_config_changes_nothing(server: Server) -> None:
     assert server.workers() == before
     assert start_instance(server)
     server.config.write_text("issuers: []\n")
+
+
+def test_a_reload_serves_by_the_new_config(server: Server) -> None:
+    parts = ["passport", json.dumps({"issuers": ["main"]})]
+    token = jwt.encode({"iss": "https://a.example", "sub": "u"}, SECRET, headers={"kid": "k"})
+    facts = facts_of("r", authorization=f"Bearer {token}")
+
+    def reason() -> object:
+        def asked() -> object:
+            with Asker(server.run_dir / "express.sock") as asker:
+                return asker.ask(["d", chain_of(*parts), facts, parts])[0].get("rs")
+
+        return steadily(asked)
+
+    assert reason() == "unknown_issuer_config"
+    before = server.workers()
+    jwk = {**jwt.algorithms.HMACAlgorithm.to_jwk(SECRET, as_dict=True), "kid": "k", "alg": "HS256"}
+    issuer = {"name": "main", "iss": "https://a.example", "audiences": [], "algorithms": ["HS256"]}
+    server.config.write_text(json.dumps({"issuers": [{**issuer, "jwks": {"keys": [jwk]}}]}))
+    server.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: not set(before) & set(server.workers()), 10)
+    assert reason() == "claim_missing", "its signature is good"
+    server.config.write_text("issuers: []\n")
+
+
+def test_a_dead_worker_is_back_within_a_second(server: Server, port: int) -> None:
+    def serving() -> int:
+        return int(requests.get(f"http://127.0.0.1:{port}/healthz", timeout=20).json()["workers"])
+
+    victim = server.workers()[0]
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: not running(victim), 1)
+    wait_until(lambda: len({*server.workers()} - {victim}) == 2 and serving() == 2, 1)
 
 
 def test_a_worker_that_hangs_is_killed_and_replaced(server: Server) -> None:

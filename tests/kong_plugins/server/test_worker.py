@@ -1,13 +1,18 @@
 """One worker process, by its parts."""
 
+import asyncio
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from kong_plugins.identity.trust import Trust
+from kong_plugins.server import worker as module
 from kong_plugins.server.config import load
+from kong_plugins.server.express_lane import ExpressProtocol
 from kong_plugins.server.mirror import Mirror
 from kong_plugins.server.worker import Worker
 from kong_plugins.state.build_image import build_image
@@ -47,5 +52,36 @@ def test_a_worker_of_a_newer_version_takes_the_image_of_the_supervisor_of_before
             worker._handle(["image", 5, [], *more], image)
             assert worker.decider.state is not None
             worker.decider.state = None
+    cells.close()
+    os.close(cells_fd)
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_worker_that_ends_answers_what_waits_for_redis_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answered: bool
+) -> None:
+    """For some seconds: what is never answered holds nobody up."""
+    monkeypatch.setattr(module, "DRAIN_SECONDS", 5.0 if answered else 0.05)
+    cells_fd = Cells.create(64)
+    cells = Cells.attach(cells_fd)
+    ours, theirs = socket.socketpair()
+    kong, served = socket.socketpair()
+    with ours, theirs, kong:
+        worker = Worker(load(None, {}), tmp_path, theirs, 0.05, cells)
+        worker._lost = lambda _lane: None  # type: ignore[method-assign]
+
+        async def run() -> None:
+            loop = asyncio.get_running_loop()
+            _, protocol = await loop.connect_accepted_socket(
+                lambda: ExpressProtocol(worker._express, "express", worker._connections), served
+            )
+            since = protocol.owe()
+            if answered:
+                loop.call_later(0.05, lambda: protocol.pay(b"the answer", since))
+            await worker._finish()
+
+        asyncio.run(run())
+        kong.settimeout(1)
+        assert kong.recv(100) == (b"the answer" if answered else b"")
     cells.close()
     os.close(cells_fd)
