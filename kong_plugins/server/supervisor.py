@@ -39,9 +39,7 @@ STUCK_SECONDS = 1.0
 """A worker whose event loop does not answer for so long is killed: C code cannot be stopped otherwise."""
 SLOW_SECONDS = 0.5
 """A worker that did not answer for so long gets no new connections while others do."""
-LAST_BACKOFF_SECONDS = (
-    0.5  # and half a second for the start: one that dies again and again is back within a second
-)
+LAST_BACKOFF_SECONDS = 0.5  # a start takes as long: one that dies again and again is back in a second
 
 
 class Supervisor:
