@@ -2,8 +2,8 @@
 
 Kong describes a record as a list of one-key maps, `[{"fail": {"type": "string", "default": "closed"}}, ...]`
 (kong/db/schema/init.lua, kong/db/schema/metaschema.lua). A field that Kong fills by itself (a default, a
-record of defaults) is not required here; null means "absent" to Kong wherever a field is not required. Lua
-patterns (`match`) have no counterpart and are left to Kong.
+record of defaults) is not required here; null means "absent" to Kong wherever a field is not required. Of Lua's
+patterns only `match` is looked at.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from decl.lua_pattern import to_regex
 
 KongFields = Sequence[Mapping[str, Mapping[str, Any]]]
 KongField = Mapping[str, Any]
@@ -115,6 +117,10 @@ def _text(field: KongField) -> JsonSchema:
         schema["pattern"] = "^" + re.escape(field["starts_with"])
     elif field.get("uuid"):
         schema["pattern"] = _UUID
+    elif isinstance(field.get("match"), str) and not field.get("referenceable"):
+        pattern = to_regex(field["match"])
+        if pattern is not None:
+            schema["pattern"] = pattern
     return schema
 
 

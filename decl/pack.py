@@ -16,6 +16,7 @@ from typing import Any
 import schemas
 from decl.validate.kong_checks import config_of, kong_checker
 from decl.validate.schema import Checker, plugin_checker
+from decl.validate.without_database import CLUSTER_POLICY
 
 
 class Pack:
@@ -34,16 +35,50 @@ class Pack:
         """The checker of a plugin's config, None when nobody knows the plugin: ours, then the pack's, then that of
         Kong 3.9. Raises ValueError for a schema that is none."""
         if name in schemas.GATE_PLUGINS or name not in self._plugins:
-            return plugin_checker(name) or _shipped(name)
+            return _ours(name)
         if name not in self._checkers:
-            self._checkers[name] = kong_checker(self._plugins[name])
+            self._checkers[name] = kong_checker(self._plugins[name], name)
         return self._checkers[name]
+
+
+@cache
+def _ours(name: str) -> Checker | None:
+    """By the JSON Schema written by hand, then by Kong's own checks."""
+    written, shipped = plugin_checker(name), _shipped(name)
+    if written is None or shipped is None:
+        return written or shipped
+    return written._replace(more=shipped.problems)
 
 
 @cache
 def _shipped(name: str) -> Checker | None:
     schema = schemas.kong_plugin(name)
-    return None if schema is None else kong_checker(schema)
+    return None if schema is None else kong_checker(_of_all_modes(name, schema), name)
+
+
+def _of_all_modes(name: str, schema: Any) -> Any:
+    """With the policy that a node without a database does not tell (see decl.validate.without_database)."""
+    if name not in CLUSTER_POLICY:
+        return schema
+    return {
+        **schema,
+        "fields": [
+            {
+                "config": {
+                    **entry["config"],
+                    "fields": [
+                        {"policy": {**field["policy"], "one_of": ["local", "cluster", "redis"]}}
+                        if "policy" in field
+                        else field
+                        for field in entry["config"]["fields"]
+                    ],
+                }
+            }
+            if "config" in entry
+            else entry
+            for entry in schema["fields"]
+        ],
+    }
 
 
 def stripped(schema: Any) -> Any:

@@ -16,6 +16,7 @@ from decl import ids
 from decl.adapter import adapter_plugins
 from decl.body_files import has_late, with_bodies
 from decl.findings import Path
+from decl.flatten import without_nulls
 from decl.late import Resolver, resolved
 from decl.model import Consumer, Gateway, Item, Plugin, Route, Service, Upstream, effective
 from decl.plugin_sources import to_kong
@@ -194,7 +195,8 @@ class _Renderer:
         )
         entity: Entity = {**plugin.fields, "id": self._origin(own_id, plugin.path), "name": plugin.name}
         entity.update((field, value) for field, value in foreign.items() if value)
-        _put(entity, "config", to_kong(plugin.name, plugin.config))
+        # to Kong a null is no absent field: it refuses one where a value must be, and fills in no default
+        _put(entity, "config", without_nulls(to_kong(plugin.name, plugin.config)))
         return entity
 
     def _upstream(self, upstream: Upstream) -> Entity:

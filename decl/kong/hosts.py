@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import NamedTuple
 
@@ -50,10 +49,19 @@ def _v6(address: str) -> Host | str:
             port = int(digits[1])
             if port > _MOST:
                 return BAD_PORT
-    try:
-        return Host("ipv6", ipaddress.IPv6Address(bare).exploded, port)
-    except ValueError:
-        return f"invalid ipv6 address: {address}"
+    expanded = _expanded(bare)
+    return Host("ipv6", expanded, port) if expanded else f"invalid ipv6 address: {address}"
+
+
+def _expanded(bare: str) -> str | None:
+    """All eight groups of an address. As in Kong none may be dotted (`::ffff:1.2.3.4`), and there are no zones."""
+    text = f"{'0' * bare.startswith(':')}{bare}{'0' * bare.endswith(':')}"
+    if "::" in text:
+        text = text.replace("::", f":{'0:' * (8 - text.count(':'))}", 1)
+    groups = text.split(":")
+    if len(groups) != 8 or not all(re.fullmatch(r"[0-9A-Fa-f]{1,4}", group) for group in groups):
+        return None
+    return ":".join(group.zfill(4) for group in groups).lower()
 
 
 def _name(address: str) -> Host | str:

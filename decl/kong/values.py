@@ -118,11 +118,12 @@ def _escapes(value: str) -> str | None:
 
 
 def _normal(value: str) -> str | None:
-    def decode(match: re.Match[str]) -> str:
-        code = int(match[1], 16)
-        return match[0].upper() if chr(code) in "!#$%&'()*+,/:;=?@[]" or code > 126 else chr(code)
+    def decode(match: re.Match[bytes]) -> bytes:
+        byte = bytes((int(match[1], 16),))
+        return match[0].upper() if byte in b"!#$%&'()*+,/:;=?@[]" else byte
 
-    normal = _without_dots(re.sub(r"%([0-9A-Fa-f]{2})", decode, value))
+    decoded = re.sub(rb"%([0-9A-Fa-f]{2})", decode, value.encode("utf-8", "surrogateescape"))
+    normal = _without_dots(decoded.decode("utf-8", "backslashreplace"))
     return None if normal == value else f"non-normalized path, consider use '{normal}' instead"
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any
 
 from decl.findings import Problem
-from decl.validate.credentials import check_credentials
 from decl.validate.kong_entities import check_kong_entities
 from decl.validate.plugin_configs import Checkers, check_plugin_configs
 from decl.validate.references import check_references
@@ -19,6 +18,7 @@ from decl.validate.routes import check_routes
 from decl.validate.schema import check_schema, plugin_checker
 from decl.validate.services import check_services
 from decl.validate.uniqueness import check_uniqueness
+from decl.validate.without_database import check_without_database
 from decl.walk import walk
 
 
@@ -32,7 +32,7 @@ def validate(
     problems = [problem for problem in check_schema(document) if complete or problem.path]
     problems += check_plugin_configs(entities, checkers)
     problems += check_services(entities)
-    problems += check_credentials(document, entities)
+    problems += check_without_database(document, entities)
     problems += check_uniqueness(entities)
     told = {problem.path for problem in problems}
     problems += (found for found in check_kong_entities(document, entities) if found.path not in told)

@@ -1,7 +1,8 @@
 """The checker of a plugin from Kong's own schema: its fields as JSON Schema, then the checks over several fields.
 
 The checks mirror `Schema.entity_checkers` of kong/db/schema/init.lua and see the config as Kong does, with defaults
-filled in and old names moved. Checks that are Lua code (`custom_entity_check`, patterns) are left to Kong.
+filled in and old names moved. Checks that are Lua code are in decl.validate.lua_checks for the plugins that come with
+Kong; of others (`custom_entity_check`, patterns) they are left to Kong.
 """
 
 from __future__ import annotations
@@ -13,20 +14,21 @@ from decl import kong_schema
 from decl.findings import Path, Problem
 from decl.late import is_marked
 from decl.server_schema import Fields, Schemas, compiled
+from decl.validate import lua_checks
 from decl.validate.schema import Checker, checker
 
-_KNOWN = frozenset(("eq", "ne", "one_of", "not_one_of", "required"))
+_KNOWN = frozenset(("eq", "ne", "one_of", "not_one_of", "required", "gt", "contains"))
 
 
-def kong_checker(schema: Any) -> Checker:
-    """The checker of `config` by a plugin's schema. Raises ValueError when it is none."""
+def kong_checker(schema: Any, name: str = "") -> Checker:
+    """The checker of `config` by the schema of the plugin `name`. Raises ValueError when it is none."""
     config = config_of(schema)
     fields, old = config.get("fields"), config.get("shorthand_fields")
     shape = kong_schema.record(
         fields if isinstance(fields, list) else (), old if isinstance(old, list) else ()
     )
-    checks = _Checks(schema)
     found = checker(shape)
+    checks = _Checks(schema, name, found)
     return found._replace(more=checks.problems) if checks.needed else found
 
 
@@ -40,22 +42,37 @@ def config_of(schema: Any) -> Mapping[str, Any]:
 
 
 class _Checks:
-    def __init__(self, schema: Mapping[str, Any]) -> None:
+    def __init__(self, schema: Mapping[str, Any], name: str, shape: Checker) -> None:
+        self._name, self._shape = name, shape
         self._schemas = Schemas(lambda name: schema if name == "plugins/x" else None)
         self._root = {"fields": compiled(schema["fields"]), "entity_checks": schema.get("entity_checks")}
-        self.needed = _has_checks(self._root)
+        self._old_names = _has_old_names(self._root)
+        self.needed = self._old_names or _has_checks(self._root) or lua_checks.needed(name)
 
     def problems(self, config: Any, path: Path) -> Iterator[Problem]:
         """What is wrong with a config whose fields are right one by one; path is the config's."""
         held = self._schemas.filled("plugins", {"name": "x", "config": config})
+        filled = held.get("config") or {}
+        if self._old_names:
+            # what an old name moved is checked once more under the new one, whose bounds may be tighter
+            yield from self._shape.problems(filled, path)
         # the checks of the plugin name `config.x`: their root is the plugin
         yield from _record(self._root, held, path[:-1])
+        yield from lua_checks.check(self._name, filled, path)
 
 
 def _has_checks(field: Mapping[str, Any]) -> bool:
-    return bool(field.get("entity_checks")) or any(
-        _has_checks(inner) for inner in (field.get("fields") or {}).values() if isinstance(inner, Mapping)
-    )
+    return bool(field.get("entity_checks")) or any(_has_checks(inner) for inner in _inner(field))
+
+
+def _has_old_names(field: Mapping[str, Any]) -> bool:
+    return bool(field.get("shorthand_fields")) or any(_has_old_names(inner) for inner in _inner(field))
+
+
+def _inner(field: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The fields of a record, what a list or a map holds."""
+    below = [*(field.get("fields") or {}).values(), field.get("elements"), field.get("values")]
+    return [inner for inner in below if isinstance(inner, Mapping)]
 
 
 def _record(field: Mapping[str, Any], value: Mapping[str, Any], path: Path) -> Iterator[Problem]:
@@ -68,9 +85,20 @@ def _record(field: Mapping[str, Any], value: Mapping[str, Any], path: Path) -> I
                 at, message = wrong
                 yield Problem((*path, *at.split(".")) if at else path, "plugin-config", message)
     for name, inner in fields.items():
-        held = value.get(name)
-        if inner.get("type") == "record" and isinstance(held, Mapping):
-            yield from _record(inner, held, (*path, name))
+        yield from _below(inner, value.get(name), (*path, name))
+
+
+def _below(field: Mapping[str, Any], value: Any, path: Path) -> Iterator[Problem]:
+    """The records in a value: itself, the items of a list, the values of a map."""
+    kind = field.get("type")
+    if kind == "record" and isinstance(value, Mapping):
+        yield from _record(field, value, path)
+    elif kind in ("array", "set") and isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _below(field.get("elements") or {}, item, (*path, index))
+    elif kind == "map" and isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _below(field.get("values") or {}, item, (*path, key))
 
 
 def _get(value: Any, name: str) -> Any:
@@ -152,6 +180,10 @@ def _matches(field: Mapping[str, Any], match: Mapping[str, Any], value: Any) -> 
         return False
     if "ne" in match and value == match["ne"]:
         return False
+    if "gt" in match and not (isinstance(value, int | float) and value > match["gt"]):
+        return False
+    if "contains" in match and not (isinstance(value, list) and match["contains"] in value):
+        return False
     return value not in match.get("not_one_of", ())
 
 
@@ -186,6 +218,8 @@ def _demand(match: Mapping[str, Any]) -> str:
         return "is needed"
     if "eq" in match:
         return f"must be {_shown(match['eq'])}"
+    if "contains" in match:
+        return f"must contain {_shown(match['contains'])}"
     if "one_of" in match:
         return "must be one of " + ", ".join(map(_shown, match["one_of"]))
     return "must be another"

@@ -70,7 +70,7 @@ def _single(
         else:
             yield from _value(check, value, (*entity.path, field), field)
     if entity.kind == "upstreams":
-        yield from _https_sni(held, entity.path)
+        yield from _active(held, entity.path)
     elif entity.kind == "routes":
         yield from _addresses(held, entity.path)
         yield from _headers(held.get("headers"), (*entity.path, "headers"))
@@ -83,12 +83,16 @@ def _value(check: Check, value: Any, path: Path, name: str) -> Iterator[Problem]
         yield Problem(path, RULE, f"{name}: {why}")
 
 
-def _https_sni(held: Mapping[str, Any], path: Path) -> Iterator[Problem]:
+def _active(held: Mapping[str, Any], path: Path) -> Iterator[Problem]:
     checks = held.get("healthchecks")
     active = checks.get("active") if isinstance(checks, dict) else None
     if isinstance(active, dict):
-        at = (*path, "healthchecks", "active", "https_sni")
-        yield from _value(values.sni, active.get("https_sni"), at, "https_sni")
+        at = (*path, "healthchecks", "active")
+        yield from _value(values.sni, active.get("https_sni"), (*at, "https_sni"), "https_sni")
+        headers = active.get("headers")
+        for name in headers if isinstance(headers, dict) else ():
+            if why := values.header_name(name):
+                yield Problem((*at, "headers", name), RULE, f"headers: {why}", at_key=True)
 
 
 def _addresses(held: Mapping[str, Any], path: Path) -> Iterator[Problem]:
@@ -129,6 +133,8 @@ def _whole(entity: Entity, held: Mapping[str, Any]) -> Iterator[Problem]:
         except ValueError:
             return
         seen |= {"protocol": parts.protocol, "path": parts.path}
+    elif entity.kind == "upstreams" and seen["algorithm"] in ("least-connections", "latency"):
+        seen["hash_on"] = "none"  # before it looks at anything else (kong/db/schema/entities/upstreams.lua)
     elif entity.kind == "routes":
         protocols = seen["protocols"]
         if not isinstance(protocols, list) or not all(isinstance(name, str) for name in protocols):

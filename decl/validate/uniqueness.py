@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from decl.build import made_name
 from decl.file_kinds import KINDS, SINGULAR
 from decl.findings import Path, Problem
+from decl.kong.values import full_target
 from decl.secret_fields import is_secret
 from decl.walk import Entity, reference
 
@@ -46,7 +47,8 @@ def check_uniqueness(entities: Iterable[Entity]) -> Iterator[Problem]:
             target = entity.text("target")
             if target is not None and upstream is not None:
                 message = f"target {target!r} stands twice in upstream {upstream!r}"
-                yield from _once(seen, ("target", upstream, target), (*entity.path, "target"), message)
+                key = ("target", upstream, full_target(target))
+                yield from _once(seen, key, (*entity.path, "target"), message)
 
 
 def _plugin(seen: dict[Hashable, Path], entity: Entity) -> Iterator[Problem]:

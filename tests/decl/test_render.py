@@ -156,3 +156,11 @@ services:
     assert rendered.document["_format_version"] == "3.0"
     (route,) = rendered.document["services"][0]["routes"]
     assert route["paths"] == ["/plain", "~/x/\\d+$" if version == "1.1" else "/x/\\d+$"]
+
+
+def test_a_null_in_a_config_is_no_field() -> None:
+    """Kong fills in no default for a null, and refuses one where a value must be."""
+    config = "{hide_credentials: null, realm: null, key_names: [a], nested: {x: null, y: [null]}}"
+    gateway = opened(f'_format_version: "3.0"\nplugins: [{{name: other, config: {config}}}]')
+    (plugin,) = (p for p in render(gateway, "default").document["plugins"] if p["name"] == "other")
+    assert plugin["config"] == {"key_names": ["a"], "nested": {"y": [None]}}
