@@ -1,13 +1,15 @@
 """Tenants: what a service inherits from the tenant that it names.
 
-Default plugins unless it has its own (default fields: decl.build), the tenant's hosts for routes without hosts, and
-the tags `kgate-tenant:NAME` and `owner:OWNER` on the service, its routes and the tenant's upstreams.
+Default plugins unless it has its own (default fields: decl.build), the tenant's hosts for routes without hosts (but
+not for streams), and the tags `kgate-tenant:NAME` and `owner:OWNER` on the service, its routes and the tenant's
+upstreams.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from decl.kong.entities import STREAM
 from decl.model import Gateway, Plugin, Route, Service, Tenant, Upstream
 
 TENANT_TAG = "kgate-tenant:"
@@ -51,7 +53,8 @@ def _inherit(plugin: Plugin, tenant: Tenant) -> Plugin:
 
 def _route(route: Route, tenant: Tenant, tags: tuple[str, ...]) -> Route:
     fields = dict(route.fields)
-    if tenant.hosts and not fields.get("hosts"):
+    # a stream has no host: Kong refuses the field there
+    if tenant.hosts and not fields.get("hosts") and not STREAM & set(fields.get("protocols") or ()):
         fields["hosts"] = list(tenant.hosts)
     return replace(route, fields=fields, tags=_joined(route.tags, tags))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from cli.commands.diff import looked
 from cli.commands.sync import _report, _with_progress
 from cli.errors import FailedError, UsageError
 from cli.options import file_option
+from cli.sync_run import Outcome
 from cli.target import Target, holder, open_target, target_options
 from decl.admin import AdminError
 from decl.apply import EMPTY_CONFIG
 from decl.blobs import BlobError
+from decl.change import Change
+from decl.compare import Seen
 from decl.history import Entry, History
 from decl.kinds import KINDS
 from decl.kong.hashed import HASHED, is_hashed
@@ -74,10 +78,11 @@ def command(
             # only now: until then another run may apply something
             document = _document(target, history, history.entries(), to)
             target.rendered, target.sources = Rendered(target.name, document, {}), Sources(())
-            seen = looked(target, lambda: None)
+            seen, lost = _without_lost(looked(target, lambda: None))
             if not yes and sys.stdin.isatty():
                 click.confirm(f"Bring {target.name} back?", abort=True, err=True)
             outcome = _with_progress(target, seen, lease, target.settings.strategy, 10, output)
+            outcome = _with_lost(outcome, lost)
     except HeldError as error:
         click.echo(
             f"kgate: {error}; wait for it (the lock of a killed run ends within a minute), or look with kgate status",
@@ -123,6 +128,41 @@ def _document(target: Target, history: History, entries: list[Entry], to: str | 
     (held,) = hashes
     content = EMPTY_CONFIG if held == EMPTY_HASH else history.content(held)
     return _loaded(content, f"the config {held}, which was there before")
+
+
+def _without_lost(seen: Seen) -> tuple[Seen, tuple[Change, ...]]:
+    """What can be done, and the credentials that cannot be made again: of their secret Kong told the hash only."""
+    lost = tuple(
+        change
+        for _, found in seen.diffs
+        for change in found.changes
+        if change.action == "create"
+        and change.kind in HASHED
+        and is_hashed(change.kind, change.body or {})
+        and not (change.body or {}).get(HASHED[change.kind])
+    )
+    if not lost:
+        return seen, ()
+    kept = [
+        (nodes, replace(found, changes=tuple(change for change in found.changes if change not in lost)))
+        for nodes, found in seen.diffs
+    ]
+    return seen._replace(diffs=kept), lost
+
+
+def _with_lost(outcome: Outcome, lost: tuple[Change, ...]) -> Outcome:
+    """The outcome with what stays away."""
+    if not lost or outcome.code != exit_codes.OK:
+        return outcome
+    reason = "Kong told only the hash of its secret; kgate sync of files that have it makes it again"
+    named = [(change, f"{KINDS[change.kind].singular} {change.name}") for change in lost]
+    left = [
+        {"action": "delete", "kind": change.kind, "id": change.id, "name": change.name, "reason": reason}
+        for change, _ in named
+    ]
+    lines = (*outcome.lines, *(f"  left deleted: {name}: {reason}" for _, name in named))
+    data = {**outcome.data, "result": "partial", "left": left, "reason": reason}
+    return Outcome(exit_codes.PARTIAL, "partial", reason, lines, data)
 
 
 def _to_take_back(entries: list[Entry]) -> Entry:

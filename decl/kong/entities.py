@@ -9,7 +9,9 @@ from decl.kong import expressions
 
 Entity = dict[str, Any]
 Found = dict[str, Any]
-_STREAM = {"tcp", "tls", "udp", "tls_passthrough"}
+STREAM = {"tcp", "tls", "udp", "tls_passthrough"}
+"""The protocols without HTTP."""
+
 _TLS = {"https", "grpcs", "tls", "tls_passthrough"}
 _WITH_KEY = {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"}
 _TYPES = ("http", "https", "tcp", "tls", "udp", "tls_passthrough", "grpc", "grpcs")
@@ -108,7 +110,7 @@ def _route(entity: Entity, errors: Found) -> Found:
                 names = ", ".join(f"'{field}'" for field in wanted)
                 texts.append(text.format(names))
             break
-    if not errors and not found and not texts and not set(protocols) & _STREAM:
+    if not errors and not found and not texts and not set(protocols) & STREAM:
         texts += [why for why in (expressions.refused(entity),) if why]
     return {**found, "@entity": texts} if texts else found
 
@@ -157,7 +159,7 @@ _HTTP = (("sources", "destinations"), "'http' or 'https'")
 _GRPC = (("strip_path", "methods", "sources", "destinations"), "'grpc' or 'grpcs'")
 _SUBSCHEMAS: dict[str, tuple[tuple[str, ...], str]] = {  # by a route's first protocol: what it must not have
     **dict.fromkeys(("http", "https"), _HTTP),
-    **dict.fromkeys(_STREAM, (("methods", "hosts", "paths", "headers"), _STREAM_TEXT)),
+    **dict.fromkeys(STREAM, (("methods", "hosts", "paths", "headers"), _STREAM_TEXT)),
     **dict.fromkeys(("grpc", "grpcs"), _GRPC),
 }
 _PLACES = ("hosts", "headers", "paths")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from cli import exit_codes
 from cli.main import main
 from tests.decl.db_node import DbNode
 from tests.decl.test_http import certificate
@@ -22,9 +23,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, node: DbNode) -> Non
     monkeypatch.delenv("REDIS_URL", raising=False)
 
 
-def kgate(*arguments: str) -> None:
+def kgate(*arguments: str, code: int = 0) -> str:
     result = CliRunner().invoke(main, arguments, prog_name="kgate")
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == code, result.output
+    return result.stdout
 
 
 def write(node: DbNode, tags: list[str], **lists: Any) -> None:
@@ -66,4 +68,20 @@ def test_secrets_that_kong_drew_or_hashed_stay(node: DbNode) -> None:
         (one,), (two,) = before[kind].values(), between[kind].values()
         assert one[field] == two[field]
     kgate("rollback", "--yes")
+    assert node.state() == before
+
+
+def test_a_password_that_is_gone_is_told(node: DbNode) -> None:
+    """Kong takes no credential without a password, and nobody has it: the rest comes back."""
+    kim = {"username": "kim", "basicauth_credentials": [{"username": "kim", "password": "sesame"}]}
+    write(node, ["old"], consumers=[kim])
+    kgate("sync", "--yes")
+    before = node.state()
+    write(node, ["new"], consumers=[{"username": "kim"}])
+    kgate("sync", "--yes", "--max-deletes", "1")
+    told = kgate("rollback", "--yes", code=exit_codes.PARTIAL)
+    assert "left deleted: basicauth_credential kim: Kong told only the hash" in told
+    assert node.state() == {**before, "basicauth_credentials": {}}
+    write(node, ["old"], consumers=[kim])
+    kgate("sync", "--yes")
     assert node.state() == before

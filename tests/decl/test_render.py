@@ -164,3 +164,19 @@ def test_a_null_in_a_config_is_no_field() -> None:
     gateway = opened(f'_format_version: "3.0"\nplugins: [{{name: other, config: {config}}}]')
     (plugin,) = (p for p in render(gateway, "default").document["plugins"] if p["name"] == "other")
     assert plugin["config"] == {"key_names": ["a"], "nested": {"y": [None]}}
+
+
+def test_a_stream_of_a_tenant_has_no_hosts() -> None:
+    text = """
+_format_version: "3.0"
+tenants: [{name: order, hosts: [order.example]}]
+services:
+- name: order
+  tenant: order
+  url: tcp://order
+  routes:
+  - {name: stream, protocols: [tls], snis: [order.example]}
+  - {name: plain, protocols: [http], paths: [/order]}
+"""
+    (service,) = render(opened(text), "default").document["services"]
+    assert [route.get("hosts") for route in service["routes"]] == [None, ["order.example"]]
