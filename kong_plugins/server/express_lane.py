@@ -19,8 +19,8 @@ NUMBERED = frozenset({"M", "I", "m", "i"})
 """Questions of many requests on one connection; those in small letters are of adapters of before, which remember no
 verdicts."""
 BY_IDS, REMEMBERS = frozenset("Ii"), frozenset("MI")
-TakeOutcomes = Callable[[str, int, bytes], object]
-"""Takes a batch: its id, the rows dropped before it, the packed rows (outcomes.py)."""
+TakeOutcomes = Callable[[str, int, bytes, list[Any]], object]
+"""Takes a batch: its id, the rows dropped before it, the packed rows, batches that were given up (outcomes.py)."""
 
 log = logging.getLogger("kgate.express")
 
@@ -121,10 +121,14 @@ class ExpressLane:
         return self._rows([*message[:3], pack_rows(message[3])])
 
     def _rows(self, message: list[Any]) -> dict[str, Any]:
-        batch_id, dropped, rows = message[1:4]
+        batch_id, dropped, rows, given_up = [*message[1:5], []][:4]
         if not isinstance(batch_id, str) or not isinstance(dropped, int) or not isinstance(rows, bytes):
             return {"e": "malformed"}
-        self._take_outcomes(batch_id, dropped, rows)
+        if not isinstance(given_up, list) or [type(value) for value in given_up] != [str, int] * (
+            len(given_up) // 2
+        ):
+            return {"e": "malformed"}
+        self._take_outcomes(batch_id, dropped, rows, given_up)
         return {"k": "ok"}
 
 

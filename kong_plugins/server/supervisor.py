@@ -60,7 +60,7 @@ class Supervisor:
         self._validate = validate
         self._on_ready: Callable[[], None] | None = ready
         self.metrics = Metrics()
-        self.outcomes = Outcomes(self.metrics.outcomes)
+        self.outcomes = Outcomes(self.metrics.outcomes, self.metrics.lost)
         self.workers: list[Handle] = []
         self.generation = 0
         self._broadcast = Broadcast()
@@ -163,9 +163,8 @@ class Supervisor:
             else:
                 log.error("no file descriptor for a connection of %s: closed", message[1])
         elif kind == "outcomes":
-            if self.outcomes.take(*message[1:4]):
+            if self.outcomes.take(*message[1:5]):
                 self._analysing.outcomes(message[3])
-                self.metrics.lost(message[2])
                 log.debug(
                     "outcomes of batch %s: %d bytes, %d dropped", message[1], len(message[3]), message[2]
                 )

@@ -255,9 +255,9 @@ class Worker:
     def _learned(self, plugin: str, text: str) -> None:
         self._channel.send("learned", plugin, text)  # for the analysis
 
-    def _take_outcomes(self, batch_id: str, dropped: int, rows: bytes) -> None:
+    def _take_outcomes(self, *batch: Any) -> None:
         # a batch that is sent again may reach another worker: the supervisor knows which are double
-        self._channel.send("outcomes", batch_id, dropped, rows)
+        self._channel.send("outcomes", *batch)
 
     async def _drain(self) -> None:
         """Give all connections back: a worker of the next generation goes on with them."""

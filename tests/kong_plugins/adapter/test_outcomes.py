@@ -60,9 +60,12 @@ def rows_of(packed):
     return list(unpacker)
 
 
+def raw(script):
+    return [msgpack.unpackb(message) for message in script.sent()]
+
+
 def batches(script):
-    found = [msgpack.unpackb(message) for message in script.sent()]
-    return [[*batch[:3], rows_of(batch[3])] for batch in found]
+    return [[*batch[:3], rows_of(batch[3])] for batch in raw(script)]
 
 
 def test_rows_go_out_together_a_tenth_of_a_second_later(world):
@@ -142,6 +145,49 @@ def test_a_batch_that_fails_twice_is_counted_as_dropped(world):
         add(world)
         run(world, 0.1)
     assert [batch[2] for batch in batches(script)] == [2, 0]
+
+
+def given_up(script):
+    return [(batch[1].rpartition("-")[2], batch[2], [*batch[4:]]) for batch in raw(script)]
+
+
+def test_a_batch_that_was_given_up_is_named_the_server_may_have_it_all_the_same(world):
+    script = Scripted(world, [{"end": "timeout"}, {"end": "timeout"}, OK, OK])
+    add(world, 2)
+    run(world, 0.1)
+    world.fake[b"late"][1][2]()
+    for _ in range(2):
+        add(world)
+        run(world, 0.1)
+    named = raw(script)[0][1]
+    assert given_up(script) == [("1", 0, []), ("1", 0, []), ("2", 2, [[named, 2]]), ("3", 0, [])]
+
+
+def test_what_a_batch_said_of_others_is_said_again_when_it_is_given_up(world):
+    script = Scripted(world, [{"end": "timeout"}] * 4 + [OK] * 2)
+    for count in (1, 1001):
+        add(world, count)
+        run(world, 0.1)
+        world.fake[b"late"][len(world.fake[b"late"])][2]()
+    for _ in range(2):
+        add(world)
+        run(world, 0.1)
+    first, second = (raw(script)[at][1] for at in (0, 2))
+    # one row of the second was never sent, which it said
+    assert given_up(script)[-2:] == [("3", 1002, [[first, 1, second, 1001]]), ("4", 0, [])]
+
+
+def test_of_many_batches_the_last_ones_are_named_the_others_counted(world):
+    script = Scripted(world, [AWAY] * 200 + [OK])
+    for _ in range(100):
+        add(world)
+        run(world, 0.2)
+        world.fake[b"late"][len(world.fake[b"late"])][2]()
+    add(world)
+    run(world, 0.2)
+    (last,) = raw(script)
+    assert (last[2], len(last[4])) == (100, 2 * 64)
+    assert last[4][-2].endswith("-100")
 
 
 def test_a_thousand_rows_are_kept_the_rest_is_counted(world):

@@ -124,7 +124,7 @@ def test_the_id_of_a_row_comes_last_and_adapters_of_before_send_it_first(
     decider: Decider,
 ) -> None:
     seen: list[Outcome | None] = []
-    lane = ExpressLane(decider, lambda _id, _dropped, packed: seen.extend(read_rows(packed)))
+    lane = ExpressLane(decider, lambda _id, _dropped, packed, _named: seen.extend(read_rows(packed)))
     fields = [str(number) for number in range(12)]
     assert lane.handle(["r", "w-1", 0, msgpack.packb([*fields, "r1"])]) == {"k": "ok"}
     assert lane.handle(["o", "w-2", 0, [["r1", *fields]]]) == {"k": "ok"}
@@ -243,6 +243,17 @@ def test_after_standing_still_questions_are_answered(
     protocol.close_if_stale(True)
     assert home.stall.count == 1
     assert (len(written), closed) == (1, [])
+
+
+def test_batches_that_were_given_up_are_named(decider: Decider) -> None:
+    taken: list[tuple[Any, ...]] = []
+    lane = ExpressLane(decider, lambda *batch: taken.append(batch))
+    assert lane.handle(["r", "w-1", 0, b""]) == {"k": "ok"}
+    assert lane.handle(["r", "w-3", 5, b"", ["w-2", 4]]) == {"k": "ok"}
+    assert taken == [("w-1", 0, b"", []), ("w-3", 5, b"", ["w-2", 4])]
+    for bad in (None, "w-2", ["w-2"], ["w-2", "4"], [2, 4], ["w-2", 4, "w-1"], ["w-2", True]):
+        assert lane.handle(["r", "w-4", 5, b"", bad]) == {"e": "malformed"}
+    assert len(taken) == 2
 
 
 @pytest.mark.parametrize("fail", ["closed", "open"])

@@ -45,6 +45,25 @@ def test_a_batch_that_is_sent_again_counts_once() -> None:
     assert (outcomes.rows, outcomes.dropped) == (1, 3)
 
 
+def test_what_was_given_up_and_came_all_the_same_is_not_lost() -> None:
+    """A server that stood still reads later what Kong's worker had given up."""
+    told: list[int] = []
+    outcomes = Outcomes(lost=told.append)
+    outcomes.take("w1-1", 0, pack_rows([ROW, ROW]))
+    outcomes.take("w1-4", 7, pack_rows([ROW]), ["w1-1", 2, "w1-2", 4])  # and one that was never sent
+    assert (outcomes.rows, outcomes.dropped, told) == (3, 5, [0, 5])
+
+
+def test_what_was_counted_as_lost_does_not_count_when_it_comes() -> None:
+    outcomes = Outcomes()
+    outcomes.take("w1-2", 2, b"", ["w1-1", 2])
+    assert not outcomes.take("w1-1", 0, pack_rows([ROW, ROW]))
+    outcomes.take(
+        "w1-3", 2, b"", ["w1-1", 2]
+    )  # said again: the batch that said it first was given up as well
+    assert (outcomes.rows, outcomes.dropped) == (0, 2)
+
+
 @pytest.mark.parametrize(
     "bad", [ROW[:-1], [*ROW, ""], [*ROW[:-1], 5], "row", None, {}, [], [[]] * 13], ids=repr
 )

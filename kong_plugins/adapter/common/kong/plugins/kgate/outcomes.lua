@@ -9,7 +9,7 @@ local express = require "kong.plugins.kgate.express"
 local semaphore = require "ngx.semaphore"
 local buffer = require "string.buffer"
 
-local pcall, tostring, sub = pcall, tostring, string.sub
+local pcall, tostring, sub, concat, remove = pcall, tostring, string.sub, table.concat, table.remove
 local ngx, kong = ngx, kong
 local worker_exiting = ngx.worker.exiting
 
@@ -20,12 +20,14 @@ local POLL_SECONDS, POLLS = 1, 5 -- how often an idle timer looks whether the wo
 local MAX_BATCHES = 200 -- of one timer: what nginx allocates for its connections is freed when it ends
 local MAX_ROWS = 1000
 local EARLY_ROWS = 500 -- a busy worker does not wait
+local MAX_NAMED = 64 -- batches that were given up
 local FIELDS = 13
 
 local rows, n = buffer.new(), 0
 local running, idle, hurried = false, false, false -- a timer is there; it waits for a row; it was told to hurry
 local wake -- its semaphore
 local dropped, batches = 0, 0
+local given_up = {} -- batch id, rows, batch id, rows ...: the server may have them all the same, if it stood still
 local socket, worker
 
 -- Unique over workers, restarts, and containers that share a run dir (equal pids): the address of a table differs.
@@ -37,8 +39,21 @@ local function batch_id()
   return worker .. "-" .. batches
 end
 
+local function name(id, count)
+  local list = given_up
+  list[#list + 1], list[#list + 2] = id, count
+  if #list > 2 * MAX_NAMED then
+    remove(list, 1)
+    dropped = dropped + remove(list, 1)
+  end
+end
+
 local function give_up(batch, err)
-  dropped = dropped + batch.lost + batch.count
+  local named = batch.given_up -- what it said of others is to be said again
+  for i = 1, #named, 2 do
+    name(named[i], named[i + 1])
+  end
+  name(batch.id, batch.count + batch.dropped)
   kong.log.warn("kgate: ", batch.count, " outcomes dropped: ", err)
 end
 
@@ -57,13 +72,22 @@ end
 
 local function send(last)
   local count, lost = n, dropped
-  n, dropped, hurried = 0, 0, false
+  local batch = { count = n, dropped = dropped, given_up = given_up }
+  n, dropped, given_up, hurried = 0, 0, {}, false
+  local named = { mp.array(#batch.given_up) }
+  for i = 1, #batch.given_up, 2 do
+    local rows_of = batch.given_up[i + 1]
+    lost = lost + rows_of
+    named[i + 1], named[i + 2] = mp.text(batch.given_up[i]), mp.int(rows_of)
+  end
   if count == 0 and lost == 0 then
     return
   end
+  batch.id = batch_id()
   -- the rows as one piece that the server hands on unread
-  local message = { "\x94" .. mp.text("r") .. mp.text(batch_id()) .. mp.int(lost) .. mp.bytes(#rows), rows:get() }
-  local batch = { message = message, count = count, lost = lost }
+  local head = (#named > 1 and "\x95" or "\x94") .. mp.text("r") .. mp.text(batch.id)
+  local message = { head .. mp.int(lost) .. mp.bytes(#rows), rows:get(), #named > 1 and concat(named) or nil }
+  batch.message = message
   local reply, err = express.call(socket, message)
   if not reply then
     if last then
