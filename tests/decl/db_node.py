@@ -35,6 +35,7 @@ class DbNode:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self.admin, self.proxy = sandbox.admin_url, sandbox.proxy_url
+        self.workers = 1
 
     @property
     def store(self) -> Store:

@@ -20,6 +20,8 @@ class GivenNode:
 
     def __init__(self, admin: str, proxy: str) -> None:
         self.admin, self.proxy = admin, proxy
+        with AdminClient(admin) as client:
+            self.workers = len(client.get("/")["pids"]["workers"])
 
     def clear(self) -> None:
         """Nothing is in the database, and nothing in force."""

@@ -41,9 +41,16 @@ def plain(status: int) -> int:
     return 503 if status in REFUSED else status
 
 
-def changes(stranger: Stranger) -> list[int]:
-    """What it got, a row of the same answers as one."""
-    return [status for status, _ in groupby(map(plain, stranger.answers))]
+def changes(stranger: Stranger, node: Node) -> list[int]:
+    """What it got, a row of the same answers as one. Of several workers each follows the database on its own: there
+    only what came first counts, and what came later that was not there before."""
+    got = [status for status, _ in groupby(map(plain, stranger.answers))]
+    return got if node.workers == 1 else list(dict.fromkeys(got))
+
+
+def enough(node: Node) -> int:
+    """So many answers are of all workers: the client connects anew each time."""
+    return 1 if node.workers == 1 else 20
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +123,7 @@ def test_a_route_that_is_there_before_its_passport(shop: Shop, node: Node, upstr
         assert shop.sync(fault=busy) == 0
         assert stranger.statuses & REFUSED, "default deny"
     assert upstream.seen == []
-    assert changes(stranger) == [404, 503]
+    assert changes(stranger, node) == [404, 503]
 
 
 class Move(NamedTuple):
@@ -170,8 +177,10 @@ def test_a_filled_gateway_is_never_open_on_its_way(
     few = ("--max-deletes", "5")
     move.before(shop)
     assert shop.sync() == 0
-    ask = Client(node.proxy)
-    wait_until(lambda: plain(ask("/cart").status) == move.answers[0], 15, "it is as before")
+    ask, of_all = Client(node.proxy), range(enough(node))
+    wait_until(
+        lambda: {plain(ask("/cart").status) for _ in of_all} == {move.answers[0]}, 15, "it is as before"
+    )
     upstream.seen.clear()
     with Stranger(node) as stranger:
         stranger.ask()
@@ -182,9 +191,12 @@ def test_a_filled_gateway_is_never_open_on_its_way(
         if shop.is_protected() and move.answers[0] != 200:
             assert upstream.seen == [], "default deny ends last"
         assert not kill_at or shop.again(*few) == 0
-        wait_until(lambda: plain(stranger.answers[-1]) == move.answers[-1], 15, "it is in force")
+        last = slice(-enough(node), None)
+        wait_until(
+            lambda: set(map(plain, stranger.answers[last])) == {move.answers[-1]}, 15, "it is in force"
+        )
         stranger.ask()
-    assert changes(stranger) == list(move.answers)
+    assert changes(stranger, node) == list(move.answers)
     assert len(upstream.seen) == stranger.answers.count(200)
 
 
