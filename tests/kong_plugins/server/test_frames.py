@@ -92,6 +92,7 @@ def test_what_is_not_messagepack_closes_the_connection() -> None:
 
 
 def test_a_message_over_the_limit_closes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert frames.MAX_FRAME == 8 << 20
     monkeypatch.setattr(frames, "MAX_FRAME", 20_000)
     echo, transport = connect()
     echo.data_received(b"\xdb\x00\x01\x00\x00" + b"a" * 30_000)

@@ -7,9 +7,11 @@ import random
 import signal
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jwt
@@ -18,6 +20,10 @@ import pytest
 import requests
 
 from kong_plugins.engine.registry import VERSION
+from kong_plugins.server.config import RedisConfig
+from kong_plugins.server.options import Options
+from kong_plugins.server.peers import default_allowed
+from kong_plugins.server.supervisor import SLOW_SECONDS, Supervisor
 from tests.kong_plugins.server.running import (
     Asker,
     Caller,
@@ -189,6 +195,30 @@ def test_a_whole_server_that_stood_still_goes_on_and_answers_nothing_late(
             return False  # it came before the supervisor had looked what is old
 
     wait_until(serves, 5)
+
+
+def test_a_worker_that_does_not_answer_gets_no_new_connections_while_others_do(tmp_path: Path) -> None:
+    """It may be back before the watchdog kills it, and what waits there meanwhile is late."""
+    options = Options(tmp_path, None, 2, 0.05, "info", "human", default_allowed())
+    supervisor = Supervisor(options, {}, RedisConfig(), RedisConfig, lambda: None)
+    given: list[int] = []
+
+    def worker(pid: int, silent: float) -> Any:
+        send = lambda *_message, fd: (given.append(pid), os.close(fd))  # noqa: E731
+        more = {"generation": 0, "ready": True, "leaving": False, "connections": Counter(), "send": send}
+        return SimpleNamespace(pid=pid, answered=time.monotonic() - silent, **more)
+
+    def hand_out(*workers: Any) -> list[int]:
+        supervisor.workers = list(workers)
+        given.clear()
+        for _ in range(4):
+            supervisor._hand_out("express", os.dup(1))
+        return given
+
+    assert hand_out(worker(1, 0), worker(2, 0)) == [1, 2, 1, 2]
+    assert hand_out(worker(1, SLOW_SECONDS + 0.1), worker(2, 0)) == [2, 2, 2, 2]
+    assert hand_out(worker(1, 9), worker(2, 9)) == [1, 2, 1, 2], "better than nobody"
+    os.close(supervisor._cells_fd)
 
 
 def test_workers_end_with_their_supervisor(serve: Serve) -> None:
