@@ -13,7 +13,9 @@ STREAM = {"tcp", "tls", "udp", "tls_passthrough"}
 """The protocols without HTTP."""
 
 _TLS = {"https", "grpcs", "tls", "tls_passthrough"}
-_WITH_KEY = {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"}
+WITH_KEY = {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"}
+"""The algorithms of tokens for which Kong looks at `rsa_public_key`."""
+
 _TYPES = ("http", "https", "tcp", "tls", "udp", "tls_passthrough", "grpc", "grpcs")
 
 
@@ -150,7 +152,7 @@ def _key(entity: Entity, errors: Found) -> Found:
 
 
 def _jwt(entity: Entity, errors: Found) -> Found:
-    return _conditional(entity, "algorithm", _WITH_KEY, "rsa_public_key")
+    return _conditional(entity, "algorithm", WITH_KEY, "rsa_public_key")
 
 
 _TLS_FIELDS = ("client_certificate", "tls_verify", "tls_verify_depth", "ca_certificates")

@@ -14,7 +14,7 @@ from decl.build import with_tilde
 from decl.file_kinds import SINGULAR
 from decl.findings import Path, Problem
 from decl.kong import entities as kong
-from decl.kong import values
+from decl.kong import pems, values
 from decl.late import is_marked
 from decl.url import parse_url
 from decl.walk import Entity
@@ -46,6 +46,9 @@ def check_kong_entities(document: Mapping[str, Any], entities: Iterable[Entity])
     old = document.get("_format_version") in _OLD
     for entity in entities:
         fields = _FIELDS.get(entity.kind)
+        if entity.kind in pems.KINDS:
+            for place, why in pems.check(entity.kind, entity.values, _is_known):
+                yield Problem((*entity.path, *place), RULE, f"{'.'.join(place)}: {why}")
         if fields is None and entity.kind not in _WHOLE:
             continue
         more = defaults.get(SINGULAR[entity.kind])
@@ -54,6 +57,11 @@ def check_kong_entities(document: Mapping[str, Any], entities: Iterable[Entity])
         yield from problems
         if entity.kind in _WHOLE and not problems:
             yield from _whole(entity, held)
+
+
+def _is_known(value: Any) -> bool:
+    """Whether a value is there, and not read late."""
+    return value is not None and not is_marked(value)
 
 
 def _single(
