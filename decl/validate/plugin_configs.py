@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from typing import Any
 
+import schemas
 from decl import plugin_sources
 from decl.findings import Path, Problem
 from decl.validate.schema import Checker, plugin_checker
@@ -13,6 +16,8 @@ from decl.walk import Entity
 
 Checkers = Callable[[str], Checker | None]
 
+_ALL = ("grpc", "grpcs", "http", "https", "tcp", "tls", "tls_passthrough", "udp")
+"""All protocols; another word is told by the schema of the file."""
 _STEP = re.compile(r"([A-Za-z0-9_-]+)|\[(\d+)\]")
 
 
@@ -25,6 +30,7 @@ def check_plugin_configs(
         if entity.kind != "plugins":
             continue
         name, config = entity.text("name") or "", entity.values.get("config", {})
+        yield from _protocols(entity, name)
         checker = checkers(name)
         if checker is None or not isinstance(config, dict):
             continue
@@ -41,6 +47,25 @@ def check_plugin_configs(
             yield Problem(_pointed_at(path, message), "plugin-config", f"{name}: {message}")
         else:
             good.add(key)
+
+
+def _protocols(entity: Entity, name: str) -> Iterator[Problem]:
+    """Protocols that a plugin of Kong's is not for."""
+    given, known = entity.values.get("protocols"), _known_protocols(name)
+    for index, protocol in enumerate(given if known and isinstance(given, list) else ()):
+        if isinstance(protocol, str) and protocol in _ALL and protocol not in known:
+            message = f"protocols: {name} takes {', '.join(sorted(known))}, found {protocol!r}"
+            yield Problem((*entity.path, "protocols", index), "kong-check", message)
+
+
+@cache
+def _known_protocols(name: str) -> frozenset[str]:
+    """What a bundled plugin's schema takes; empty for another plugin."""
+    schema = schemas.kong_plugin(name) or {"fields": ()}
+    found: dict[str, Any] = next(
+        (field["protocols"] for field in schema["fields"] if "protocols" in field), {}
+    )
+    return frozenset((found.get("elements") or {}).get("one_of") or ())
 
 
 def _pointed_at(path: Path, message: str) -> Path:
