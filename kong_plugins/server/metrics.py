@@ -20,6 +20,11 @@ from kong_plugins.server.trust_metrics import TrustMetrics
 MAX_SERIES = 20_000
 
 
+def _text(name: str) -> str:
+    """A name as text that can be written: one label with bytes of no text would be the end of all metrics."""
+    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
+
+
 class _Decisions(Collector):
     """The histogram of decision seconds: the workers send buckets, not single values."""
 
@@ -128,7 +133,8 @@ class Metrics:
         registry.register(self._decisions)
         self._series: set[tuple[str, ...]] = set()
 
-    def _bounded(self, kind: str, tenant: str, route: str, *more: str) -> tuple[str, ...]:
+    def _bounded(self, kind: str, *names: str) -> tuple[str, ...]:
+        tenant, route, *more = map(_text, names)
         found = (kind, tenant, route, *more)
         if found in self._series or len(self._series) < MAX_SERIES:
             self._series.add(found)

@@ -106,6 +106,16 @@ def test_users_addresses_and_paths_are_no_labels() -> None:
     assert not [word for word in ("alice", "203.0.113.9", "/secret", "r1") if word in text]
 
 
+def test_a_name_that_is_no_text_does_not_end_all_metrics() -> None:
+    counted, found = Tally(), Metrics()
+    counted.add(FACTS._replace(route="caf\udce9", tenant="\udcff"), Verdict(), 0.001)
+    found.worker(counted.report())
+    found.outcomes(counts_of(ROW._replace(route="caf\udce9")))
+    text = found.text().decode()
+    assert 'kgate_outcomes_total{route="caf\\\\udce9"' in text
+    assert 'route="caf\\\\udce9",tenant="\\\\udcff"' in text
+
+
 def test_series_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "MAX_SERIES", 5)
     monkeypatch.setattr(tally, "MAX_LABELS", 8)
