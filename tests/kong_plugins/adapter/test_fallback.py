@@ -86,6 +86,14 @@ REMOVED = [
 ]
 
 
+def test_after_the_answer_comes_no_100(world):
+    """nginx would send it when it throws the body of a request away that nobody has read (Kong 3.9.3)."""
+    world.request(headers=[("Expect", "100-continue"), ("A", "b")])
+    answer = {"status": 200, "body": "", "name": "items", "headers": {}}
+    world.module("kgate.fallback").swap(world.table(answer), b"no_target")
+    assert world.py(world.fake[b"request_headers"]()) == [["A", "b"]]
+
+
 def test_swap_removes_what_described_the_old_answer(world):
     world.request()
     for name in [*REMOVED, "X-Kept", "Vary"]:

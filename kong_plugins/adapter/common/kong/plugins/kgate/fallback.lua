@@ -169,7 +169,14 @@ local function clear_services()
   end
 end
 
---- Answer with a prepared one instead. Only in header_filter, where exit returns.
+--- Another answer in header_filter, where exit returns. nginx throws the request's body away after it, and would send
+-- a "100 Continue" then where nobody has read the body (Kong 3.9.3).
+function M.exit(status, body, headers)
+  ngx.req.clear_header("Expect")
+  return kong.response.exit(status, body, headers)
+end
+
+--- Answer with a prepared one instead.
 function M.swap(answer, token, request_id)
   for i = 1, #CLEAR do
     kong.response.clear_header(CLEAR[i])
@@ -177,7 +184,7 @@ function M.swap(answer, token, request_id)
   clear_services()
   local mark = answer.name .. "; reason=" .. token
   if is_grpc() then
-    return kong.response.exit(200, "", {
+    return M.exit(200, "", {
       ["Content-Type"] = "application/grpc", ["Cache-Control"] = "no-store", ["X-Fallback"] = mark,
       ["grpc-status"] = tostring(answer.grpc_status or 14), ["grpc-message"] = "no answer of the service",
     })
@@ -194,7 +201,7 @@ function M.swap(answer, token, request_id)
     headers["Retry-After"] = tostring(ceil(answer.retry_after))
   end
   -- always a body, if an empty one: without it Kong would let the old one through
-  return kong.response.exit(answer.status, body, headers)
+  return M.exit(answer.status, body, headers)
 end
 
 return M

@@ -26,7 +26,7 @@ local function undecided(rec, source, delayed)
     end
     rec.answered = true
     rec.verdict, rec.reason = "fail", reason
-    return kong.response.exit(problem.unavailable(reason, rec.id))
+    return fallback.exit(problem.unavailable(reason, rec.id))
   end
   if source == "exit" and delayed then
     guard.breaker:good()
