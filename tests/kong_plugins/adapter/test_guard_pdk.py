@@ -157,7 +157,9 @@ def test_kongs_500_for_a_cold_plugin_becomes_503(world):
     sent = [("Expect", "100-continue"), ("A", "b")]
     status, body = gateway.request(modes={"passport": "error"}, headers=sent)
     assert (status, reason_of(body)) == (503, "server_away")
-    assert world.py(world.fake[b"request_headers"]()) == [["A", "b"]], "else nginx sends a 100 after the answer"
+    assert world.py(world.fake[b"request_headers"]()) == [["A", "b"]], (
+        "else nginx sends a 100 after the answer"
+    )
     assert gateway.response_headers["content-type"] == "application/problem+json"
     assert gateway.reached == 0
 
