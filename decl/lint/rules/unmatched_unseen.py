@@ -44,7 +44,6 @@ from decl.findings import WARNING, Level
 from decl.lint.hit import Hit
 from decl.lint.view import RouteView, View
 from kong_plugins.abuse_guard import config as abuse_guard
-from kong_plugins.abuse_guard.scenario import Scenario
 
 ID = "unmatched-unseen"
 LEVEL: Level = WARNING
@@ -61,7 +60,13 @@ def check(view: View) -> Iterator[Hit]:
             config = abuse_guard.parse(placed.plugin.config)
         except ValueError:  # told elsewhere
             continue
-        scans = [one.name for one in config.scenarios.items if _is_of_scans(one)] if config.scenarios else []
+        scenarios = config.scenarios.items if config.scenarios is not None else ()
+        # of any path, and by how many there are that are not there
+        scans = [
+            each.name
+            for each in scenarios
+            if each.distinct == "path" and not each.paths and each.fits_answer("404", "")
+        ]
         if scans:
             yield Hit(
                 placed.plugin.path,
@@ -69,10 +74,6 @@ def check(view: View) -> Iterator[Hit]:
                 "abuse-guard and request-termination (404)",
             )
             return
-
-
-def _is_of_scans(scenario: Scenario) -> bool:
-    return scenario.distinct == "path" and not scenario.paths and scenario.fits_answer("404", "")
 
 
 def _is_last(found: RouteView) -> bool:
