@@ -18,7 +18,7 @@ from decl.kong.hashed import is_hashed, is_secret_of, password_hash
 from decl.kong.values import full_target
 from decl.late import MASK, is_marked
 from decl.server_schema import TOLD_ONLY, Schemas, is_surely, same
-from decl.unique import find_same, index_of
+from decl.unique import find_same, index_of, settled_keys
 
 _NOT_COMPARED = frozenset(("id", "created_at", "updated_at", "ws_id", "cert_digest"))
 
@@ -65,11 +65,27 @@ class _Differ:
             index = index_of(kind, self._live.get(kind, {}))
             others = index_of(kind, self._foreign.get(kind, {}))
             seen = kept[kind] = set()
+            keys = (
+                settled_keys(self._wanted.get(kind, {}), self._live.get(kind, {}))
+                if kind == "keyauth_credentials"
+                else {}
+            )
             for file_id, original in self._wanted.get(kind, {}).items():
                 entity = self._repointed(kind, original)
-                held = self._live.get(kind, {}).get(file_id) or find_same(kind, entity, index)
-                if held is not None and held["id"] != file_id and held["id"] in self._wanted.get(kind, {}):
-                    held = None  # it is another wanted entity, which gives its name away
+                if file_id in keys:
+                    own_id = keys[file_id]
+                    held = self._live[kind].get(own_id)
+                    if held is None and own_id != file_id:
+                        entity = {**entity, "id": own_id}
+                        self._ids[file_id] = own_id
+                else:
+                    held = self._live.get(kind, {}).get(file_id) or find_same(kind, entity, index)
+                    if (
+                        held is not None
+                        and held["id"] != file_id
+                        and held["id"] in self._wanted.get(kind, {})
+                    ):
+                        held = None  # it is another wanted entity, which gives its name away
                 if held is None:
                     owner = self._foreign.get(kind, {}).get(file_id) or find_same(kind, entity, others)
                     if owner is not None:
@@ -113,7 +129,12 @@ class _Differ:
         fields = tuple(self._shown(kind, entity, (name,), None, value) for name, value in _plain(entity))
         moved: Side = ""
         if self._last is not None:
-            moved = "live" if entity["id"] in self._last.get(kind, {}) else "file"
+            applied = self._last.get(kind, {})
+            if kind == "keyauth_credentials":
+                known = any(before.get("key") == entity.get("key") for before in applied.values())
+            else:
+                known = entity["id"] in applied
+            moved = "live" if known else "file"
         name = name_of(kind, entity, self._wanted)
         return Change("create", kind, entity["id"], name, entity, None, fields, moved)
 
@@ -183,7 +204,8 @@ class _Differ:
     def _moved(self, kind: str, wanted: Entity, held: Entity, file_id: str) -> Side:
         if self._last is None:
             return ""
-        before = self._last.get(kind, {}).get(file_id)
+        applied = self._last.get(kind, {})
+        before = applied.get(held["id"]) or applied.get(file_id)
         if before is None:
             return "both"
         table = self._schemas.fields(kind, held)

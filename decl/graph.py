@@ -24,19 +24,19 @@ def dependencies(changes: Sequence[Change]) -> list[set[int]]:
     deleted = {(c.kind, c.id): n for n, c in enumerate(changes) if c.action == "delete"}
     taken: dict[tuple[str, int, Any], int] = {}
     for number, change in enumerate(changes):
-        kept = _keys(change.kind, change.body)
-        for group, key in _keys(change.kind, change.before):
+        kept = unique_keys(change.kind, change.body)
+        for group, key in unique_keys(change.kind, change.before):
             if (group, key) not in kept:
                 taken[change.kind, group, key] = number
     needs: list[set[int]] = [set() for _ in changes]
     for number, change in enumerate(changes):
-        for parent in _refs(change.kind, change.body):
+        for parent in references(change.kind, change.body):
             if parent in made:
                 needs[number].add(made[parent])
-        for parent in _refs(change.kind, change.before):
+        for parent in references(change.kind, change.before):
             if parent in deleted:
                 needs[deleted[parent]].add(number)
-        for group, key in _keys(change.kind, change.body) if taken else ():
+        for group, key in unique_keys(change.kind, change.body) if taken else ():
             holder = taken.get((change.kind, group, key))
             if holder is not None:
                 needs[number].add(holder)
@@ -45,7 +45,8 @@ def dependencies(changes: Sequence[Change]) -> list[set[int]]:
     return needs
 
 
-def _refs(kind: str, entity: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+def references(kind: str, entity: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """What an entity refers to: kind and id."""
     if entity is None:
         return []
     found = []
@@ -56,7 +57,8 @@ def _refs(kind: str, entity: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     return found
 
 
-def _keys(kind: str, entity: Mapping[str, Any] | None) -> list[tuple[int, Any]]:
+def unique_keys(kind: str, entity: Mapping[str, Any] | None) -> list[tuple[int, Any]]:
+    """The values that no other entity of the kind may have: which group of fields, and what stands there."""
     if entity is None:
         return []
     found = []

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from decl.adapter import NAMES
 from decl.change import Change
+from decl.graph import references, unique_keys
 from decl.kinds import KINDS
 from decl.render import PROTECTED_TAG
 
@@ -69,14 +70,27 @@ def _is_protected(entity: dict[str, object] | None) -> bool:
 
 
 def _holders(changes: Sequence[Change]) -> set[tuple[str, str]]:
-    """Deleted plugins whose instance name another one takes: they cannot wait."""
-    wanted = {
-        change.body["instance_name"]
+    """What is deleted and has a name (a key ...) that another one takes, with all that goes with it: it cannot
+    wait."""
+    taken = {
+        (change.kind, key)
         for change in changes
-        if change.kind == "plugins" and change.body is not None and change.body.get("instance_name")
+        if change.body is not None
+        for key in unique_keys(change.kind, change.body)
     }
-    return {
+    deleted = [change for change in changes if change.action == "delete"]
+    found = {
         (change.kind, change.id)
-        for change in changes
-        if change.action == "delete" and (change.before or {}).get("instance_name") in wanted
+        for change in deleted
+        if any((change.kind, key) in taken for key in unique_keys(change.kind, change.before))
     }
+    while found:
+        below = {
+            (change.kind, change.id)
+            for change in deleted
+            if any(parent in found for parent in references(change.kind, change.before))
+        }
+        if below <= found:
+            break
+        found |= below
+    return found

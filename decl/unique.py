@@ -41,3 +41,23 @@ def find_same(kind: str, entity: Entity, index: Mapping[tuple[int, Any], Entity]
         if key is not None and (number, key) in index:
             return index[number, key]
     return None
+
+
+def settled_keys(wanted: Mapping[str, Entity], live: Mapping[str, Entity]) -> dict[str, str]:
+    """API keys: the id in the file -> the one that it has or gets in the live Kong.
+
+    Without a name their ids say the place in the list only, so a key stays the entity that has it: it is never taken
+    away, not for a moment, because one before it in the list was removed.
+    """
+    by_key = {entity.get("key"): entity_id for entity_id, entity in live.items()}
+    found = {
+        file_id: by_key[entity["key"]] for file_id, entity in wanted.items() if entity.get("key") in by_key
+    }
+    used = set(found.values())
+    left = [file_id for file_id in wanted if file_id not in found]
+    for file_id in left:
+        if file_id not in used:
+            found[file_id] = file_id
+            used.add(file_id)
+    free = iter([file_id for file_id in wanted if file_id not in used])
+    return {**{file_id: next(free) for file_id in left if file_id not in found}, **found}

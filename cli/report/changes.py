@@ -156,6 +156,8 @@ def as_json(cluster: str, mode: str, seen: Seen, rendered: Rendered, sources: So
 
 def place(change: Change, found: Diff, rendered: Rendered, sources: Sources) -> str:
     """Where the files say it, "" where they do not."""
+    if change.action == "delete":
+        return ""  # its id may be that of another API key by now
     file_ids = [file_id for file_id, live_id in found.ids.items() if live_id == change.id] or [change.id]
     path = rendered.origins.get(file_ids[0])
     return str(sources.place(path)) if path else ""

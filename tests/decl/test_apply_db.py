@@ -67,3 +67,25 @@ def test_nothing_to_do() -> None:
     node = Recorder()
     assert apply([], node, Schemas(lambda _: None)).outcome == "unchanged"
     assert node.log == []
+
+
+def test_a_name_is_free_before_another_one_takes_it() -> None:
+    """Deletes come last, so that nothing is unprotected; but Kong takes no name twice."""
+
+    def deleted(kind: str, entity_id: str, **fields: object) -> Change:
+        return Change("delete", kind, entity_id, entity_id, None, {"id": entity_id, **fields})
+
+    cart = {"id": "new", "name": "cart"}
+    changes = [
+        Change("update", "services", "new", "new", cart, {**cart, "name": "basket"}),
+        deleted("services", "old", name="cart"),
+        deleted("routes", "below", name="below", service={"id": "old"}),
+        deleted("plugins", "deep", name="cors", route={"id": "below"}),
+        deleted("services", "other", name="other"),
+        create("consumers", "kim", username="kim"),
+    ]
+    node = Recorder()
+    assert apply(changes, node, Schemas(lambda _: None), workers=1).outcome == "changed"
+    order = [line.rpartition("/")[2] for line in node.log]
+    assert [name for name in order if name != "kim"] == ["deep", "below", "old", "new", "other"]
+    assert order[-1] == "other"

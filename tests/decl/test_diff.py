@@ -267,6 +267,41 @@ def test_kongs_errors_quote_no_secret() -> None:
     }
 
 
+KEYS = [
+    # what is live, what is wanted (ids are places), the changes: action, id, key
+    ("0a 1b", "0b 1a", []),
+    ("0a 1b 2c", "0b 1c", [("delete", "0", "a")]),
+    ("1b 2c", "0d 1b 2c", [("create", "0", "d")]),
+    ("0a 1b", "0d 1a 2b", [("create", "2", "d")]),
+    ("0a 1b", "0b 1d", [("update", "0", "d")]),
+    ("0a 1b", "0c 1b", [("update", "0", "c")]),
+    ("8a 9b", "0b 1c", [("create", "1", "c"), ("delete", "8", "a")]),
+    ("0a", "0c 1b 2a", [("create", "1", "b"), ("create", "2", "c")]),
+]
+
+
+@pytest.mark.parametrize(("live", "wanted", "expected"), KEYS, ids=lambda value: value)
+def test_a_key_stays_the_entity_that_has_it(live: str, wanted: str, expected: list[tuple[str, ...]]) -> None:
+    """Whatever its place in the list is now: no key is gone for a moment, and no two ever have the same one."""
+
+    def keys(text: str) -> Flat:
+        return flat("keyauth_credentials", *({"id": item[0], "key": item[1:]} for item in text.split()))
+
+    found = diff(keys(wanted), keys(live), schemas())
+    changed = [
+        (change.action, change.id, (change.body or change.before or {})["key"]) for change in found.changes
+    ]
+    assert sorted(changed) == sorted(expected)
+    assert all((change.body or {"id": change.id})["id"] == change.id for change in found.changes)
+
+
+def test_numbers_have_as_many_digits_as_kong_keeps() -> None:
+    """lua-cjson writes 14 of them."""
+    given = {**GIVEN, "limit": 123456789.123456789}
+    assert diff(plugin(given), held(limit=123456789.12346), schemas()).changes == ()
+    assert fields(diff(plugin(given), held(limit=123456789.12347), schemas()))
+
+
 def test_the_names_that_a_route_wants_are_compared() -> None:
     """Those of a certificate are not: they are entities of their own."""
     route = {"id": "r", "name": "r", "protocols": ["tls_passthrough"], "snis": ["a.example"]}
