@@ -46,14 +46,14 @@ class _Checks:
         self._name, self._shape = name, shape
         self._schemas = Schemas(lambda name: schema if name == "plugins/x" else None)
         self._root = {"fields": compiled(schema["fields"]), "entity_checks": schema.get("entity_checks")}
-        self._old_names = _has_old_names(self._root)
-        self.needed = self._old_names or _has_checks(self._root) or lua_checks.needed(name)
+        self._old_names = frozenset(_old_names(self._root))
+        self.needed = bool(self._old_names) or _has_checks(self._root) or lua_checks.needed(name)
 
     def problems(self, config: Any, path: Path) -> Iterator[Problem]:
         """What is wrong with a config whose fields are right one by one; path is the config's."""
         held = self._schemas.filled("plugins", {"name": "x", "config": config})
         filled = held.get("config") or {}
-        if self._old_names:
+        if self._old_names and _names_any(config, self._old_names):
             # what an old name moved is checked once more under the new one, whose bounds may be tighter
             yield from self._shape.problems(filled, path)
         # the checks of the plugin name `config.x`: their root is the plugin
@@ -65,8 +65,16 @@ def _has_checks(field: Mapping[str, Any]) -> bool:
     return bool(field.get("entity_checks")) or any(_has_checks(inner) for inner in _inner(field))
 
 
-def _has_old_names(field: Mapping[str, Any]) -> bool:
-    return bool(field.get("shorthand_fields")) or any(_has_old_names(inner) for inner in _inner(field))
+def _old_names(field: Mapping[str, Any]) -> Iterator[str]:
+    yield from field.get("shorthand_fields") or ()
+    for inner in _inner(field):
+        yield from _old_names(inner)
+
+
+def _names_any(value: Any, names: frozenset[str]) -> bool:
+    if isinstance(value, Mapping):
+        return not names.isdisjoint(value) or any(_names_any(item, names) for item in value.values())
+    return isinstance(value, list) and any(_names_any(item, names) for item in value)
 
 
 def _inner(field: Mapping[str, Any]) -> list[Mapping[str, Any]]:
