@@ -6,6 +6,7 @@ paths as render writes them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -84,6 +85,8 @@ def _single(
         yield from _headers(held.get("headers"), (*entity.path, "headers"))
     elif entity.kind == "services" and isinstance(held.get("url"), str):
         yield from _url(held["url"], (*entity.path, "url"))
+    elif entity.kind == "vaults" and held.get("name") == "env":
+        yield from _env_vault(held.get("config"), (*entity.path, "config"))
 
 
 def _value(check: Check, value: Any, path: Path, name: str) -> Iterator[Problem]:
@@ -120,6 +123,17 @@ def _headers(headers: Any, path: Path) -> Iterator[Problem]:
             yield Problem(at, RULE, "headers: write host names in hosts, not as a header", at_key=True)
         elif texts == []:
             yield Problem(at, RULE, f"headers: {name} needs a value")
+
+
+def _env_vault(config: Any, path: Path) -> Iterator[Problem]:
+    """The one vault that comes with Kong (kong/vaults/env/schema.lua)."""
+    for name, value in config.items() if isinstance(config, dict) else ():
+        if name != "prefix":
+            yield Problem(
+                (*path, name), RULE, f"config: unknown field {name!r}; vault env has prefix", at_key=True
+            )
+        elif isinstance(value, str) and not re.fullmatch(r"[A-Za-z_-][A-Za-z0-9_-]*", value):
+            yield Problem((*path, name), RULE, f"config.prefix: invalid value: {value}")
 
 
 def _url(url: str, path: Path) -> Iterator[Problem]:
