@@ -166,7 +166,9 @@ def _move(out: dict[str, Any], name: str, field: Field) -> None:
     """A field's old name (`redis_host`): the server keeps the value under the new one and shows both."""
     if name in _UNTOLD and not (field.get("deprecation") or {}).get("replaced_with"):
         new_name, value = _UNTOLD[name], out.pop(name)
-        out.setdefault(new_name, "Lax" if name == "cookie_samesite" and value == "off" else value)
+        if new_name not in out or not field.get("deprecation"):
+            # Kong prefers the new name only where it calls the old one deprecated
+            out[new_name] = "Lax" if name == "cookie_samesite" and value == "off" else value
         return
     for new in (field.get("deprecation") or {}).get("replaced_with") or ():
         path = new.get("path") or ()

@@ -54,6 +54,7 @@ class _Checks:
         held = self._schemas.filled("plugins", {"name": "x", "config": config})
         filled = held.get("config") or {}
         if self._old_names and _names_any(config, self._old_names):
+            yield from _mismatches(self._root["fields"].get("config") or {}, config, path)
             # what an old name moved is checked once more under the new one, whose bounds may be tighter
             yield from self._shape.problems(filled, path)
         # the checks of the plugin name `config.x`: their root is the plugin
@@ -94,6 +95,20 @@ def _record(field: Mapping[str, Any], value: Mapping[str, Any], path: Path) -> I
                 yield Problem((*path, *at.split(".")) if at else path, "plugin-config", message)
     for name, inner in fields.items():
         yield from _below(inner, value.get(name), (*path, name))
+
+
+def _mismatches(field: Mapping[str, Any], config: Mapping[str, Any], path: Path) -> Iterator[Problem]:
+    """Old names of a config whose new ones are there too, with other values: a DB-less node answers 500."""
+    for name, old in (field.get("shorthand_fields") or {}).items():
+        for new in (old.get("deprecation") or {}).get("replaced_with") or ():
+            new_name = ".".join(new.get("path") or ())
+            given = _get(config, new_name)
+            if config.get(name) is not None and given is not None and given != config[name]:
+                yield Problem(
+                    (*path, name),
+                    "plugin-config",
+                    f"{name} is the old name of {new_name}, which has another value",
+                )
 
 
 def _below(field: Mapping[str, Any], value: Any, path: Path) -> Iterator[Problem]:

@@ -140,3 +140,22 @@ def test_a_secret_that_a_node_draws_is_not_in_a_pack() -> None:
     assert pack.stripped([{"secret": field}]) == [
         {"secret": {"type": "string", "encrypted": True, "auto": True}}
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "field", "value"),
+    [
+        ("session", {"stale_ttl": 7, "cookie_discard": 5}, "stale_ttl", 5),
+        ("session", {"cookie_http_only": True, "cookie_httponly": False}, "cookie_http_only", False),
+        (
+            "opentelemetry",
+            {"traces_endpoint": "http://new.example/", "endpoint": "http://old.example/"},
+            "traces_endpoint",
+            "http://new.example/",
+        ),
+    ],
+)
+def test_which_of_two_names_wins(name: str, config: dict[str, Any], field: str, value: Any) -> None:
+    """As a Kong 3.9.3 had it: the old one, but where it says that it is deprecated."""
+    held = SERVER.filled("plugins", {"name": name, "config": config})["config"]
+    assert held[field] == value
