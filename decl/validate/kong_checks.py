@@ -45,7 +45,10 @@ class _Checks:
     def __init__(self, schema: Mapping[str, Any], name: str, shape: Checker) -> None:
         self._name, self._shape = name, shape
         self._schemas = Schemas(lambda name: schema if name == "plugins/x" else None)
-        self._root = {"fields": compiled(schema["fields"]), "entity_checks": schema.get("entity_checks")}
+        self._root: dict[str, Any] = {
+            "fields": compiled(schema["fields"]),
+            "entity_checks": schema.get("entity_checks"),
+        }
         self._old_names = frozenset(_old_names(self._root))
         self.needed = bool(self._old_names) or _has_checks(self._root) or lua_checks.needed(name)
 
