@@ -69,7 +69,16 @@ plugins:
 - {name: cors, route: own, config: {origins: ["https://a.example"]}}
 vaults:
 - {name: env, prefix: my-env, config: {prefix: KONG_}}
-key_sets: [{name: ks, keys: [{kid: k1, pem: {public_key: x}}]}]
+key_sets:
+- name: ks
+  keys:
+  - kid: k1
+    pem:
+      public_key: |
+        -----BEGIN PUBLIC KEY-----
+        MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEvwCKS4RjsmOBn19HUWoycoGrzHJW
+        eIFWDW3VxOA+hwxGXniSLY/4vX8GDUWyFoOnWHGcdP8H9CuOveUOlGVK9Q==
+        -----END PUBLIC KEY-----
 """
 SETTINGS = {
     "KONG_DATABASE": "off",

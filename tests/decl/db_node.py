@@ -51,6 +51,9 @@ class DbNode:
         """Make the database the configuration in force at once."""
         self._sandbox.use(self.store)
 
+    def settle(self) -> None:
+        """All workers have what is in the database: there is one."""
+
     def clear(self) -> None:
         """Nothing is in the database, and nothing in force."""
         self.store = Store()

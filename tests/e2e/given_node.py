@@ -16,7 +16,7 @@ from tests.e2e.gateway import DB_PROPAGATION_SECONDS
 
 
 class GivenNode:
-    """`clear` and `forget_lock` as a DbNode has them."""
+    """`clear`, `settle` and `forget_lock` as a DbNode has them."""
 
     def __init__(self, admin: str, proxy: str) -> None:
         self.admin, self.proxy = admin, proxy
@@ -31,6 +31,11 @@ class GivenNode:
             found = diff({kind: {} for kind in KINDS}, read_live(client), schemas)
             assert apply(found.changes, Sender(client), schemas).outcome in ("changed", "unchanged")
         if found.changes:
+            time.sleep(DB_PROPAGATION_SECONDS)
+
+    def settle(self) -> None:
+        """Return when all workers have what is in the database; nobody can ask each of them."""
+        if self.workers > 1:
             time.sleep(DB_PROPAGATION_SECONDS)
 
     def forget_lock(self) -> None:
