@@ -10,10 +10,11 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 from urllib.parse import quote
 
 from decl.busy import BUDGET, Waiting, retry_after
+from decl.flattened import EntityError, entity_errors
 from decl.http import Answer, Pool, Tls, TransportError
 
 PAGE = 1000
@@ -22,7 +23,6 @@ PAGE = 1000
 _CONFIG = "/config?check_hash=1&flatten_errors=1"
 _MAX_TEXT = 300
 _PAUSES = (0.2, 0.4)  # before a read is made again: the node, or what is before it, was away for a moment
-_NULL = "value must be null"
 
 
 class AdminError(Exception):
@@ -62,16 +62,6 @@ class BusyError(AdminError):
 
 class GoneError(AdminError):
     """What is asked for is not there."""
-
-
-class EntityError(NamedTuple):
-    """One error of Kong in one entity; `field` is dotted and counts list items from 1, "" for the entity."""
-
-    entity_type: str
-    entity_id: str | None
-    entity_name: str | None
-    field: str
-    message: str
 
 
 class RejectedError(AdminError):
@@ -141,7 +131,7 @@ class AdminClient:
             raise BusyError(self.node, retry_after(answer.headers, time.time()))
         if answer.status == 400:
             body = answer.fields()
-            errors = _entity_errors(body)
+            errors = entity_errors(body)
             if not errors and not body.get("fields"):
                 # flattening loses dangling references: without it Kong names them; it refuses again
                 plain = self.request("POST", "/config?check_hash=1", content, "text/yaml")
@@ -274,27 +264,6 @@ class AdminClient:
         kind = GoneError if status == 404 else AdminError
         again = retry_after(answer.headers, time.time())
         return kind(self.node, reason, status, uncertain=status in (500, 502, 503, 504), retry_after=again)
-
-
-def _entity_errors(body: Mapping[str, Any]) -> tuple[EntityError, ...]:
-    """Kong's flattened errors. An empty list arrives as {}."""
-    found = []
-    entities = body.get("flattened_errors")
-    for entity in entities if isinstance(entities, list) else []:
-        for error in entity.get("errors", ()):
-            messages = error.get("messages") or [error.get("message", "is refused")]
-            for message in messages:
-                found.append(
-                    EntityError(
-                        entity_type=str(entity.get("entity_type", "entity")),
-                        entity_id=entity.get("entity_id"),
-                        entity_name=entity.get("entity_name"),
-                        field=str(error.get("field", "")),
-                        message=str(message),
-                    )
-                )
-    # beside a true error Kong tells this of right references too
-    return tuple(error for error in found if error.message != _NULL) or tuple(found)
 
 
 def _message(body: Mapping[str, Any], errors: tuple[EntityError, ...]) -> str:

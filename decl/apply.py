@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from hashlib import md5
 from typing import Literal, NamedTuple, Protocol
 
-from decl.admin import AdminClient, AdminError, BusyError, EntityError, RejectedError
+from decl.admin import AdminClient, AdminError, BusyError, RejectedError
 from decl.apply_db import StoppedError, stopped
 from decl.busy import BUDGET, Waiting
 from decl.findings import Finding, Problem
+from decl.flattened import EntityError
 from decl.render import EMPTY_HASH, Rendered
 from decl.source import Sources
 

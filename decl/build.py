@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from decl.build_cluster import build_cluster
 from decl.file_kinds import CREDENTIALS
 from decl.findings import Path
 from decl.items import build_items
 from decl.model import (
-    Cluster,
     Consumer,
     Credential,
     Gateway,
@@ -91,7 +91,7 @@ class _Builder:
             upstreams=tuple(self._upstream(*item) for item in self._top("upstreams")),
             consumers=tuple(self._consumer(*item) for item in self._top("consumers")),
             tenants={values["name"]: _tenant(path, values) for path, values in self._top("tenants")},
-            clusters={name: _cluster(name, values or {}) for name, values in clusters.items()},
+            clusters={name: build_cluster(name, values or {}) for name, values in clusters.items()},
             select_tags=self._tags,
             issuers=tuple(Issuer(values["name"], path, values) for path, values in self._top("issuers")),
             items=build_items(self._document, self._tags),
@@ -266,29 +266,6 @@ def _tenant(path: Path, values: Document) -> Tenant:
         ),
         tags=tuple(values.get("tags", ())),
         limits=values.get("limits", {}),
-        dns=values.get("dns", {}),
-    )
-
-
-def _cluster(name: str, values: Document) -> Cluster:
-    admin = values.get("admin", {})
-    return Cluster(
-        name=name,
-        path=("clusters", name),
-        mode=values.get("mode", "dbless"),
-        nodes=tuple(node.rstrip("/") for node in values.get("nodes", ())),
-        headers=dict(admin.get("headers", {})),
-        ca=admin.get("ca"),
-        client_cert=admin.get("client_cert"),
-        client_key=admin.get("client_key"),
-        proxy=tuple(url.rstrip("/") for url in values.get("proxy", ())),
-        strategy=values.get("strategy", "rolling"),
-        gate=values.get("gate", {}),
-        timeout=float(admin.get("timeout", 10)),
-        run_dir=values.get("run_dir", "/run/kgate").rstrip("/"),
-        server=values.get("server", {}),
-        plugins=tuple(values.get("plugins", ())),
-        trusted_ips=tuple(values["trusted_ips"]) if "trusted_ips" in values else None,
         dns=values.get("dns", {}),
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from decl.kong.entities import STREAM
 from decl.model import Cluster, Consumer, Gateway, Plugin, Route, Service
 from decl.settings import Settings
 from decl.source import Sources
@@ -26,9 +27,6 @@ AUTHENTICATION = frozenset(
     )
 )
 """Plugins that ask who it is."""
-
-STREAM = frozenset(("tcp", "tls", "udp", "tls_passthrough"))
-"""Protocols whose connections no plugin for HTTP sees."""
 
 
 class RouteView(NamedTuple):
