@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from kong_plugins.canary_router.core import limit_at
 from kong_plugins.server.metrics import Metrics
 from kong_plugins.state.base import CanaryOverride
 from kong_plugins.state.operations import canaries
+from tests.http_stub import answering
 
 NAME = "checkout-v2"
 RAMP = ["--from", "1", "--to", "50", "--over", "2h", "--hold", "10%:30m"]
@@ -188,24 +187,8 @@ def node() -> Iterator[str]:
         }
     )
 
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            text = metrics.text()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Answer)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with answering(lambda _request: (200, metrics.text())) as url:
+        yield url.removeprefix("http://")
 
 
 def test_show_tells_both_arms_and_where_it_differs(kgate: Any, shop_dir: Path, node: str) -> None:

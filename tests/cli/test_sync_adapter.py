@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -18,8 +17,8 @@ from cli.main import main
 from decl.http import Pool
 from decl.probe import CONNECTIONS, PATH, WAIT
 from kong_plugins.kong_env import ADAPTER_DIR, kong_env
-from tests.decl.counted import CountedServer
 from tests.decl.db_node import DbNode, FaultProxy, Store, db_node, fault_proxy
+from tests.http_stub import answering
 
 FREQUENCY = 300.0
 """Seconds: nothing is in force before a test says so."""
@@ -88,30 +87,8 @@ class World:
 @contextlib.contextmanager
 def front(world: World) -> Iterator[None]:
     """Serves the proxy that the probes go to."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            status, body = world.probe(self.client_address[1])
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = CountedServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    world.proxy = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with answering(lambda request: world.probe(request.client_address[1])) as world.proxy:
         yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,14 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from decl.admin import AdminClient, AdminError
 from decl.live import WORKERS, read_live
+from tests.http_stub import answering
 
 SERVICES = [{"id": f"{n:04}", "name": f"s{n}"} for n in range(1_001)]
 TOGETHER = 4
@@ -52,34 +53,14 @@ def node() -> Iterator[Node]:
 
 @contextmanager
 def serving(node: Node) -> Iterator[Node]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
+    def answer(request: Any) -> tuple[int, bytes]:
+        try:
+            return 200, json.dumps(node.answer(request.path)).encode()
+        except threading.BrokenBarrierError:
+            return 500, b'{"message": "asked one after the other"}'
 
-        def do_GET(self) -> None:
-            try:
-                status, body = 200, json.dumps(node.answer(self.path)).encode()
-            except threading.BrokenBarrierError:
-                status, body = 500, b'{"message": "asked one after the other"}'
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    node.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with answering(answer) as node.url:
         yield node
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def test_pages_of_1000_are_followed_and_kinds_are_read_together(node: Node) -> None:

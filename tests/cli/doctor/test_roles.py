@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from cli.main import main
 from kong_plugins.engine.registry import PLUGINS
 from kong_plugins.kong_env import ADAPTER_DIR, direct_socket
 from tests.cli.doctor.test_checks import CONFIG, PLANE, node
+from tests.http_stub import answering
 
 Answers = dict[str, Any]
 PREFIX = """# *************************
@@ -81,30 +80,17 @@ def prefix(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def http() -> Iterator[Callable[[Answers], str]]:
     """Serves the Admin API of one node, and of more when it is called again."""
-    servers: list[ThreadingHTTPServer] = []
+    with contextlib.ExitStack() as stack:
 
-    def serve(found: Answers) -> str:
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = found.get(self.path.partition("?")[0])
-                raw = json.dumps({"message": "Not found"} if body is None else body).encode()
-                self.send_response(404 if body is None else 200)
-                self.send_header("Content-Length", str(len(raw)))
-                self.end_headers()
-                self.wfile.write(raw)
+        def serve(found: Answers) -> str:
+            def answer(request: Any) -> tuple[int, bytes]:
+                body = found.get(request.path.partition("?")[0])
+                status = 404 if body is None else 200
+                return status, json.dumps({"message": "Not found"} if body is None else body).encode()
 
-            def log_message(self, *_: Any) -> None:
-                pass
+            return stack.enter_context(answering(answer))
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
-        return f"http://127.0.0.1:{server.server_port}"
-
-    yield serve
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+        yield serve
 
 
 def doctor(*options: str | Path, code: int) -> dict[str, set[tuple[str, str]]]:
