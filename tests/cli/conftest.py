@@ -67,6 +67,15 @@ upstreams:
 
 
 @pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with a history of its own and without Redis."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KGATE_HISTORY", str(tmp_path / "history"))
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
 def project_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An own working directory with a good gateway.yaml."""
     (tmp_path / "gateway.yaml").write_text(GOOD)

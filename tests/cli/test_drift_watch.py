@@ -41,11 +41,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[AdminStub]]:
+def nodes(own_folder: Path) -> Iterator[list[AdminStub]]:
     """Two with the config of the files."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KGATE_HISTORY", str(tmp_path / "history"))
-    monkeypatch.delenv("REDIS_URL", raising=False)
     with ExitStack() as stack:
         stubs = [stack.enter_context(admin_stub()) for _ in range(2)]
         files(*(stub.url for stub in stubs))

@@ -86,12 +86,9 @@ def running(request: pytest.FixtureRequest) -> Iterator[tuple[str, DbNode]]:
 
 
 @pytest.fixture
-def node(running: tuple[str, DbNode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DbNode:
+def node(running: tuple[str, DbNode], own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> DbNode:
     """A node that holds the config of the tenants; they stand in the folder with the frame."""
     mode, found = running
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KGATE_HISTORY", str(tmp_path / "history"))
-    monkeypatch.delenv("REDIS_URL", raising=False)
     monkeypatch.setattr(probe, "propagation_time", lambda node: 0.0)
     Path("frame.yaml").write_text(FRAME.format(mode=mode, url=found.admin))
     Path("tenants.yaml").write_text(TENANTS)

@@ -46,11 +46,8 @@ def node() -> Iterator[DbNode]:
 
 
 @pytest.fixture(autouse=True)
-def folder(node: DbNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def folder(node: DbNode, own_folder: Path) -> None:
     """The files, and a node that has their config."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KGATE_HISTORY", str(tmp_path / "history"))
-    monkeypatch.delenv("REDIS_URL", raising=False)
     Path("gateway.yaml").write_text(SOURCE % (node.admin, node.admin))
     kgate("sync", "--cluster", "spare", "--yes", "--max-deletes", "100%")
 

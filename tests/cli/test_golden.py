@@ -46,11 +46,8 @@ EDITS = [
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KGATE_HISTORY", str(tmp_path / "history"))
+def folder(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THE_KEY", "very-secret")
-    monkeypatch.delenv("REDIS_URL", raising=False)
     monkeypatch.setattr(probe, "propagation_time", lambda node: 0.0)
 
 

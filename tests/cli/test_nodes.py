@@ -32,13 +32,10 @@ def stub() -> Iterator[AdminStub]:
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stub: AdminStub) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KGATE_HISTORY", str(tmp_path / "history"))
-    monkeypatch.delenv("REDIS_URL", raising=False)
+def folder(own_folder: Path, monkeypatch: pytest.MonkeyPatch, stub: AdminStub) -> None:
     monkeypatch.delenv("ADMIN_TOKEN", raising=False)
-    (tmp_path / "token").write_text(f"{SECRET}-file\n")
-    (tmp_path / "gateway.yaml").write_text(
+    (own_folder / "token").write_text(f"{SECRET}-file\n")
+    (own_folder / "gateway.yaml").write_text(
         f"""_format_version: "3.0"
 clusters:
   one:

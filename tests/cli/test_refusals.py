@@ -78,14 +78,11 @@ def running() -> Iterator[dict[str, list[DbNode]]]:
 @pytest.fixture(params=ROLES)
 def cluster(
     running: dict[str, list[DbNode]],
-    tmp_path: Path,
+    own_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> Cluster:
     """With four services in force."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KGATE_HISTORY", str(tmp_path / "history"))
-    monkeypatch.delenv("REDIS_URL", raising=False)
     monkeypatch.setattr(probe, "propagation_time", lambda node: 0.0)
     made = Cluster(request.param, running[request.param])
     made.files(*SERVICES)

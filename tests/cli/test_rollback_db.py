@@ -16,11 +16,8 @@ from tests.decl.test_http import certificate
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, node: DbNode) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KGATE_HISTORY", str(tmp_path / "history"))
+def folder(own_folder: Path, monkeypatch: pytest.MonkeyPatch, node: DbNode) -> None:
     monkeypatch.setenv("KGATE_DEBUG", "1")
-    monkeypatch.delenv("REDIS_URL", raising=False)
 
 
 def kgate(*arguments: str, code: int = 0) -> str:

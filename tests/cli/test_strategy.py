@@ -46,10 +46,7 @@ class Nodes:
 
 
 @pytest.fixture
-def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KGATE_HISTORY", str(tmp_path / "history"))
-    monkeypatch.delenv("REDIS_URL", raising=False)
+def nodes(own_folder: Path) -> Iterator[Nodes]:
     with ExitStack() as stack:
         yield Nodes([stack.enter_context(admin_stub()) for _ in range(3)])
 

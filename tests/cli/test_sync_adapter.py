@@ -101,13 +101,10 @@ def late(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DbNode]:
 
 
 @pytest.fixture
-def world(late: DbNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(late: DbNode, own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     clock = Clock()
     monkeypatch.setattr(sync_run, "time", clock)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KGATE_HISTORY", str(tmp_path / "history"))
     monkeypatch.setenv("KGATE_DEBUG", "1")
-    monkeypatch.delenv("REDIS_URL", raising=False)
     late.store = Store()
     late.use()
     with fault_proxy(late.admin) as admin:

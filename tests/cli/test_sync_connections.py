@@ -56,10 +56,7 @@ class Together:
 
 
 @pytest.fixture
-def together(node: DbNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Together]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KGATE_HISTORY", str(tmp_path / "history"))
-    monkeypatch.delenv("REDIS_URL", raising=False)
+def together(node: DbNode, own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Together]:
     monkeypatch.setattr(probe, "propagation_time", lambda node: 0.0)
     with fault_proxy(node.admin) as proxy:
         files(proxy.url, SERVICES)

@@ -44,14 +44,11 @@ def proxy(node: DbNode) -> Iterator[FaultProxy]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, node: DbNode, proxy: FaultProxy) -> Path:
-    (tmp_path / "gateway.yaml").write_text(SOURCE.format(admin=proxy.url, proxy=node.proxy))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KGATE_HISTORY", str(tmp_path / "history"))
+def folder(own_folder: Path, monkeypatch: pytest.MonkeyPatch, node: DbNode, proxy: FaultProxy) -> Path:
+    (own_folder / "gateway.yaml").write_text(SOURCE.format(admin=proxy.url, proxy=node.proxy))
     monkeypatch.setenv("KGATE_DEBUG", "1")
     monkeypatch.setenv("THE_KEY", "very-secret")
-    monkeypatch.delenv("REDIS_URL", raising=False)
-    return tmp_path
+    return own_folder
 
 
 def kgate(*arguments: str, code: int = 0) -> Result:

@@ -59,11 +59,8 @@ def running() -> Iterator[list[Node]]:
 
 
 @pytest.fixture
-def nodes(running: list[Node], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Node]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KGATE_HISTORY", str(tmp_path / "history"))
+def nodes(running: list[Node], own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Node]:
     monkeypatch.setenv("KGATE_DEBUG", "1")
-    monkeypatch.delenv("REDIS_URL", raising=False)
     for node in running:
         node.begin(EMPTY_CONFIG)
     project(running)

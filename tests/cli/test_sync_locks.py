@@ -72,14 +72,11 @@ class Shop:
 def shop(
     request: pytest.FixtureRequest,
     kongs: Callable[[str], DbNode],
-    tmp_path: Path,
+    own_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Shop]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KGATE_HISTORY", str(tmp_path / "history"))
     monkeypatch.setenv("KGATE_DEBUG", "1")
     monkeypatch.setenv("KGATE_ACTOR", "kim")
-    monkeypatch.delenv("REDIS_URL", raising=False)
     monkeypatch.setattr(sync_run, "time", Clock())
     kong = kongs(request.param)
     if request.param == "dbless":

@@ -32,12 +32,9 @@ CONFIG = {"_format_version": "3.0", "services": [CART]}
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KGATE_HISTORY", str(tmp_path / "history"))
+def folder(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KGATE_DEBUG", "1")
-    monkeypatch.delenv("REDIS_URL", raising=False)
-    return tmp_path
+    return own_folder
 
 
 def project(cluster: dict[str, object], **changes: object) -> None:
