@@ -122,8 +122,7 @@ class Analyst:
         return made
 
     def tick(self, now: float) -> list[Conclusion]:
-        """What has ended is forgotten, and refusals told."""
-        self._held.tick(now)
+        """Refusals are told."""
         return self._refusals.due(now)
 
     def tell(self, now: float) -> Mapping[str, Any] | None:

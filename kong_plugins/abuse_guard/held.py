@@ -49,7 +49,7 @@ class Held:
             end = max(end, *(one.expires or 0.0 for one in live))
             known = (reason for one in reversed(live) for reason in one.reasons)
             reasons = tuple(dict.fromkeys((*known, scenario.name)))[-MAX_REASONS:]
-        elif len(self._marks) >= self._limit:
+        if len(self._marks) >= self._limit:
             self._marks.popitem(last=False)
         made = self._marks[target] = Mark(target, score, reasons, limit, end)
         return made
@@ -64,16 +64,3 @@ class Held:
         if self._blocks.pop(target, None) is None and len(self._blocks) >= self._limit:
             self._blocks.popitem(last=False)
         self._blocks[target] = _Block(now, end)
-
-    def tick(self, now: float) -> None:
-        """Forget what has ended."""
-        while self._marks:
-            mark = next(iter(self._marks.values()))
-            if mark.expires is None or mark.expires > now:
-                break
-            del self._marks[mark.key]
-        while self._blocks:
-            target, block = next(iter(self._blocks.items()))
-            if now - block.made < UNDER_WAY_SECONDS:
-                break
-            del self._blocks[target]
