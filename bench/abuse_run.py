@@ -123,7 +123,7 @@ class Replay:
                     refused_for[self._scenario_of(request, verdict.reason)] += 1
             batch.append(
                 Outcome(
-                    "r", "route", "s", "t", str(status), "", "1", "5", "service", verdict.reason, "", verdict.memo,
+                    "route", "s", "t", str(status), "", "1", "5", "service", verdict.reason, "", verdict.memo,
                     request.ip,
                 )
             )  # fmt: skip

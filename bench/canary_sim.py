@@ -135,9 +135,7 @@ def _outcome(dice: random.Random, worse: float, slower: float) -> Outcome:
     took = USUAL_MS * math.exp(dice.gauss(0, 0.5)) * (slower if canary else 1.0)
     status = "502" if failed else "200"
     arm = "sim=canary" if canary else "sim=control"
-    return Outcome(
-        "r", "t", "s", "", status, status, "1", f"{took:.0f}", "service", "", arm, f"{DRAWN}=1", ""
-    )
+    return Outcome("t", "s", "", status, status, "1", f"{took:.0f}", "service", "", arm, f"{DRAWN}=1", "")
 
 
 def simulate(runs: int, bad_runs: int, seconds: float, seed: int = 1) -> dict[str, Any]:

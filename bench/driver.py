@@ -223,7 +223,12 @@ def drive_shared(
                 end = at + 4 + int.from_bytes(data[at : at + 4], "big")
                 if end > len(data):
                     break
-                if data[at + 4 : at + 8] == SHORT:
+                if data[at + 4 : at + 8] == BEAT:
+                    at = end
+                    continue
+                if data[at + 4 : at + 7] == AGAIN:
+                    is_good = True
+                elif data[at + 4 : at + 8] == SHORT:
                     is_good = int.from_bytes(data[at + 8 : at + 12], "big") in told
                 else:
                     is_good = end - at >= least
@@ -244,6 +249,10 @@ def drive_shared(
 
 SHORT = b"\x83\xa1r\xce"
 """How an answer begins that names a verdict which was told before on the connection (docs/protocol.md)."""
+AGAIN = b"\x84\xa1r"
+"""The same with a lease, which is of no use here: this driver asks for every request."""
+BEAT = b"\x82\xa1b\xce"
+"""No answer: which leases hold."""
 SHARED = 4
 """Connections of the adapter's worker (mux.lua)."""
 

@@ -22,7 +22,7 @@ _NGINX = """
 daemon off; worker_processes 1; pid {dir}/pid; error_log {dir}/error.log;
 events {{ worker_connections 1024; }}
 http {{
-  access_log off; keepalive_requests 100000000; default_type application/json;
+  access_log off; keepalive_requests 100000000; default_type application/json; client_header_buffer_size 8k;
   client_body_temp_path {dir}/1; proxy_temp_path {dir}/2; fastcgi_temp_path {dir}/3; uwsgi_temp_path {dir}/4;
   scgi_temp_path {dir}/5;
   server {{ listen {address}; return 200 '{{"items": []}}'; }}

@@ -75,6 +75,11 @@ def parse_listen(text: str) -> tuple[str, int]:
     help="Take trust anchors out of Kong's config (passport's inline_issuers). For tests and laptops only.",
 )
 @click.option(
+    "--leases/--no-leases",
+    default=True,
+    help="Whether the adapter may give a user's verdict again for a few seconds without asking. Default: it may.",
+)
+@click.option(
     "--metrics-listen",
     metavar="HOST:PORT",
     help="Serve /healthz, /readyz and /metrics there, for example 127.0.0.1:9542. Default: nowhere.",
@@ -95,6 +100,7 @@ def command(
     allow_gid: tuple[int, ...],
     group: str | None,
     allow_inline_issuers: bool,
+    leases: bool,
     metrics_listen: str | None,
     log_level: str,
     log_format: str,
@@ -136,6 +142,7 @@ def command(
         gid=gid,
         inline_issuers=allow_inline_issuers,
         state_dir=state_dir,
+        leases=leases,
     )
     told = {"ready": True, "run_dir": str(run_dir), "lane": lane, "workers": workers, "pid": os.getpid()}
     line = f"serving lane {lane} in {run_dir} with {workers} workers (pid {os.getpid()})"

@@ -57,7 +57,7 @@ def seen_of(outcome: Outcome) -> Seen | None:
     A failure is a last try of 5xx (nginx writes connection errors as 502 and 504), or Kong's own error. Kong
     answers for an upstream without a target that it may use by "exit" and 503, without a try.
     """
-    _, _, _, _, status, upstream_status, tries, milliseconds, source, reason, _, _, _ = outcome
+    _, _, _, status, upstream_status, tries, milliseconds, source, reason, _, _, _ = outcome
     return _seen(status, upstream_status, tries, milliseconds, source, reason)
 
 

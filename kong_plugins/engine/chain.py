@@ -17,14 +17,19 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from kong_plugins.abuse_guard import core as abuse_guard
+from kong_plugins.abuse_guard import lease as abuse_guard_lease
 from kong_plugins.canary_router import core as canary_router
+from kong_plugins.canary_router import lease as canary_router_lease
 from kong_plugins.engine.ask import Ask
 from kong_plugins.engine.facts import Facts
 from kong_plugins.engine.lasting import join
+from kong_plugins.engine.lease import NONE, Lease, together
 from kong_plugins.engine.verdict import Verdict, join_memos
 from kong_plugins.passport import core as passport
+from kong_plugins.passport import lease as passport_lease
 from kong_plugins.state.base import State
 from kong_plugins.static_fallback import core as static_fallback
+from kong_plugins.static_fallback import lease as static_fallback_lease
 
 Filter = Callable[[Facts, Any, State, float], Verdict | Ask | None]
 
@@ -52,6 +57,14 @@ WITH_CANARY: tuple[Step, ...] = (
     Step("passport", passport.issue),
     Step("static-fallback", static_fallback.decide),
 )
+
+LEASES: Mapping[str, Callable[[Facts, Any, State, float], Lease]] = {
+    "abuse-guard": abuse_guard_lease.lease,
+    "passport": passport_lease.lease,
+    "canary-router": canary_router_lease.lease,
+    "static-fallback": static_fallback_lease.lease,
+}
+"""By plugin, in place of asking its filters again."""
 
 Chain = tuple[tuple[Filter, Any, str], ...]
 """The steps of one route in order: the filter, its plugin's parsed config, the plugin's name."""
@@ -117,3 +130,17 @@ def run(
             if found.arm:
                 facts = facts.on(found.arm)
     return Pending(tuple(asks)) if asks else join(effects)
+
+
+def lease(facts: Facts, chain: Chain, verdict: Verdict, state: State, now: float) -> Lease:
+    """For how long a verdict of `run` on these facts stands for requests that are alike. now is Unix time in
+    seconds."""
+    if verdict.status is not None:
+        return NONE
+    if verdict.identity is not None:
+        facts = facts.of(verdict.identity)
+    facts = facts.on(verdict.arm)
+    configs = {plugin: config for _decide, config, plugin in chain}
+    if not configs.keys() <= LEASES.keys():
+        return NONE
+    return together(LEASES[plugin](facts, config, state, now) for plugin, config in configs.items())

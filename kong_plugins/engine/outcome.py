@@ -6,14 +6,13 @@ from typing import NamedTuple
 
 
 class Outcome(NamedTuple):
-    """One row of a batch; all text, as nginx wrote it.
+    """What became of one request; all text, as nginx wrote it.
 
     upstream_status lists the tries ("502, 200"); source is who made the answer: service, error (Kong, for a
     failed service), exit (a plugin), kgate (the guard or a gate plugin); memo is what the filters left in the
     verdict (`memo_of` reads it).
     """
 
-    request_id: str
     route: str
     service: str
     tenant: str

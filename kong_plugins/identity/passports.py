@@ -113,11 +113,7 @@ class PassportOffice:
             # a key may have been revoked: nothing that it signed is handed out any more
             self._cache = BoundedCache(self._cached)
             self._version = self._signer.version  # after it: a deadline may end this in between
-        if identity is None:
-            key: tuple[Any, ...] = (facts.ip, device, facts.arm, rule.cache_key)
-        else:
-            token = identity.token or (identity.issuer, identity.subject)
-            key = (token, facts.ip, device, facts.arm, rule.cache_key)
+        key = _key_of(identity, facts, rule, device)
         kept = self._cache.get(key)
         if kept is not None:
             since, until, owner, passport = kept
@@ -130,6 +126,17 @@ class PassportOffice:
         if reuse > 0:
             self._cache.put(key, (now, now + reuse, identity, passport))
         return passport
+
+    def handed_out_until(
+        self, identity: Identity, facts: Facts, rule: PassportRule, now: float, device: str
+    ) -> float:
+        """Until when `issue` gives the passport that it would give at `now`; `now` where it would make one."""
+        if self._signer.version != self._version:
+            return now
+        kept = self._cache.get(_key_of(identity, facts, rule, device))
+        if kept is None or not kept[0] <= now < kept[1] or kept[2] != identity:
+            return now
+        return kept[1]
 
     def take_counts(self) -> dict[str, int]:
         """Passports made since the last call, by authn_level; reused ones do not count."""
@@ -216,6 +223,18 @@ class PassportOffice:
         if tctx:
             claims["tctx"] = tctx
         return claims
+
+
+def _key_of(identity: Identity | None, facts: Facts, rule: PassportRule, device: str) -> tuple[Any, ...]:
+    if identity is None:
+        return (facts.ip, device, facts.arm, rule.cache_key)
+    return (
+        identity.token or (identity.issuer, identity.subject),
+        facts.ip,
+        device,
+        facts.arm,
+        rule.cache_key,
+    )
 
 
 def _largest(claims: dict[str, Any], mapped: dict[str, Any]) -> str:

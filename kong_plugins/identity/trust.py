@@ -229,6 +229,29 @@ class Trust:
         """
         return self._office.issue(identity, facts, config, now, device, self._is_stale)
 
+    def stands_for(
+        self,
+        identity: Identity,
+        facts: Facts,
+        config: PassportRule,
+        issuer_names: tuple[str, ...],
+        now: float,
+        device: str = "",
+    ) -> float:
+        """Seconds for which `verify` and `issue` go on saying what they have just said of this user's token, as long
+        as `stamp` is the same; 0 where they may say something else with each request. now is Unix time in seconds."""
+        if identity.level != "full" or not identity.token or identity.issuer in self._enrichers:
+            return 0.0
+        verified = self._verified.get((identity.token, issuer_names, self._keys.snapshot().generation))
+        if verified is None or not verified.since <= now:
+            return 0.0
+        until = self._office.handed_out_until(identity, facts, config, now, device)
+        return max(0.0, min(verified.until, until) - now)
+
+    def stamp(self) -> tuple[int, int]:
+        """Differs from before when a key of an issuer or of the gateway may have been taken away."""
+        return self._keys.snapshot().generation, self._keyring.version
+
     def _is_stale(self, iss: str) -> bool:
         return self._keys.is_stale(self._names.get(iss, ""))
 

@@ -28,7 +28,7 @@ from kong_plugins.server.bounded import Bounded
 from kong_plugins.server.channel import IMAGE, Channel
 from kong_plugins.server.concluding import Concluder
 from kong_plugins.server.config import RedisConfig, load
-from kong_plugins.server.outcomes import read_rows
+from kong_plugins.server.outcomes import read_batch
 from kong_plugins.server.telling import Telling
 from kong_plugins.state.cells import Cells
 from kong_plugins.state.connection import connect
@@ -70,9 +70,12 @@ class Analysts:
         self._stale.add(plugin)
 
     def outcomes(self, packed: bytes, now: float) -> None:
-        """A batch of packed rows."""
+        """A packed batch. The supervisor has told of one that cannot be read."""
         self._configure()
-        rows = [row for row in read_rows(packed) if row is not None]
+        try:
+            rows = read_batch(packed).outcomes()
+        except ValueError:
+            return
         if rows:
             self._each(lambda analyst: analyst.take(rows, now))
 

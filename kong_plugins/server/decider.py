@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from kong_plugins.engine import chain as engine_chain
 from kong_plugins.engine.facts import Facts, FactsError, parse_facts
+from kong_plugins.engine.lease import NONE, Condition, Lease
 from kong_plugins.engine.problem import problem
 from kong_plugins.engine.registry import PLUGINS, field_names, parse_config
 from kong_plugins.engine.verdict import Verdict
@@ -197,6 +198,22 @@ class Decider:
             chain = _build(configs)
             self._by_ids.put(key, chain)
         return self._decide(record, chain)
+
+    def lease(self, chain_hash: str, facts: Facts, verdict: Verdict) -> Lease:
+        """For how long the verdict that was just found stands for requests that are alike. None where each request is
+        traced."""
+        chain = self._chains.get(chain_hash)
+        if chain is None or self.state is None or self.tracer is not None:
+            return NONE
+        try:
+            return engine_chain.lease(facts, chain, verdict, self.state, self._clock())
+        except Exception:  # as in `_decide`: then every request is asked for
+            log.exception("request %s: no lease", facts.request_id)
+            return NONE
+
+    def still(self, condition: Condition) -> bool:
+        """Whether a condition of a lease holds."""
+        return self.state is not None and condition.holds(self.state, self._clock())
 
     def list_names(self) -> set[str]:
         """Lists of the control state that the kept configs name."""

@@ -11,7 +11,8 @@ from kong_plugins.engine.verdict import in_order, unknown_ids
 from kong_plugins.server.decided import Decided, Later, wire_of
 from kong_plugins.server.decider import ConfigError, Decider, UnknownConfig
 from kong_plugins.server.frames import LATER, OWED, Connections, FrameProtocol, pack
-from kong_plugins.server.outcomes import pack_rows
+from kong_plugins.server.leases import Leases
+from kong_plugins.server.outcomes import batch_of_packed, pack_rows
 from kong_plugins.server.pdk_lane import RpcError, identifier
 from kong_plugins.server.told import Told, numbered_frame
 
@@ -20,7 +21,7 @@ NUMBERED = frozenset({"M", "I", "m", "i"})
 verdicts."""
 BY_IDS, REMEMBERS = frozenset("Ii"), frozenset("MI")
 TakeOutcomes = Callable[[str, int, bytes, list[Any]], object]
-"""Takes a batch: its id, the rows dropped before it, the packed rows, batches that were given up (outcomes.py)."""
+"""Takes a batch: its id, the rows dropped before it, the packed batch, batches that were given up (outcomes.py)."""
 
 log = logging.getLogger("kgate.express")
 
@@ -47,6 +48,7 @@ class ExpressLane:
             "p": self._prepared,
             "o": self._outcome,
             "r": self._rows,
+            "c": self._columns,
         }
 
     def handle(self, message: Any, told: Told | None = None) -> dict[str, Any] | bytes | None:
@@ -118,17 +120,20 @@ class ExpressLane:
         return self._decider.prepared(message[1])
 
     def _outcome(self, message: list[Any]) -> dict[str, Any]:
-        return self._rows([*message[:3], pack_rows(message[3])])
+        return self._columns([*message[:3], pack_rows(message[3])])
 
     def _rows(self, message: list[Any]) -> dict[str, Any]:
-        batch_id, dropped, rows, given_up = [*message[1:5], []][:4]
-        if not isinstance(batch_id, str) or not isinstance(dropped, int) or not isinstance(rows, bytes):
+        return self._columns([*message[:3], batch_of_packed(message[3]).pack(), *message[4:]])
+
+    def _columns(self, message: list[Any]) -> dict[str, Any]:
+        batch_id, dropped, batch, given_up = [*message[1:5], []][:4]
+        if not isinstance(batch_id, str) or not isinstance(dropped, int) or not isinstance(batch, bytes):
             return {"e": "malformed"}
         if not isinstance(given_up, list) or [type(value) for value in given_up] != [str, int] * (
             len(given_up) // 2
         ):
             return {"e": "malformed"}
-        self._take_outcomes(batch_id, dropped, rows, given_up)
+        self._take_outcomes(batch_id, dropped, batch, given_up)
         return {"k": "ok"}
 
 
@@ -137,10 +142,20 @@ class ExpressProtocol(FrameProtocol):
 
     late_is_harmless = True
 
-    def __init__(self, requests: ExpressLane, lane: str, home: Connections) -> None:
+    def __init__(
+        self, requests: ExpressLane, lane: str, home: Connections, leases: Leases | None = None
+    ) -> None:
         super().__init__(lane, home)
         self._requests = requests
-        self._told = Told()
+        self._told = Told(leases, self)
+
+    def beat(self, data: bytes) -> bool:
+        """See Holder."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return False
+        transport.write(data)
+        return True
 
     def answer(self, message: Any) -> bytes | None:
         try:

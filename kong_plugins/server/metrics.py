@@ -65,6 +65,11 @@ class Metrics:
             ["tenant", "route", "status", "source"],
             registry=registry,
         )
+        self._leased = Counter(
+            "kgate_leased_requests",
+            "Decided requests whose verdict was given before and stood for them.",
+            registry=registry,
+        )
         self._lost = Counter(
             "kgate_outcomes_lost", "Outcomes that Kong's workers dropped.", registry=registry
         )
@@ -158,13 +163,16 @@ class Metrics:
     def outcomes(self, counts: Mapping[Kind, int]) -> None:
         """Count what became of requests. One that the guard answered, or let pass where the route may stay open, for
         want of a verdict is seen here alone: no server knew of it."""
-        for (tenant, route, first, source, reason), count in counts.items():
+        for (tenant, route, first, source, reason, leased), count in counts.items():
             status = f"{first}xx" if first and first in "12345" else "none"
             known = source if source in ("service", "error", "exit", "kgate") else "none"
             labels = self._bounded("o", tenant, route, status, known)
             self._outcomes.labels(*labels).inc(count)
             if reason in GUARD_REASONS:
                 self._fails.labels(reason).inc(count)
+            if leased is not None:  # no worker has counted these
+                self._requests.labels(*self._bounded("r", tenant, route, "", "pass", leased)).inc(count)
+                self._leased.inc(count)
 
     def lost(self, rows: int) -> None:
         """Rows that a worker of Kong had to drop."""

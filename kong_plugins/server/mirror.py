@@ -29,12 +29,20 @@ class Mirror:
     """Gives the decider each new state whole. What cannot be used leaves the last one in place.
 
     A large image is mapped page by page between requests before it is used: else each of the first thousands of
-    requests would wait for pages. later: how to wait; without it all images are used at once.
+    requests would wait for pages. later: how to wait; without it all images are used at once. changed: called after
+    each new state.
     """
 
-    def __init__(self, decider: Decider, trust: Trust, cells: Cells, later: Later | None = None) -> None:
+    def __init__(
+        self,
+        decider: Decider,
+        trust: Trust,
+        cells: Cells,
+        later: Later | None = None,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._decider, self._trust, self._cells = decider, trust, cells
-        self._later = later
+        self._later, self._changed = later, changed
         self._told = (0, 0)
         self._coming: Snapshot | None = None
         self._steps: Iterator[None] = iter(())
@@ -94,6 +102,7 @@ class Mirror:
         self._trust.follow(snapshot)
         # one assignment: a decision sees the old state or the new one, whole
         self._decider.state = State(snapshot, self._trust, {}, self._cells)
+        self._changed()
 
     def report(self) -> dict[str, Any]:
         """For the supervisor: the version, lists that are named but not there, and what the cells met since the last

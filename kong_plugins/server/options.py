@@ -11,7 +11,7 @@ from kong_plugins.server.peers import Allowed
 
 class Options(NamedTuple):
     """deadline is seconds. state_dir: where the control state is saved. inline_issuers: a passport config in Kong may
-    bring trust anchors (tests, laptops)."""
+    bring trust anchors (tests, laptops). leases: a verdict may stand for more than its request (leases.py)."""
 
     run_dir: Path
     config: Path | None
@@ -24,6 +24,7 @@ class Options(NamedTuple):
     gid: int | None = None
     inline_issuers: bool = False
     state_dir: Path | None = None
+    leases: bool = True
 
     @property
     def saved_in(self) -> Path:
@@ -67,4 +68,5 @@ def worker_command(options: Options, channel_fd: int, cells_fd: int) -> list[str
     command += ["--log-level", options.log_level, "--log-format", options.log_format]
     command += ["--config", str(options.config)] if options.config else []
     command += ["--allow-inline-issuers"] if options.inline_issuers else []
+    command += [] if options.leases else ["--no-leases"]
     return command

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 from kong_plugins.engine.facts import Facts
 from kong_plugins.engine.lasting import Lasting, Varied
 from kong_plugins.engine.verdict import in_order, to_wire, variation
 from kong_plugins.server.frames import pack
+from kong_plugins.server.leases import Given, Holder, Leases, beat_of
 
 SLOTS = 1024
 """Verdicts of a connection; the oldest one's slot is used again."""
@@ -19,6 +21,16 @@ _SIZE = 8 + 4 + _ID_SIZE + len(_NUMBER) + 4
 _Key = tuple[int, str, str, int]
 
 
+class _Kept(NamedTuple):
+    """A verdict that has a slot, and what was last said of its lease: of which epoch, and until when that holds."""
+
+    verdict: Lasting
+    slot: int
+    short: bytes
+    epoch: int
+    until: float
+
+
 def numbered_frame(reply: dict[str, Any], number: int) -> bytes:
     """4 bytes of length and the map with the question's number `q`: on a connection that many requests share. The
     request's id and the number stand last."""
@@ -27,25 +39,54 @@ def numbered_frame(reply: dict[str, Any], number: int) -> bytes:
     return len(body).to_bytes(4, "big") + body
 
 
+_NEVER = Given(0, 0, math.inf)
+
+
 class Told:
-    """Of one connection. A verdict is known by its identity, and is held as long as it has a slot."""
+    """Of one connection. A verdict is known by its identity, and is held as long as it has a slot.
 
-    __slots__ = ("_kept", "_keys", "_next")
+    leases: gives the verdicts' leases to `holder`; without them there are none.
+    """
 
-    def __init__(self) -> None:
-        self._kept: dict[_Key, tuple[Lasting, int, bytes]] = {}
+    __slots__ = ("_holder", "_kept", "_keys", "_leases", "_next")
+
+    def __init__(self, leases: Leases | None = None, holder: Holder | None = None) -> None:
+        self._kept: dict[_Key, _Kept] = {}
         self._keys: list[_Key] = []  # by slot
         self._next = 0
+        self._leases, self._holder = leases, holder
 
     def frame(self, verdict: Lasting, facts: Facts, chain: str, protocol: int, number: int) -> bytes:
         """The answer to question `number`: the verdict and a slot for it, or the slot alone when it was told before.
-        chain: the hash that was asked, "" for none."""
+        Where the verdict has a lease that was not told, a beat and the lease with it. chain: the hash that was asked,
+        "" for none."""
         request_id = facts.request_id
         key = (id(verdict), chain, facts.tenant, protocol)
         kept = self._kept.get(key)
-        if kept is not None and _is_usual(request_id):
-            return kept[2] + request_id.encode() + _NUMBER + number.to_bytes(4, "big")
-        return numbered_frame(self._wire(verdict, key, facts), number)
+        if not _is_usual(request_id):
+            return numbered_frame(self._wire(verdict, key, facts), number)
+        leases = self._leases
+        if kept is not None and (
+            leases is None or (kept.epoch == leases.epoch and leases.clock() < kept.until)
+        ):
+            return kept.short + request_id.encode() + _NUMBER + number.to_bytes(4, "big")
+        given = self._give(chain, facts, verdict)
+        if kept is None:
+            wire = self._wire(verdict, key, facts, given)
+        else:
+            self._kept[key] = kept._replace(epoch=given.epoch, until=given.until)
+            wire = {"r": kept.slot, "n": request_id}
+        if not given.milliseconds:
+            return numbered_frame(wire, number)
+        wire["l"] = [given.milliseconds, given.epoch]
+        return beat_of(given.epoch) + numbered_frame(wire, number)
+
+    def _give(self, chain: str, facts: Facts, verdict: Lasting) -> Given:
+        if self._leases is None:
+            return _NEVER
+        if self._holder is None or not chain:
+            return Given(0, self._leases.epoch, math.inf)
+        return self._leases.give(self._holder, chain, facts, verdict)
 
     def varied_frame(self, verdict: Varied, facts: Facts, chain: str, protocol: int, number: int) -> bytes:
         """The same for a verdict with something of the request in it, which is sent beside the slot."""
@@ -55,17 +96,17 @@ class Told:
             return numbered_frame(to_wire(verdict, facts.request_id, facts.tenant, protocol, chain), number)
         kept = self._kept.get(key)
         if kept is not None:
-            return numbered_frame({"r": kept[1], "x": own, "n": facts.request_id}, number)
+            return numbered_frame({"r": kept.slot, "x": own, "n": facts.request_id}, number)
         return numbered_frame({**self._wire(verdict.base, key, facts), "x": own}, number)
 
-    def _wire(self, verdict: Lasting, key: _Key, facts: Facts) -> dict[str, Any]:
+    def _wire(self, verdict: Lasting, key: _Key, facts: Facts, given: Given = _NEVER) -> dict[str, Any]:
         _, chain, tenant, protocol = key
         wire = to_wire(verdict, facts.request_id, tenant, protocol, chain)
         if _is_usual(facts.request_id):
-            wire["d"] = self._keep(key, verdict)
+            wire["d"] = self._keep(key, verdict, given)
         return wire
 
-    def _keep(self, key: _Key, verdict: Lasting) -> int:
+    def _keep(self, key: _Key, verdict: Lasting, given: Given) -> int:
         slot = self._next
         self._next = (slot + 1) % SLOTS
         if slot == len(self._keys):
@@ -75,7 +116,7 @@ class Told:
             self._keys[slot] = key
         # {r: slot, n: a text of 32 bytes, q: number}
         head = b"\x83\xa1r\xce" + slot.to_bytes(4, "big") + b"\xa1n\xd9" + bytes((_ID_SIZE,))
-        self._kept[key] = verdict, slot, _SIZE.to_bytes(4, "big") + head
+        self._kept[key] = _Kept(verdict, slot, _SIZE.to_bytes(4, "big") + head, given.epoch, given.until)
         return slot
 
 

@@ -30,6 +30,7 @@ from kong_plugins.server.decider import ConfigError, Decider
 from kong_plugins.server.direct_lane import DirectLane
 from kong_plugins.server.express_lane import ExpressLane, ExpressProtocol
 from kong_plugins.server.frames import Connections, FrameProtocol
+from kong_plugins.server.leases import Leases
 from kong_plugins.server.mirror import Mirror
 from kong_plugins.server.pdk_lane import PdkLane, PdkProtocol
 from kong_plugins.server.run_dir import EXPRESS
@@ -65,8 +66,10 @@ class Worker:
         deadline: float,
         cells: Cells,
         inline_issuers: bool = False,
+        lease: bool = True,
     ) -> None:
         self._config = config
+        self._lease = lease
         self._run_dir = run_dir
         self._inline_issuers = inline_issuers
         self._channel_socket = channel
@@ -88,7 +91,10 @@ class Worker:
         trust = self._trust = build_trust(
             self._config.trust, self._config.base_dir, self._run_dir, self._inline_issuers
         )
-        self._mirror = Mirror(self.decider, trust, self._cells, self._later)
+        decider = self.decider
+        self._leases = Leases(decider.lease, decider.still, trust.stamp, self._later) if self._lease else None
+        changed = self._leases.change if self._leases is not None else (lambda: None)
+        self._mirror = Mirror(decider, trust, self._cells, self._later, changed)
         trust.start()
         try:
             uvloop.run(self._serve())
@@ -224,7 +230,7 @@ class Worker:
     async def _adopt(self, lane: str, sock: socket.socket) -> None:
         def make() -> FrameProtocol:
             if lane == EXPRESS:
-                return ExpressProtocol(self._express, lane, self._connections)
+                return ExpressProtocol(self._express, lane, self._connections, self._leases)
             calls = self._direct if lane.endswith(DIRECT) else self._pdk
             return PdkProtocol(calls, lane, self._connections)
 
@@ -286,13 +292,15 @@ def main() -> None:
     parser.add_argument("--log-level", required=True)
     parser.add_argument("--log-format", required=True)
     parser.add_argument("--allow-inline-issuers", action="store_true")
+    parser.add_argument("--no-leases", action="store_true")
     args = parser.parse_args()
     logs.configure(args.log_level, args.log_format)
     channel = socket.socket(fileno=args.channel_fd)
     config = load(args.config, os.environ)
     cells = Cells.attach(args.cells_fd)
     cells.use_own_clock()
-    Worker(config, args.run_dir, channel, args.deadline, cells, args.allow_inline_issuers).run()
+    inline, lease = args.allow_inline_issuers, not args.no_leases
+    Worker(config, args.run_dir, channel, args.deadline, cells, inline, lease).run()
 
 
 if __name__ == "__main__":

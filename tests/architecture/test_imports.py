@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 FILTERS = ("abuse_guard", "passport", "canary_router", "static_fallback")
 TYPES = tuple(
     f"kong_plugins.engine.{name}"
-    for name in ("facts", "verdict", "lasting", "ask", "problem", "fields", "outcome", "analyst")
+    for name in ("facts", "verdict", "lasting", "ask", "problem", "fields", "outcome", "analyst", "lease")
 )
 
 # what a package may import of ours; the first matching prefix of a module's own name counts

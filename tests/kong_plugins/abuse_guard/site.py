@@ -55,7 +55,7 @@ class Site:
             trace.of_identified(self.config.scenarios, facts),
         ]
         memo = " ".join(word for word in ("arm=b", *words) if word)
-        return Outcome("r", route, "s", tenant, str(status), "", "1", "5", "service", reason, "", memo, ip)
+        return Outcome(route, "s", tenant, str(status), "", "1", "5", "service", reason, "", memo, ip)
 
     def send(self, count: int, now: float = NOW, step: float = 0.0, **more: Any) -> list[Conclusion]:
         found = []

@@ -11,7 +11,7 @@ NOW = 1_700_000_000.0
 
 
 def outcome(reason: str, ip: str = "203.0.113.7", route: str = "shop", memo: str = "") -> Outcome:
-    return Outcome("r", route, "s", "t", "429", "", "1", "5", "kgate", reason, "", memo, ip)
+    return Outcome(route, "s", "t", "429", "", "1", "5", "kgate", reason, "", memo, ip)
 
 
 def told(analyst: Analyst, seconds: float) -> list[Conclusion]:

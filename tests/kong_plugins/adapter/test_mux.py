@@ -44,6 +44,7 @@ class Mux:
         self.serve: Any = lambda connection, messages: b"".join(answer(m[3], n=m[2][1]) for m in messages)
         self.results: list[Any] = []
         self.sound: list[bool] = []  # of the answers
+        self.links: list[Any] = []
 
     def _serve(self, connection: int, data: bytes) -> Any:
         unpacker = msgpack.Unpacker()
@@ -58,9 +59,12 @@ class Mux:
             self.world.run(ASK, self.threads, self.module, self.chain, self.facts, len(FACTS), self._done)
 
     def _done(self, found: Any, err: Any = None, again: Any = None) -> None:
-        self.results.append((self.world.py(found), None if found is not None else err.decode(), bool(again)))
-        if found is not None:
-            self.sound.append(err)
+        if found is None:
+            self.results.append((None, err.decode(), bool(again)))
+            return
+        self.results.append((self.world.py(found), None, False))
+        self.sound.append(err)
+        self.links.append(again)  # in its place
 
     def run(self, seconds: float = 0) -> None:
         self.threads[b"run"](seconds)

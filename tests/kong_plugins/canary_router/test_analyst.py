@@ -35,7 +35,7 @@ from kong_plugins.state.snapshot import build, empty_snapshot
 
 def outcome(arm: str = "canary", status: str = "200", **fields: str) -> Outcome:
     usual = Outcome(
-        "r", "t", "s", "", status, status, "1", "20", "service", "", f"v2={arm}", f"{DRAWN}=1", "203.0.113.7"
+        "t", "s", "", status, status, "1", "20", "service", "", f"v2={arm}", f"{DRAWN}=1", "203.0.113.7"
     )
     return usual._replace(**fields)
 

@@ -30,7 +30,7 @@ def scan(asker: Asker, batch: str, count: int, facts: list[Any]) -> None:
     memo = asker.ask(["d", CHAIN, facts, list(PARTS)])[0]["m"]
     row = ["orders", "order", "food", "404", "404", "1", "3", "service", "", "", memo, facts[2]]
     rows = pack_rows([f"{batch}{number}", *row] for number in range(count))
-    assert asker.ask(["r", batch, 0, rows])[0] == {"k": "ok"}
+    assert asker.ask(["c", batch, 0, rows])[0] == {"k": "ok"}
 
 
 def is_blocked(asker: Asker, facts: list[Any]) -> bool:

@@ -57,7 +57,7 @@ class Fake:
     def take(self, outcomes: Sequence[Outcome], now: float) -> list[Conclusion]:
         if self.broken:
             raise RuntimeError("no")
-        return [Conclusion("seen", outcome.request_id, str(now)) for outcome in outcomes]
+        return [Conclusion("seen", outcome.route, str(now)) for outcome in outcomes]
 
     def tick(self, now: float) -> list[Conclusion]:
         self.ticks += 1
@@ -80,8 +80,9 @@ def test_each_analyst_gets_its_configs_once_and_all_outcomes() -> None:
         analysts.config("static-fallback", text)
     analysts.config("abuse-guard", "{}")
     analysts.config("static-fallback", '{"responses": 1}')
-    row = ["r1", *[""] * 12]
-    analysts.outcomes(pack_rows([row]) + b"\xc1", NOW)
+    row = ["id", "r1", *[""] * 11]
+    analysts.outcomes(pack_rows([row]), NOW)
+    analysts.outcomes(pack_rows([row]) + b"\xc1", NOW)  # no batch: the supervisor has said so
     assert len(fake.configs) == 1
     assert [(told.kind, told.subject) for told in found] == [("seen", "r1")]
     assert analysts.tick(NOW) == {"static-fallback": {"ticks": 1}}
@@ -370,7 +371,7 @@ def test_a_breaker_opens_over_all_workers_without_redis(serve: Callable[..., Ser
         assert memos[0] == memos[1]
         for number, each in enumerate(both):  # half of what is needed on each connection
             for _ in range(2):  # sent again: counts once
-                assert each.ask(["r", f"b-{number}", 0, failures(memos[0], 2)])[0] == {"k": "ok"}
+                assert each.ask(["c", f"b-{number}", 0, failures(memos[0], 2)])[0] == {"k": "ok"}
         wait_until(lambda: is_open(*both), 10)
 
 
@@ -381,7 +382,7 @@ def test_an_opening_on_one_node_is_known_to_the_other(
     with Asker(nodes[0].run_dir / "express.sock") as here, Asker(nodes[1].run_dir / "express.sock") as there:
         memo = learn(here)
         assert learn(there) == memo
-        here.ask(["r", "b-1", 0, failures(memo, 4)])
+        here.ask(["c", "b-1", 0, failures(memo, 4)])
         wait_until(lambda: is_open(here), 10)
         wait_until(lambda: is_open(there), 5)
 
@@ -396,7 +397,7 @@ def test_a_reload_forgets_no_open_breaker(serve: Callable[..., Server]) -> None:
         return 'kgate_breaker_state{breaker="service:order"} 1.0' in text
 
     with Asker(express) as asker:
-        asker.ask(["r", "b-1", 0, failures(learn(asker), 4)])
+        asker.ask(["c", "b-1", 0, failures(learn(asker), 4)])
         wait_until(lambda: is_open(asker), 10)
 
     def analyses() -> set[int]:

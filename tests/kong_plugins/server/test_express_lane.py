@@ -15,7 +15,7 @@ from kong_plugins.server.decided import Decided, Later
 from kong_plugins.server.decider import Decider
 from kong_plugins.server.express_lane import ExpressLane, ExpressProtocol, frame
 from kong_plugins.server.frames import OWED, Connections
-from kong_plugins.server.outcomes import Outcomes, read_rows
+from kong_plugins.server.outcomes import Outcomes, batch_of, read_batch
 from kong_plugins.server.told import numbered_frame
 
 Record = Callable[..., list[Any]]
@@ -120,15 +120,23 @@ def test_outcomes_are_taken_once(lane: ExpressLane, outcomes: Outcomes) -> None:
     assert (outcomes.rows, outcomes.dropped) == (1, 2)
 
 
-def test_the_id_of_a_row_comes_last_and_adapters_of_before_send_it_first(
+def test_adapters_of_before_send_rows_with_an_id_at_their_end_or_at_their_beginning(
     decider: Decider,
 ) -> None:
-    seen: list[Outcome | None] = []
-    lane = ExpressLane(decider, lambda _id, _dropped, packed, _named: seen.extend(read_rows(packed)))
+    seen: list[Outcome] = []
+    told: list[list[Any]] = []
+
+    def take(_id: str, _dropped: int, packed: bytes, named: list[Any]) -> None:
+        seen.extend(read_batch(packed).outcomes())
+        told.append(named)
+
+    lane = ExpressLane(decider, take)
     fields = [str(number) for number in range(12)]
-    assert lane.handle(["r", "w-1", 0, msgpack.packb([*fields, "r1"])]) == {"k": "ok"}
+    assert lane.handle(["r", "w-1", 0, msgpack.packb([*fields, "r1"]), ["w-0", 3]]) == {"k": "ok"}
     assert lane.handle(["o", "w-2", 0, [["r1", *fields]]]) == {"k": "ok"}
-    assert seen == [Outcome("r1", *fields)] * 2
+    assert lane.handle(["c", "w-3", 0, batch_of([["", *fields]]).pack(), ["w-1", 1]]) == {"k": "ok"}
+    assert seen == [Outcome(*fields)] * 3
+    assert told == [["w-0", 3], [], ["w-1", 1]]
 
 
 @pytest.mark.parametrize("operation", ["m", "M"])
@@ -248,11 +256,11 @@ def test_after_standing_still_questions_are_answered(
 def test_batches_that_were_given_up_are_named(decider: Decider) -> None:
     taken: list[tuple[Any, ...]] = []
     lane = ExpressLane(decider, lambda *batch: taken.append(batch))
-    assert lane.handle(["r", "w-1", 0, b""]) == {"k": "ok"}
-    assert lane.handle(["r", "w-3", 5, b"", ["w-2", 4]]) == {"k": "ok"}
+    assert lane.handle(["c", "w-1", 0, b""]) == {"k": "ok"}
+    assert lane.handle(["c", "w-3", 5, b"", ["w-2", 4]]) == {"k": "ok"}
     assert taken == [("w-1", 0, b"", []), ("w-3", 5, b"", ["w-2", 4])]
     for bad in (None, "w-2", ["w-2"], ["w-2", "4"], [2, 4], ["w-2", 4, "w-1"], ["w-2", True]):
-        assert lane.handle(["r", "w-4", 5, b"", bad]) == {"e": "malformed"}
+        assert lane.handle(["c", "w-4", 5, b"", bad]) == {"e": "malformed"}
     assert len(taken) == 2
 
 
@@ -313,6 +321,9 @@ def test_what_is_no_request_closes_the_connection(lane: ExpressLane, message: An
         ["r", "b", 0, 5],
         ["r", "b", 0],
         ["r", "b", 0, []],
+        ["c", "b", 0, 5],
+        ["c", "b", 0],
+        ["c", "b", 0, []],
         ["r", 5, 0, b""],
         ["m", "x"],
         ["m", 1, [], 1],

@@ -10,16 +10,16 @@ from kong_plugins.engine.outcome import Outcome
 from kong_plugins.engine.verdict import Verdict
 from kong_plugins.server import metrics, tally
 from kong_plugins.server.metrics import Metrics
-from kong_plugins.server.outcomes import Kind, count_rows, pack_rows
+from kong_plugins.server.outcomes import Kind, pack_rows, read_batch
 from kong_plugins.server.tally import BUCKETS, Tally
 
 FACTS = Facts("r1", "203.0.113.9", "http", "GET", "h", "/secret/path", "/secret/path", "orders", "order", "food",
               "", frozenset(), {})  # fmt: skip
-ROW = Outcome("r1", "orders", "order", "food", "200", "200", "1", "3", "service", "", "", "", "203.0.113.9")
+ROW = Outcome("orders", "order", "food", "200", "200", "1", "3", "service", "", "", "", "203.0.113.9")
 
 
 def counts_of(row: Outcome) -> dict[Kind, int]:
-    return count_rows(pack_rows([row]))[0]
+    return read_batch(pack_rows([["r1", *row]])).counts()
 
 
 def test_a_report_holds_what_came_since_the_last_one() -> None:
@@ -201,7 +201,7 @@ def test_what_abuse_guard_holds_and_leaves_out_is_shown() -> None:
     analyst = Analyst(b"s" * 16)
     metrics = Metrics()
     metrics.levels({"abuse-guard": dict(analyst.levels())})
-    analyst.take([Outcome(*"rrst", "404", "", "1", "5", "", "", "", "g=unknown.1..", "203.0.113.7")], 1e9)
+    analyst.take([Outcome(*"rst", "404", "", "1", "5", "", "", "", "g=unknown.1..", "203.0.113.7")], 1e9)
     analyst.buckets.evicted = 7
     metrics.levels({"abuse-guard": dict(analyst.levels()), "conclusions": {}})
     text = metrics.text().decode()

@@ -27,7 +27,7 @@ def ask(server: Server, parts: list[str]) -> dict[str, object]:
 def fail(server: Server, memo: str) -> None:
     row = ["orders", "order", "food", "502", "502", "1", "3", "error", "refused", "", memo, "ip"]
     with Asker(server.run_dir / "express.sock") as asker:
-        asker.ask(["r", "b-1", 0, pack_rows([f"r{number}", *row] for number in range(4))])
+        asker.ask(["c", "b-1", 0, pack_rows([f"r{number}", *row] for number in range(4))])
 
 
 def reload(server: Server) -> None:

@@ -56,7 +56,7 @@ class Node:
         status = {"refused": "502", "timeout": "504"}.get(what, what)
         reason = what if what in ("refused", "reset", "timeout", "no_target") else ""
         row = Outcome(
-            "r", "menu", "order", "food", status, status, "1", "10", source, reason, "", verdict.memo, "ip"
+            "menu", "order", "food", status, status, "1", "10", source, reason, "", verdict.memo, "ip"
         )
         return self.analyst.take([row._replace(**more)], now)
 

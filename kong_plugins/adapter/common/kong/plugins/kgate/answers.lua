@@ -9,6 +9,7 @@ local mp = require "kong.plugins.kgate.mp"
 local verdicts = require "kong.plugins.kgate.verdict"
 
 local byte, sub, type = string.byte, string.sub, type
+local ngx = ngx
 
 local M = {}
 
@@ -22,6 +23,14 @@ function M.number(data, first, last)
   end
   local key, letter, kind, a, b, c, d = byte(data, last - 6, last)
   if key == 0xa1 and letter == 0x71 and kind == 0xce then
+    return ((a * 256 + b) * 256 + c) * 256 + d
+  end
+end
+
+--- The epoch of a beat, { b: epoch, q: 0 } with five bytes for each; nil where it is none.
+function M.epoch(data, first, last)
+  local head, key, letter, kind, a, b, c, d = byte(data, first, first + 7)
+  if last - first == 14 and head == 0x82 and key == 0xa1 and letter == 0x62 and kind == 0xce then
     return ((a * 256 + b) * 256 + c) * 256 + d
   end
 end
@@ -48,7 +57,7 @@ end
 local FIELDS = { "v", "tn", "ch", "h", "s", "u", "p", "rt", "m", "rs", "a" }
 
 -- A remembered verdict as one on this request: with its id, and with what is its own (x) in place of what is alike.
-local function vary(verdict, id, own)
+function M.vary(verdict, id, own)
   local out = { n = id }
   for i = 1, #FIELDS do
     local field = FIELDS[i]
@@ -72,9 +81,19 @@ local function remember(verdict, told)
   return sound
 end
 
+-- What is said of a verdict's lease, [milliseconds, epoch], as a time; it takes the place of what was said before.
+local function take_lease(verdict, lease)
+  local ms, epoch
+  if type(lease) == "table" then
+    ms, epoch = lease[1], lease[2]
+  end
+  local sound = type(ms) == "number" and type(epoch) == "number"
+  verdict.l = sound and { till = ngx.now() + ms / 1000, epoch = epoch } or nil
+end
+
 --- The answer in data[first..last] to the request with this id (nil: to one that nobody waits for any more), and
 -- whether it is a verdict that was found sound and to be on this request. Or nil and what is wrong. told: the verdicts
--- of the connection by slot; they are shared by all requests, and never changed.
+-- of the connection by slot; they are shared by all requests, and nothing of them is changed but the lease, `l`.
 function M.read(data, first, last, id, told)
   if is_short(data, first) then
     if not id then
@@ -93,7 +112,11 @@ function M.read(data, first, last, id, told)
       return nil, UNTOLD
     end
   elseif answer.d == nil or not remember(answer, told) then
+    answer.l = nil
     return answer, false
+  end
+  if answer.l ~= nil then
+    take_lease(verdict, answer.l)
   end
   if own == nil then
     return verdict, answer.n == id
@@ -101,7 +124,7 @@ function M.read(data, first, last, id, told)
   if type(own) ~= "table" then
     return nil, "bad answer: what varies is not a map"
   end
-  verdict = vary(verdict, answer.n, own)
+  verdict = M.vary(verdict, answer.n, own)
   return verdict, verdicts.is_valid(verdict, id)
 end
 

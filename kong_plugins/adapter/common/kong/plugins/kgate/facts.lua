@@ -44,22 +44,15 @@ function M.ip()
   return unfold(ngx.var.remote_addr or "")
 end
 
---- Fill list with the facts and return their number. names: the headers to send.
-function M.fill(list, ctx, plan, names)
+--- Fill list with what requests of one route may have alike, in its places among the facts, and return the facts'
+-- number. names: the headers to send. The other places are `fill_own`'s.
+function M.fill_alike(list, names)
   local var = ngx.var
   local specs = compiled[names] or compile(names)
-  list[1] = PROTOCOL
-  list[2] = M.request_id(ctx)
   list[3] = M.ip()
   list[4] = var.scheme or ""
   list[5] = ngx.req.get_method()
   list[6] = var.host or ""
-  list[7] = kong.request.get_path()
-  list[8] = kong.request.get_raw_path()
-  list[9] = plan.route
-  list[10] = plan.service
-  list[11] = plan.tenant
-  list[12] = var.http_traceparent or ""
   local n, truncated = 13, ""
   for i = 1, #specs do
     local spec = specs[i]
@@ -75,6 +68,25 @@ function M.fill(list, ctx, plan, names)
     end
   end
   list[13] = truncated
+  return n
+end
+
+--- Fill in the route, and what is each request's own.
+function M.fill_own(list, ctx, plan)
+  list[1] = PROTOCOL
+  list[2] = M.request_id(ctx)
+  list[7] = kong.request.get_path()
+  list[8] = kong.request.get_raw_path()
+  list[9] = plan.route
+  list[10] = plan.service
+  list[11] = plan.tenant
+  list[12] = ngx.var.http_traceparent or ""
+end
+
+--- Fill list with the facts and return their number.
+function M.fill(list, ctx, plan, names)
+  local n = M.fill_alike(list, names)
+  M.fill_own(list, ctx, plan)
   return n
 end
 

@@ -7,6 +7,7 @@
 local internals = require "kong.plugins.kgate.internals"
 local plans = require "kong.plugins.kgate.plan"
 local facts = require "kong.plugins.kgate.facts"
+local leases = require "kong.plugins.kgate.leases"
 local chains = require "kong.plugins.kgate.chain"
 local express = require "kong.plugins.kgate.express"
 local mux = require "kong.plugins.kgate.mux"
@@ -36,7 +37,6 @@ local function open(ctx, plan)
     ctx.kgate = rec
   end
   rec.plan = plan
-  rec.id = facts.request_id(ctx)
   return rec
 end
 
@@ -44,7 +44,7 @@ end
 local function deny(rec, reason)
   rec.answered = true
   rec.verdict, rec.reason = "fail", reason
-  return problem.unavailable(reason, rec.id)
+  return problem.unavailable(reason, facts.request_id(ngx.ctx))
 end
 
 -- What must stop a request of a gate route before anything is asked.
@@ -75,6 +75,7 @@ function M.collect(conf)
   end
   cold.try(rec, plan)
   rec.asked = now
+  rec.id = facts.request_id(ctx)
   rec.ip = facts.ip()
   rec.socket = conf.socket
   if direct.used then
@@ -110,15 +111,24 @@ local function ask(ctx, rec, plan, socket)
     end
     chains.register(not configured)
   end
-  local now = ngx.now()
+  local now, headers = ngx.now(), plan.headers
+  local n = facts.fill_alike(scratch, headers)
+  rec.ip = scratch[3]
+  local verdict = leases.find(plan, scratch, n, now)
+  if verdict then
+    return verdict
+  end
   if not breaker:allow(now) then
     return nil, "breaker_open"
   end
-  local chain, headers = chains.of(plan), plan.headers
-  local n = facts.fill(scratch, ctx, plan, headers)
-  rec.ip = scratch[3]
-  local verdict, sound, again = mux.ask(socket, chain, scratch, n)
-  local err = not verdict and sound
+  local chain = chains.of(plan)
+  facts.fill_own(scratch, ctx, plan)
+  rec.id = scratch[2]
+  local sound, from, err, again
+  verdict, sound, from = mux.ask(socket, chain, scratch, n)
+  if not verdict then
+    err, again, sound = sound, from, false
+  end
   if (again and ngx.now() - now < AGAIN_SECONDS) or (verdict and verdict.e == "config") then
     n = facts.fill(scratch, ctx, plan, headers) -- another request has filled it in between
     verdict, err = express.decide(socket, chain, facts.packed(scratch, n))
@@ -133,6 +143,10 @@ local function ask(ctx, rec, plan, socket)
   if verdict.e ~= nil or verdict.ch ~= chain.hash or not (sound or verdicts.is_valid(verdict, rec.id)) then
     kong.log.err("kgate: no verdict: ", verdict.e or "not a verdict on this request")
     return nil, verdicts.reason(verdict, rec.id)
+  end
+  if sound and verdict.l and plan.chain == chain then
+    n = facts.fill_alike(scratch, headers)
+    leases.keep(plan, scratch, n, verdict, from, ngx.now())
   end
   return verdict
 end

@@ -106,6 +106,11 @@ function M.put_texts(buffer, list, from, to)
   end
 end
 
+--- Append one string in the same way.
+function M.put_text(buffer, s)
+  buffer:put(prefixes[#s] or text_prefix(#s), s)
+end
+
 --- Pack a string, an integer, or an array of these (nested as deep as it is).
 function M.pack(value)
   local kind = type(value)

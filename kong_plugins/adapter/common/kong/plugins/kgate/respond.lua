@@ -1,6 +1,7 @@
 --- header_filter and log: what the client gets, and what is told of it afterwards.
 
 local internals = require "kong.plugins.kgate.internals"
+local facts = require "kong.plugins.kgate.facts"
 local fallback = require "kong.plugins.kgate.fallback"
 local outcomes = require "kong.plugins.kgate.outcomes"
 local problem = require "kong.plugins.kgate.problem"
@@ -26,7 +27,7 @@ local function undecided(rec, source, delayed)
     end
     rec.answered = true
     rec.verdict, rec.reason = "fail", reason
-    return fallback.exit(problem.unavailable(reason, rec.id))
+    return fallback.exit(problem.unavailable(reason, facts.request_id(ngx.ctx)))
   end
   if source == "exit" and delayed then
     guard.breaker:good()
@@ -63,7 +64,7 @@ local function swap_failure(ctx, rec, source, delayed)
   local answer, token = fallback.choose(rec.prepared, status, word)
   if answer then
     rec.verdict, rec.reason = "fallback", token
-    fallback.swap(answer, token, rec.id)
+    fallback.swap(answer, token, facts.request_id(ctx))
   end
 end
 
@@ -93,9 +94,22 @@ function M.header_filter()
   end
 end
 
-local row = {} -- filled and packed without a yield between
+local texts = {} -- of small numbers
 
---- log: the record for log plugins and one outcome row.
+local function digits(number)
+  local text = texts[number]
+  if not text then
+    text = tostring(number)
+    if number == floor(number) and number >= 0 and number < 600 then
+      texts[number] = text
+    end
+  end
+  return text
+end
+
+local fields = {} -- filled and packed without a yield between
+
+--- log: the record for log plugins and one outcome.
 function M.log(conf)
   local ctx = ngx.ctx
   local rec = ctx.kgate
@@ -110,21 +124,23 @@ function M.log(conf)
   kong.log.set_serialize_value("kgate", {
     tenant = tenant, verdict = rec.verdict or "none", reason = rec.reason, arm = rec.arm,
   })
-  local var = ngx.var
-  row[1] = plan.route
-  row[2] = plan.service
-  row[3] = tenant
-  row[4] = tostring(ngx.status)
-  row[5] = var.upstream_status or ""
-  row[6] = tostring(internals.tries(ctx))
-  row[7] = tostring(floor((var.request_time or 0) * 1000 + 0.5))
-  row[8] = rec.answered and "kgate" or rec.source or ""
-  row[9] = rec.failure or rec.reason or ""
-  row[10] = rec.arm or ""
-  row[11] = rec.memo or ""
-  row[12] = rec.ip or ""
-  row[13] = rec.id or "" -- last: see outcomes.lua
-  outcomes.add(conf.socket, row)
+  fields[1] = plan.route
+  fields[2] = plan.service
+  fields[3] = tenant
+  fields[4] = digits(ngx.status)
+  fields[5] = ngx.var.upstream_status or ""
+  fields[6] = digits(internals.tries(ctx))
+  fields[7] = rec.answered and "kgate" or rec.source or ""
+  fields[8] = rec.failure or rec.reason or ""
+  fields[9] = rec.arm or ""
+  fields[10] = rec.memo or ""
+  local known = plan.kinds
+  if not known then
+    known = {}
+    plan.kinds = known
+  end
+  local milliseconds = floor((ngx.now() - ngx.req.start_time()) * 1000 + 0.5)
+  outcomes.add(conf.socket, known, fields, milliseconds > 0 and milliseconds or 0, rec.ip or "")
 end
 
 return M

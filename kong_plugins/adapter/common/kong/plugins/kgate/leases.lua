@@ -1,0 +1,104 @@
+--- Leases: verdicts that stand for more requests than the one that asked (docs/protocol.md). The server says which and
+-- for how long; here they are kept, and found for requests of the same route that agree in all facts but the path,
+-- their id and their trace.
+--
+-- A lease is over when its time is, when the server tells another epoch on the connection it came by, when that
+-- connection ends, and when nothing was heard there for a tenth of a second: a server that hangs or is gone vouches
+-- for nothing.
+
+local answers = require "kong.plugins.kgate.answers"
+
+local setmetatable = setmetatable
+
+local M = {}
+
+local MAX_LEASES = 4096
+local SILENT_SECONDS = 0.1
+local WEAK = { __mode = "k" }
+
+local held, count = setmetatable({}, WEAK), 0 -- plan -> { [who] = lease }
+
+-- Whose verdict it is, to look it up by: the credentials, or the address. It is found by equal facts, not by this.
+local function who(list, n)
+  local cookie
+  for i = 14, n, 2 do
+    local name = list[i]
+    if name == "authorization" then
+      return list[i + 1]
+    elseif name == "cookie" then
+      cookie = list[i + 1]
+    end
+  end
+  return cookie or list[3]
+end
+
+local function stands(link, epoch, till, now)
+  local heard = link.heard
+  -- heard later than now: the clock was set back
+  return link.epoch == epoch and not link.closed and now < till and now >= heard and now - heard < SILENT_SECONDS
+end
+
+local function is_alike(lease, list, n)
+  if lease.n ~= n or lease[13] ~= list[13] then
+    return false
+  end
+  for i = 3, 6 do
+    if lease[i] ~= list[i] then
+      return false
+    end
+  end
+  for i = 14, n, 2 do
+    local name = list[i]
+    if lease[i] ~= name or (lease[i + 1] ~= list[i + 1] and name ~= "traceparent") then
+      return false
+    end
+  end
+  return true
+end
+
+--- The verdict that stands for this request of a route: with the n facts that fill_alike (facts.lua) has put into list.
+function M.find(plan, list, n, now)
+  local leases = held[plan]
+  local lease = leases and leases[who(list, n)]
+  if lease and stands(lease.link, lease.epoch, lease.till, now) and is_alike(lease, list, n) then
+    return lease.verdict
+  end
+end
+
+-- As it was given, but that the memo says with the outcome that nobody was asked, and the reason.
+local function copy(verdict)
+  local word = "lease=" .. (verdict.rs or "")
+  return answers.vary(verdict, verdict.n, { m = verdict.m and verdict.m .. " " .. word or word })
+end
+
+--- Keep the lease of a verdict that came by this link, for requests with these facts; false where it has none that
+-- holds.
+function M.keep(plan, list, n, verdict, link, now)
+  local given = verdict.l
+  if not given or not stands(link, given.epoch, given.till, now) then
+    return false
+  end
+  if count >= MAX_LEASES then
+    held, count = setmetatable({}, WEAK), 0
+  end
+  local leases = held[plan]
+  if not leases then
+    leases = {}
+    held[plan] = leases
+  end
+  local key = who(list, n)
+  if not leases[key] then
+    count = count + 1
+  end
+  local lease = { n = n, link = link, epoch = given.epoch, till = given.till, verdict = copy(verdict) }
+  for i = 3, 6 do
+    lease[i] = list[i]
+  end
+  for i = 13, n do
+    lease[i] = list[i]
+  end
+  leases[key] = lease
+  return true
+end
+
+return M
