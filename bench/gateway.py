@@ -9,6 +9,9 @@ Targets are measured in turn within each round, so that each ratio compares neig
     express  in a Kong of the express lane: the same two
     limited  in each of these lanes: all four, and a limit by address as in `lua`
 
+With one user nearly all verdicts of `express` but `limited` stand by a lease (docs/protocol.md). --users 20000 shows
+what they cost where hardly any does: each user comes back after a second or two.
+
 `base` and `lua` are taken from the Kong named `bare=URL`, which knows nothing of kgate; without one, from each
 lane's own Kong, where the adapter's two global plugins run on them as well.
 """
@@ -25,7 +28,7 @@ from typing import Any, NamedTuple
 import click
 import jwt
 
-from bench.load import generator, load
+from bench.load import Headers, generator, load
 from bench.rounds import BenchError, machine, ratio, summarise
 from bench.upstream import Upstream
 
@@ -86,16 +89,16 @@ def targets(proxies: Mapping[str, str], routes: Sequence[str]) -> list[Target]:
     return found
 
 
-def token(secret: str) -> str:
+def token(secret: str, user: int = 1) -> str:
     """A token that both Kong's jwt plugin and passport take."""
     now = int(time.time())
-    claims = {"iss": "bench-issuer", "aud": "bench", "sub": "user-1", "iat": now, "exp": now + 3600}
+    claims = {"iss": "bench-issuer", "aud": "bench", "sub": f"user-{user}", "iat": now, "exp": now + 3600}
     return jwt.encode(claims, secret, algorithm="HS256")
 
 
 def bench(
     wanted: Sequence[Target],
-    headers: dict[str, str],
+    headers: Headers,
     rounds: int,
     seconds: float,
     connections: int,
@@ -158,8 +161,10 @@ def _listen_address(env: Mapping[str, str]) -> str:
         raise BenchError("BENCH_UPSTREAM_TARGET is not set: see examples/bench/README.md") from None
 
 
-def run(proxy: Sequence[str], routes: str, upstream: bool, measure: Callable[..., dict[str, Any]]) -> Any:
-    """Start the upstream, measure, end it. Raises BenchError."""
+def run(
+    proxy: Sequence[str], routes: str, upstream: bool, measure: Callable[..., dict[str, Any]], users: int = 1
+) -> Any:
+    """Start the upstream, measure with requests of so many users in turn, end it. Raises BenchError."""
     names = [name.strip() for name in routes.split(",") if name.strip()]
     unknown = [name for name in names if name not in (*PLAIN, *LANES, LIMITED)]
     if unknown:
@@ -171,11 +176,12 @@ def run(proxy: Sequence[str], routes: str, upstream: bool, measure: Callable[...
     about = machine()
     server = Upstream(_listen_address(os.environ)) if upstream else None
     try:
-        result = measure(wanted, {"Authorization": f"Bearer {token(secret)}"})
+        tokens = (token(secret, user) for user in range(1, users + 1))
+        result = measure(wanted, [{"Authorization": f"Bearer {each}"} for each in tokens])
     finally:
         if server is not None:
             server.close()
-    about |= {"generator": generator(), "upstream": server.kind if server else "external"}
+    about |= {"generator": generator(), "upstream": server.kind if server else "external", "users": users}
     return {"version": 1, "machine": about, **result}
 
 
@@ -185,6 +191,9 @@ def run(proxy: Sequence[str], routes: str, upstream: bool, measure: Callable[...
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--seconds", type=float, default=3.0, show_default=True, help="Of one measurement.")
 @click.option("--connections", type=click.IntRange(1, 500), default=32, show_default=True)
+@click.option(
+    "--users", type=click.IntRange(1, 50_000), default=1, show_default=True, help="Tokens, in turn."
+)
 @click.option("--upstream/--no-upstream", default=True, help="Start the service at BENCH_UPSTREAM_TARGET.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 def main(
@@ -193,6 +202,7 @@ def main(
     rounds: int,
     seconds: float,
     connections: int,
+    users: int,
     upstream: bool,
     as_json: bool,
 ) -> None:
@@ -204,11 +214,11 @@ def main(
       python -m bench.gateway --proxy express=http://127.0.0.1:8000 --proxy pdk=http://127.0.0.1:8100
     """
 
-    def measure(wanted: Sequence[Target], headers: dict[str, str]) -> dict[str, Any]:
+    def measure(wanted: Sequence[Target], headers: Headers) -> dict[str, Any]:
         return bench(wanted, headers, rounds, seconds, connections, lambda text: click.echo(text, err=True))
 
     try:
-        result = run(proxy, routes, upstream, measure)
+        result = run(proxy, routes, upstream, measure, users)
     except BenchError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)

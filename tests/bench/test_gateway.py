@@ -91,11 +91,12 @@ def test_a_tiny_run_has_the_shape(address: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("BENCH_SECRET", "0123456789abcdef0123456789abcdef")
     monkeypatch.setenv("BENCH_UPSTREAM_TARGET", address)
 
-    def measure(wanted: Any, headers: dict[str, str]) -> dict[str, Any]:
-        assert headers["Authorization"].startswith("Bearer ey")
+    def measure(wanted: Any, headers: list[dict[str, str]]) -> dict[str, Any]:
+        assert len({each["Authorization"] for each in headers}) == 3
+        assert headers[0]["Authorization"].startswith("Bearer ey")
         return gateway.bench(wanted, headers, 1, 0.1, 2, lambda _text: None, warm_up=0.05)
 
-    result = again(lambda: gateway.run([f"http://{address}"], "base,lua,express", True, measure))
+    result = again(lambda: gateway.run([f"http://{address}"], "base,lua,express", True, measure, 3))
     assert result["machine"]["generator"] == "python"
     assert result["machine"]["upstream"] == "python"
     assert set(result["targets"]) == {f"express {name}" for name in ("base", "lua", "passport", "all")}
@@ -109,7 +110,7 @@ def test_the_load_generator_counts_good_answers(address: str, monkeypatch: pytes
     monkeypatch.setenv("PATH", "")
     server = Upstream(address)
     try:
-        found = load(f"http://{address}/x", {}, connections=2, seconds=0.1, with_wrk=False)
+        found = load(f"http://{address}/x", [{"X-A": "1"}, {}], connections=2, seconds=0.1, with_wrk=False)
     finally:
         server.close()
     assert found["rps"] > 0
