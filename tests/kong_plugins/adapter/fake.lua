@@ -5,7 +5,7 @@ local host = ... -- Python functions: md5, encode, decode
 
 local fake = {
   now = 1000, errors = {}, warnings = {}, timers = {}, exits = {}, serialize = {}, set_headers = {},
-  cleared_headers = {}, upstreams = {}, sockets = {}, upstream_known = true,
+  set_by_kong = {}, cleared_headers = {}, upstreams = {}, sockets = {}, upstream_known = true,
 }
 
 local function key(name)
@@ -58,8 +58,11 @@ ngx = {
   },
   req = {
     get_method = function() return fake.method end,
+    start_time = function() return fake.started end,
     clear_header = clear,
     set_header = function(name, value)
+      if type(value) ~= "string" or fake.refuse_headers then error("invalid header value") end
+      fake.set_headers[name] = value
       clear(name)
       request_headers[#request_headers + 1] = { name, value }
     end,
@@ -110,7 +113,7 @@ kong = {
     request = {
       set_header = function(name, value)
         if type(value) ~= "string" or fake.refuse_headers then error("invalid header value") end
-        fake.set_headers[name] = value
+        fake.set_by_kong[name] = value
       end,
       clear_header = function(name) fake.cleared_headers[#fake.cleared_headers + 1] = name end,
     },
@@ -163,12 +166,13 @@ function fake.request(t)
   fake.vars = t.vars or {}
   fake.vars.kong_request_id = fake.vars.kong_request_id or "rid1"
   fake.vars.remote_addr = fake.vars.remote_addr or "192.0.2.1"
+  fake.started = t.started or fake.now
   fake.method, fake.path, fake.raw_path = t.method or "GET", t.path or "/a", t.raw_path or t.path or "/a"
   ngx.ctx = t.ctx or {}
   ngx.status = 200
   kong.ctx.shared = {}
   fake.exits, fake.serialize, fake.set_headers, fake.upstreams, fake.body = {}, {}, {}, {}, nil
-  fake.cleared_headers = {}
+  fake.cleared_headers, fake.set_by_kong = {}, {}
 end
 
 function fake.request_headers() return request_headers end

@@ -9,6 +9,9 @@ from typing import Any
 
 import msgpack
 
+from kong_plugins.engine.outcome import Outcome
+from kong_plugins.server.outcomes import read_batch
+
 from .peer import Scripted, framed
 
 GATE = """
@@ -192,16 +195,17 @@ class Gateway:
         found = [entry[2] for entry in self.world.fake[b"serialize"].values() if entry[1] == b"kgate"]
         return self.world.py(found[-1]) if found else {}
 
-    def row(self) -> list[str]:
-        """Flush the outcomes; the last row, with the request id first as the server turns it."""
+    def outcomes(self) -> list[Outcome]:
+        """Flush the outcomes: those that wait."""
         script = Scripted(self.world, [])
         self.world.fake[b"dials"] = 0
         script.connections.append({"answer": framed({"k": "ok"})})
         self.world.module("kgate.outcomes").flush(False)
-        rows = msgpack.Unpacker()
-        rows.feed(msgpack.unpackb(script.sent()[-1])[3])
-        *rest, request_id = list(rows)[-1]
-        return [request_id, *rest]
+        return read_batch(msgpack.unpackb(script.sent()[-1])[3]).outcomes()
+
+    def outcome(self) -> Outcome:
+        """The last of them."""
+        return self.outcomes()[-1]
 
     def verdict(self, **fields: Any) -> dict[str, Any]:
         """An express verdict on the request with the id rid1; fields that are None are left out."""

@@ -208,8 +208,8 @@ def test_an_answer_to_the_client_ends_the_request_at_once(world):
     assert request(gateway, fields={**fields, "m": "x=1"}) == (401, "who?")
     assert gateway.response_headers["www-authenticate"] == "Bearer"
     assert gateway.log == {"tenant": "order", "verdict": "exit", "reason": "token_missing"}
-    row = gateway.row()
-    assert (row[8:10], row[11]) == (["kgate", "token_missing"], "x=1")
+    found = gateway.outcome()
+    assert (found.source, found.reason, found.memo) == ("kgate", "token_missing", "x=1")
     assert world.run("return kong.ctx.called") == b"abuse-guard "
 
 

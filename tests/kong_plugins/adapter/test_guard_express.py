@@ -70,7 +70,7 @@ def test_no_answer(express, answer, reason):
     status, body, _ = ask(gateway, answer)
     assert (status, reason_of(body)) == (503, reason)
     assert gateway.reached == 0
-    assert gateway.row()[8:10] == ["kgate", reason]
+    assert gateway.outcome()[7:9] == ("kgate", reason)
 
 
 @pytest.mark.parametrize("answer", ["refused", "timeout", {"e": "overload"}])

@@ -124,21 +124,21 @@ def test_an_exit_verdict_answers_the_client(world):
     assert gateway.request(fields=fields) == (401, "who?")
     assert gateway.response_headers["www-authenticate"] == "Bearer"
     assert gateway.log == {"tenant": "order", "verdict": "exit", "reason": "token_missing"}
-    assert gateway.row()[8:10] == ["kgate", "token_missing"]
+    assert gateway.outcome()[7:9] == ("kgate", "token_missing")
 
 
 def test_a_gate_plugin_may_answer_itself(world):
     gateway = Gateway(world, FOUR)
     assert gateway.request(modes={"static-fallback": "exit"}) == (401, "theirs")
     assert gateway.log["verdict"] == "exit"
-    assert gateway.row()[8] == "kgate"
+    assert gateway.outcome().source == "kgate"
 
 
 def test_the_reason_of_a_plugins_own_answer_is_logged_and_not_shown(world):
     gateway = Gateway(world, FOUR)
     assert gateway.request(modes={"static-fallback": "exit"}) == (401, "theirs")
     assert gateway.log["reason"] == "token_missing"
-    assert gateway.row()[9] == "token_missing"
+    assert gateway.outcome().reason == "token_missing"
     assert "x-kgate-reason" not in gateway.response_headers
 
 

@@ -45,8 +45,8 @@ def test_a_failed_answer_is_replaced(express, upstream, token, source):
     assert headers["x-fallback"] == f"items; reason={token}"
     assert "etag" not in headers
     assert gateway.log == {"tenant": "", "verdict": "fallback", "reason": token}
-    row = gateway.row()
-    assert (row[4], row[8], row[9]) == ("200", source, token)
+    found = gateway.outcome()
+    assert (found.status, found.source, found.reason) == ("200", source, token)
 
 
 @pytest.mark.parametrize("upstream", [{"status": 200}, {"status": 502}, {"status": 404}])
@@ -113,17 +113,18 @@ def test_an_unknown_upstream_leaves_the_services_own_host(express):
     assert gateway.log == {"tenant": "", "verdict": "pass", "reason": "no_upstream"}
 
 
-def test_the_whole_row(express):
+def test_the_whole_outcome(express):
     gateway = Gateway(express, ["passport"], tags=["kgate-tenant:order"])
     serve(express, gateway.verdict(rs="ok", a="blue", m="memo"))
     gateway.ctx[b"balancer_data"][b"try_count"] = 2
     gateway.request(
         lane="express",
-        vars={"upstream_status": "502, 200", "request_time": "0.0126", "remote_addr": "::ffff:192.0.2.9"},
+        vars={"upstream_status": "502, 200", "remote_addr": "::ffff:192.0.2.9"},
+        started=999.9874,
         upstream={"status": 200},
     )
-    assert "|".join(gateway.row()) == (
-        "rid1|route|service|order|200|502, 200|2|13|service|ok|blue|memo|192.0.2.9"
+    assert "|".join(gateway.outcome()) == (
+        "route|service|order|200|502, 200|2|13|service|ok|blue|memo|192.0.2.9"
     )
 
 
@@ -165,11 +166,24 @@ def test_an_error_in_access_is_a_503_on_a_gate_route(express, broken):
     assert "broken" in express.py(express.fake[b"errors"])[0]
 
 
-def test_a_header_that_kong_refuses_is_a_503(express):
+@pytest.mark.parametrize("name", ["X-Passport", "Host"])
+def test_a_header_that_kong_refuses_is_a_503(express, name):
     gateway = Gateway(express, ["passport"])
     express.fake[b"refuse_headers"] = True
-    serve(express, gateway.verdict(s=["X-Passport", "x"]))
+    serve(express, gateway.verdict(s=[name, "x"]))
     assert gateway.request(lane="express")[0] == 503
+
+
+@pytest.mark.parametrize(
+    ("started", "milliseconds"),
+    [(1000, "0"), (1000.5, "0"), (999.9996, "0"), (999.988, "12"), (940, "60000")],
+)
+def test_how_long_it_took(express, started, milliseconds):
+    """The clock may be set back meanwhile."""
+    gateway = Gateway(express, ["passport"])
+    serve(express, gateway.verdict())
+    gateway.request(lane="express", started=started)
+    assert gateway.outcome().milliseconds == milliseconds
 
 
 @pytest.mark.parametrize(("names", "status"), [(["passport"], 503), ([], 200)])

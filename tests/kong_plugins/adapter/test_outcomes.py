@@ -1,4 +1,4 @@
-"""Outcome rows: one timer that stays, batches, a batch resent once, and what is lost is counted."""
+"""Outcomes: one timer that stays, batches, a batch resent once, and what is lost is counted."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from pathlib import Path
 
 import msgpack
 import pytest
+from lupa.luajit21 import LuaError
+
+from kong_plugins.engine.outcome import Outcome
+from kong_plugins.server.outcomes import read_batch
 
 from .peer import Scripted, framed
 
@@ -13,14 +17,17 @@ OK = {"answer": framed({"k": "ok"})}
 AWAY = {"connect": "connection refused"}
 
 
-def row(number=1):
-    return [f"f{number}-{i}" for i in range(13)]
+FIELDS = ["route", "service", "tenant", "200", "200", "1", "service", "reason", "arm", "memo"]
 
 
 def add(world, count=1):
-    outcomes = world.module("kgate.outcomes")
+    outcomes, known, fields = world.module("kgate.outcomes"), world.table({}), world.table(FIELDS)
     for number in range(count):
-        outcomes.add(b"/s", world.table(row(number)))
+        outcomes.add(b"/s", known, fields, number, f"198.51.100.{number % 256}".encode())
+
+
+def outcome(number):
+    return Outcome(*FIELDS[:6], str(number), *FIELDS[6:], f"198.51.100.{number % 256}")
 
 
 THREADS = (Path(__file__).parent / "threads.lua").read_bytes()
@@ -54,28 +61,24 @@ def started(world):
     return len(world.threads[b"threads"])
 
 
-def rows_of(packed):
-    unpacker = msgpack.Unpacker()
-    unpacker.feed(packed)
-    return list(unpacker)
-
-
 def raw(script):
     return [msgpack.unpackb(message) for message in script.sent()]
 
 
 def batches(script):
-    return [[*batch[:3], rows_of(batch[3])] for batch in raw(script)]
+    """The outcomes of a batch in place of its columns."""
+    return [[*batch[:3], read_batch(batch[3]).outcomes()] for batch in raw(script)]
 
 
-def test_rows_go_out_together_a_tenth_of_a_second_later(world):
+def test_outcomes_go_out_together_a_tenth_of_a_second_later(world):
     script = Scripted(world, [OK])
     add(world, 3)
     run(world, 0.09)
     assert script.seen == []
     run(world, 0.02)
     (batch,) = batches(script)
-    assert (batch[0], batch[2], batch[3]) == ("r", 0, [row(0), row(1), row(2)])
+    assert (batch[0], batch[2], batch[3]) == ("c", 0, [outcome(0), outcome(1), outcome(2)])
+    assert len(raw(script)[0]) == 4
 
 
 def test_one_timer_for_many_batches(world):
@@ -88,7 +91,7 @@ def test_one_timer_for_many_batches(world):
     assert len({batch[1] for batch in found}) == 50
 
 
-def test_an_idle_timer_ends_and_the_next_row_starts_one(world):
+def test_an_idle_timer_ends_and_the_next_one_starts_one(world):
     script = Scripted(world, [OK] * 2)
     add(world)
     run(world, 6)
@@ -165,7 +168,7 @@ def test_a_batch_that_was_given_up_is_named_the_server_may_have_it_all_the_same(
 
 def test_what_a_batch_said_of_others_is_said_again_when_it_is_given_up(world):
     script = Scripted(world, [{"end": "timeout"}] * 4 + [OK] * 2)
-    for count in (1, 1001):
+    for count in (1, 4001):
         add(world, count)
         run(world, 0.1)
         world.fake[b"late"][len(world.fake[b"late"])][2]()
@@ -173,8 +176,8 @@ def test_what_a_batch_said_of_others_is_said_again_when_it_is_given_up(world):
         add(world)
         run(world, 0.1)
     first, second = (raw(script)[at][1] for at in (0, 2))
-    # one row of the second was never sent, which it said
-    assert given_up(script)[-2:] == [("3", 1002, [[first, 1, second, 1001]]), ("4", 0, [])]
+    # one outcome of the second was never sent, which it said
+    assert given_up(script)[-2:] == [("3", 4002, [[first, 1, second, 4001]]), ("4", 0, [])]
 
 
 def test_of_many_batches_the_last_ones_are_named_the_others_counted(world):
@@ -190,23 +193,25 @@ def test_of_many_batches_the_last_ones_are_named_the_others_counted(world):
     assert last[4][-2].endswith("-100")
 
 
-def test_a_thousand_rows_are_kept_the_rest_is_counted(world):
-    script = Scripted(world, [OK])
-    add(world, 1003)
+def test_four_thousand_are_kept_the_rest_is_counted(world):
+    script = Scripted(world, [OK, OK])
+    add(world, 4003)
     run(world, 0.1)
-    assert (len(batches(script)[0][3]), batches(script)[0][2]) == (1000, 3)
+    add(world, 2)
+    run(world, 0.1)
+    assert [(len(batch[3]), batch[2]) for batch in batches(script)] == [(4000, 3), (2, 0)]
 
 
 def test_a_busy_worker_does_not_wait(world):
     script = Scripted(world, [OK] * 3)
-    add(world, 499)
+    add(world, 1999)
     run(world)
     assert script.seen == []
     add(world)
     run(world)
-    add(world, 500)
+    add(world, 2000)
     run(world)
-    assert [len(batch[3]) for batch in batches(script)] == [500, 500]
+    assert [len(batch[3]) for batch in batches(script)] == [2000, 2000]
     add(world)
     run(world, 0.09)
     assert len(batches(script)) == 2
@@ -214,7 +219,7 @@ def test_a_busy_worker_does_not_wait(world):
 
 
 @pytest.mark.parametrize("missing", ["timers", "semaphores"])
-def test_without_a_timer_the_next_row_tries_again(world, missing):
+def test_without_a_timer_the_next_one_tries_again(world, missing):
     world.fake[f"no_{missing}".encode()] = True
     add(world)
     world.fake[f"no_{missing}".encode()] = False
@@ -258,3 +263,15 @@ def test_an_error_stays_in_the_timer(world, broken):
     add(world)
     run(world, 0.1)
     assert len(batches(script)[0][3]) == 1
+
+
+@pytest.mark.parametrize("address", [None, 5])
+def test_what_is_no_outcome_leaves_nothing_behind(world, address):
+    script = Scripted(world, [OK])
+    add(world)
+    known, fields = world.table({}), world.table(FIELDS)
+    with pytest.raises(LuaError):
+        world.module("kgate.outcomes").add(b"/s", known, fields, 1, address)
+    add(world)
+    run(world, 0.1)
+    assert batches(script)[0][3] == [outcome(0)] * 2
