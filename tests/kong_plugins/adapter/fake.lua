@@ -5,7 +5,7 @@ local host = ... -- Python functions: md5, encode, decode
 
 local fake = {
   now = 1000, errors = {}, warnings = {}, timers = {}, exits = {}, serialize = {}, set_headers = {},
-  set_by_kong = {}, cleared_headers = {}, upstreams = {}, sockets = {}, upstream_known = true,
+  wait = {}, set_by_kong = {}, cleared_headers = {}, upstreams = {}, sockets = {}, upstream_known = true,
 }
 
 local function key(name)
@@ -190,6 +190,10 @@ function fake.phases(plugins, upstream)
     if p[2].access and not ctx.delayed_response then
       local co = coroutine.create(p[2].access)
       local ok, err = coroutine.resume(co, p[2], p[3])
+      while ok and err == fake.wait do -- in a light thread (threads.lua), for what others bring
+        coroutine.yield(fake.wait)
+        ok, err = coroutine.resume(co)
+      end
       if not ok then
         ctx.delayed_response = { status_code = 500, content = err }
         ctx.KONG_UNEXPECTED = true

@@ -178,8 +178,12 @@ class Gateway:
         if after is not None:
             plugins.append(world.table(["later", after, {}]))
         service = world.run(UPSTREAM, world.table(upstream)) if upstream else None
-        status, body = world.fake[b"phases"](world.lua.table_from(plugins), service)
+        status, body = self._phases(world.lua.table_from(plugins), service)
         return status, (body or b"").decode()
+
+    def _phases(self, plugins: Any, service: Any) -> tuple[int, bytes | None]:
+        status, body = self.world.fake[b"phases"](plugins, service)
+        return status, body
 
     @property
     def response_headers(self) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 --- Light threads, semaphores, timers and duplex sockets over fake.lua, in simulated time: loaded after it.
 -- `go(f)` starts a request, `run()` goes on until nothing can move; time jumps when everybody waits.
 local fake = ...
-local M = { threads = {}, connects = 0, open = 0 }
+local M = { threads = {}, connects = 0, open = 0, sockets = {} }
 fake.late = {}
 
 local function block(ready, seconds)
   local thread = M.current
   thread.ready, thread.at = ready, seconds and fake.now + seconds
-  coroutine.yield()
+  coroutine.yield(fake.wait)
   return ready()
 end
 
@@ -133,6 +133,7 @@ ngx.socket.tcp = function()
     return #message
   end
   function sock.push(bytes) inbox = inbox .. bytes end
+  function sock.hang_up() hung_up = true end
   function sock.receiveany(_, most)
     local function ready() return inbox ~= "" or hung_up end
     if not ready() and not block(ready, sock.read) then return nil, "timeout" end
@@ -147,7 +148,7 @@ ngx.socket.tcp = function()
     closed = true
     return 1
   end
-  M.last = sock
+  M.last, M.sockets[number] = sock, sock
   return sock
 end
 

@@ -1,0 +1,376 @@
+"""The guard with leases: for whom it does not ask, and when it asks again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from kong_plugins.engine.lasting import lasting
+from kong_plugins.engine.lease import NONE, Condition, Lease
+from kong_plugins.engine.verdict import Verdict
+from kong_plugins.server.leases import beat_of
+from kong_plugins.server.told import numbered_frame
+
+from .linked import Linked
+
+FOUR = ["abuse-guard", "passport", "canary-router", "static-fallback"]
+EPOCH = 7
+
+
+@pytest.fixture
+def gateway(make_world: Any) -> Linked:
+    return Linked(make_world("express"), FOUR)
+
+
+def reason_of(body: str) -> str:
+    return str(json.loads(body)["reason"])
+
+
+def given(gateway: Linked) -> dict[str, str]:
+    """What the service gets of the last request."""
+    found: dict[str, str] = gateway.world.py(gateway.world.fake[b"set_headers"])
+    return found
+
+
+def plan_of(gateway: Linked) -> Any:
+    return gateway.world.run("return ngx.ctx.kgate.plan")
+
+
+def open_breaker(gateway: Linked) -> None:
+    breaker = gateway.world.module("kgate.guard").breaker
+    for _ in range(2):
+        breaker[b"miss"](breaker, gateway.now, gateway.now)
+
+
+def test_the_second_request_of_a_user_is_not_asked_for(gateway: Linked) -> None:
+    first = gateway.ask(path="/a")
+    passport = given(gateway)
+    second = gateway.ask(path="/b", raw_path="/%62")
+    assert (first, second, gateway.reached) == ((200, ""), (200, ""), 2)
+    assert len(gateway.asked) == 1
+    assert passport == given(gateway) == {"X-Passport": "eyJ Bearer x"}
+    assert gateway.world.py(gateway.world.fake[b"cleared_headers"]) == ["X-Secret"]
+    assert gateway.response_headers["x-mark"] == "1"
+    assert gateway.log == {"tenant": "", "verdict": "pass", "reason": "ok"}
+
+
+def test_its_outcome_says_so_and_is_counted(gateway: Linked) -> None:
+    gateway.ask()
+    gateway.ask(vars={"remote_addr": "192.0.2.1", "upstream_status": "201"}, upstream={"status": 201})
+    gateway.ask(upstream={"status": 200})
+    found = gateway.outcomes()
+    assert [outcome.memo for outcome in found] == ["b=1", "b=1 lease=ok", "b=1 lease=ok"]
+    assert [outcome.ip for outcome in found] == ["192.0.2.1"] * 3
+    assert [outcome.reason for outcome in found] == ["ok"] * 3
+    assert found[1][:6] == ("route", "service", "", "201", "201", "0")
+    (batch,) = gateway.batches
+    assert {kind.leased: count for kind, count in batch.counts().items()} == {None: 1, "ok": 2}
+
+
+def test_its_fallback_is_the_users(gateway: Linked) -> None:
+    gateway.verdicts["Bearer x"] = lasting(Verdict(prepared="h1", retries=3, upstream="blue", arm="blue"))
+    gateway.prepared = [{"on": ["502"], "st": 200, "h": ["A", "b"], "b": "prepared", "nm": "items"}]
+    for _ in range(2):
+        gateway.world.fake[b"retries"] = None
+        assert gateway.ask(upstream={"status": 502, "error": True}) == (200, "prepared")
+        assert gateway.world.py(gateway.world.fake[b"upstreams"]) == ["blue"]
+        assert gateway.world.fake[b"retries"] == 3
+        assert gateway.log == {"tenant": "", "verdict": "fallback", "reason": "502", "arm": "blue"}
+    assert len(gateway.asked) == 1
+    assert [outcome.memo for outcome in gateway.outcomes()] == ["", "lease="]
+
+
+def test_users_keep_what_is_theirs(gateway: Linked) -> None:
+    users = [f"Bearer {number}" for number in range(5)]
+    for user in [*users, *reversed(users)]:
+        assert gateway.ask(user)[0] == 200
+        assert given(gateway) == {"X-Passport": f"eyJ {user}"}
+    assert len(gateway.asked) == 5
+
+
+TOKEN = ["Authorization", "Bearer x"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"authorization": "Bearer y"},
+        {"headers": []},
+        {"headers": [TOKEN, TOKEN]},
+        {"headers": [TOKEN, ["User-Agent", "curl"]]},
+        {"headers": [TOKEN, ["Cookie", "a=b"]]},
+        {"headers": [["Authorization", "Bearer x" + "x" * 10_000]]},
+        {"method": "POST"},
+        {"vars": {"remote_addr": "192.0.2.2"}},
+        {"vars": {"scheme": "https"}},
+        {"vars": {"host": "other"}},
+    ],
+    ids=str,
+)
+def test_others_are_asked_for(gateway: Linked, other: dict[str, Any]) -> None:
+    gateway.ctx[b"plugins"][b"ws"][b"combos"][b"kgate-facts"] = None  # all headers that filters may see
+    gateway.ask()
+    gateway.ask(**other)
+    assert len(gateway.asked) == 2
+    gateway.ask(**other)
+    assert len(gateway.asked) == 2, "but once"
+
+
+def test_headers_that_no_filter_sees_do_not_count(gateway: Linked) -> None:
+    """kgate-facts names them."""
+    gateway.ask()
+    gateway.ask(headers=[TOKEN, ["User-Agent", "curl"], ["traceparent", "00-1"], ["Cookie", "a=b"]])
+    assert len(gateway.asked) == 1
+
+
+def test_requests_that_are_traced_each_by_its_own(gateway: Linked) -> None:
+    gateway.own[b"kgate-facts"][b"headers"] = gateway.world.table(["authorization", "traceparent"])
+    for number in range(3):
+        gateway.ask(headers=[TOKEN, ["traceparent", f"00-{number}"]])
+    assert len(gateway.asked) == 1
+    gateway.ask()
+    assert len(gateway.asked) == 2
+
+
+def test_it_lasts_while_beats_come_and_ends_with_its_time(gateway: Linked) -> None:
+    gateway.ask()
+    for _ in range(9):
+        gateway.run(0.5)
+        gateway.ask()
+    assert len(gateway.asked) == 1
+    gateway.run(0.51)
+    gateway.ask()
+    gateway.ask()
+    assert len(gateway.asked) == 2, "and the next one begins"
+
+
+def ends_by_change(gateway: Linked) -> None:
+    gateway.leases.change()
+    gateway.settle()
+
+
+def ends_by_keys(gateway: Linked) -> None:
+    gateway.stamp += 1
+    gateway.run(0.03)
+
+
+def ends_by_condition(gateway: Linked) -> None:
+    gateway.holds = False
+    gateway.run(0.03)
+
+
+def ends_by_hang_up(gateway: Linked) -> None:
+    gateway.threads[b"last"][b"hang_up"]()
+    gateway.settle()
+
+
+def ends_by_silence(gateway: Linked) -> None:
+    gateway.is_silent = True
+    gateway.run(0.13)
+
+
+def ends_by_clock(gateway: Linked) -> None:
+    gateway.world.fake[b"now"] -= 1
+
+
+def ends_by_configuration(gateway: Linked) -> None:
+    combos = gateway.ctx[b"plugins"][b"ws"][b"combos"]
+    gateway.ctx[b"plugins"][b"ws"] = gateway.world.table({"combos": combos})
+
+
+def ends_by_route(gateway: Linked) -> None:
+    gateway.ctx[b"route"] = gateway.world.table({"id": "R", "name": "route", "tags": []})
+
+
+def ends_by_service(gateway: Linked) -> None:
+    gateway.ctx[b"service"] = gateway.world.table({"id": "S", "name": "service"})
+
+
+ENDS = [value for name, value in sorted(globals().items()) if name.startswith("ends_by_")]
+
+
+@pytest.mark.parametrize("end", ENDS, ids=lambda end: end.__name__)
+def test_what_ends_it(gateway: Linked, end: Any) -> None:
+    gateway.lease = Lease(5.0, (Condition("breaker", lambda _state, _now: True),))
+    gateway.ask()
+    gateway.ask()
+    assert len(gateway.asked) == 1
+    end(gateway)
+    assert gateway.ask()[0] == 200
+    assert len(gateway.asked) == 2
+    assert given(gateway) == {"X-Passport": "eyJ Bearer x"}
+    assert gateway.outcomes()[-1].memo == "b=1"
+
+
+def test_a_question_that_times_out_ends_those_of_its_connection(gateway: Linked) -> None:
+    gateway.ask()
+    gateway.reply = lambda message: b""
+    assert reason_of(gateway.ask("Bearer y")[1]) == "server_away"
+    gateway.reply = None
+    gateway.ask()
+    assert len(gateway.asked) == 3
+
+
+def test_a_verdict_that_others_have_as_well_is_leased_to_each(gateway: Linked) -> None:
+    """Told once, with a lease: it is the verdict's."""
+    gateway.verdicts["Bearer y"] = gateway.of_user("Bearer x")
+    gateway.ask("Bearer x")
+    gateway.ask("Bearer y")
+    assert len(gateway.asked) == 2
+    gateway.ask("Bearer y")
+    assert len(gateway.asked) == 2
+
+
+def test_without_a_lease_each_is_asked_for(gateway: Linked) -> None:
+    gateway.lease = NONE
+    for count in (1, 2, 3):
+        gateway.ask()
+        assert len(gateway.asked) == count
+    assert [outcome.memo for outcome in gateway.outcomes()] == ["b=1"] * 3
+
+
+def raw(gateway: Linked, **fields: Any) -> None:
+    """Each answer is told anew, with a lease."""
+
+    verdict = gateway.verdict(d=1, l=[5000, EPOCH], rs="raw")
+
+    def reply(message: list[Any]) -> bytes:
+        wire = {**verdict, "n": message[2][1], **fields}
+        wire = {key: value for key, value in wire.items() if value is not None}
+        return beat_of(EPOCH) + numbered_frame(wire, message[3])
+
+    gateway.reply = reply
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({}, 200),
+        ({"st": 403, "b": "no"}, 403),
+        ({"st": 200, "b": "keys"}, 200),
+        ({"e": "no_state"}, 503),
+        ({"n": "1" * 32}, 503),
+        ({"ch": "f" * 32}, 503),
+        ({"ch": None}, 503),
+        ({"v": 2}, 503),
+        ({"s": ["odd"]}, 503),
+        ({"st": 1}, 503),
+        ({"d": None}, 200),
+        ({"d": 1 << 20}, 200),
+        ({"x": {"m": "own"}}, 200),
+        ({"x": {"s": ["odd"]}}, 503),
+        ({"l": None}, 200),
+        ({"l": [5000]}, 200),
+        ({"l": [-1, EPOCH]}, 200),
+        ({"l": [5000, EPOCH + 1]}, 200),
+        ({"l": "5000"}, 200),
+    ],
+    ids=str,
+)
+def test_only_a_sound_verdict_that_passes_is_leased(
+    gateway: Linked, fields: dict[str, Any], status: int
+) -> None:
+    raw(gateway, **fields)
+    for count in (1, 2, 3):
+        assert gateway.ask()[0] == status
+        assert len(gateway.asked) == (count if fields else 1)
+
+
+def test_the_answer_to_a_question_alone_is_not_leased(gateway: Linked) -> None:
+    """There is no connection by which it could be taken back."""
+    gateway.threads[b"refuse"] = b"connection refused"
+    gateway.alone = gateway.verdict(n="0" * 32, d=1, l=[5000, EPOCH])
+    for count in (1, 2):
+        assert gateway.ask()[0] == 200
+        assert len(gateway.asked_alone) == count
+
+
+def test_configs_that_the_server_asks_for_are_sent_alone(gateway: Linked) -> None:
+    raw(gateway, e="config")
+    gateway.alone = gateway.verdict(n="0" * 32, d=1, l=[5000, EPOCH])
+    assert gateway.ask()[0] == 200
+    gateway.alone = gateway.verdict(n=f"{1:032x}", d=1, l=[5000, EPOCH])
+    assert gateway.ask()[0] == 200
+    assert (len(gateway.asked), len(gateway.asked_alone)) == (2, 2)
+
+
+def test_configs_that_kong_changes_in_place_have_no_leases(gateway: Linked) -> None:
+    """Vault references: nobody tells when."""
+    gateway.confs[b"passport"][b"$refs"] = gateway.world.table({"secret": "{vault://env/x}"})
+    for count in (1, 2, 3):
+        gateway.ask()
+        assert len(gateway.asked) == count
+
+
+def test_an_unguarded_request_has_no_lease(gateway: Linked) -> None:
+    gateway.ask()
+    gateway.world.run("require('kong.plugins.kgate.internals').has_guard = function() return false end")
+    assert reason_of(gateway.ask()[1]) == "unguarded"
+
+
+def test_headers_that_could_not_be_stripped_have_no_lease(gateway: Linked) -> None:
+    gateway.ask()
+    gateway.world.run("require('kong.plugins.kgate.strip').run = function() error('broken') end")
+    assert reason_of(gateway.ask()[1]) == "adapter_error"
+
+
+@pytest.mark.parametrize("reason", ["unprotected", "unreadable"])
+def test_a_route_that_must_not_be_served_has_no_lease(gateway: Linked, reason: str) -> None:
+    gateway.ask()
+    plan_of(gateway)[b"deny"] = reason.encode()
+    assert reason_of(gateway.ask()[1]) == reason
+    assert gateway.reached == 1
+
+
+def test_plugins_that_did_not_register_are_missed_with_a_lease_too(gateway: Linked) -> None:
+    gateway.ask()
+    gateway.world.run("require('kong.plugins.passport.handler').access = function() end")
+    assert reason_of(gateway.ask()[1]) == "no_verdict"
+
+
+def test_they_stop_registering_with_the_first_answer(gateway: Linked) -> None:
+    handler = gateway.world.module("kgate.handler")._table
+    handler[b"configure"](handler, gateway.world.table([{"socket": "/s"}]))
+    for _ in range(3):
+        assert gateway.ask()[0] == 200
+    assert gateway.world.module("passport.handler")._table[b"access"] is None
+    assert len(gateway.asked) == 1
+
+
+def test_a_breaker_that_is_open_is_for_those_who_ask(gateway: Linked) -> None:
+    gateway.ask()
+    open_breaker(gateway)
+    assert gateway.ask()[0] == 200
+    assert reason_of(gateway.ask("Bearer y")[1]) == "breaker_open"
+    assert len(gateway.asked) == 1
+    assert gateway.outcomes()[-1].ip == "192.0.2.1"
+    ends_by_change(gateway)
+    assert reason_of(gateway.ask()[1]) == "breaker_open", "a lease closes it not"
+
+
+def test_fail_open_goes_on_with_the_lease_and_without_it_degraded(make_world: Any) -> None:
+    gateway = Linked(make_world("express"), FOUR, fail="open")
+    gateway.ask()
+    open_breaker(gateway)
+    assert gateway.ask()[0] == 200
+    assert given(gateway) == {"X-Passport": "eyJ Bearer x"}
+    assert "x-kgate-degraded" not in gateway.response_headers
+    ends_by_change(gateway)
+    assert gateway.ask()[0] == 200
+    assert given(gateway) == {}
+    assert gateway.response_headers["x-kgate-degraded"] == "breaker_open"
+
+
+def test_a_header_that_kong_refuses_is_a_503_with_a_lease_too(gateway: Linked) -> None:
+    gateway.ask()
+    gateway.world.fake[b"refuse_headers"] = True
+    assert reason_of(gateway.ask()[1]) == "adapter_error"
+
+
+def test_passports_are_redacted_with_a_lease_too(gateway: Linked) -> None:
+    for _ in range(2):
+        gateway.ask()
+        entries = gateway.world.py(gateway.world.fake[b"serialize"])
+        assert ["request.headers.x-passport", "REDACTED", "replace"] in entries
