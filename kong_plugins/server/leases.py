@@ -71,18 +71,20 @@ class Leases:
 
     def give(self, holder: Holder, chain: str, facts: Facts, verdict: Verdict) -> Given:
         """The lease of a verdict that this holder is told now. Where there is one, a beat must go before it."""
-        now = self.clock()
+        # before it is looked for: of keys that another thread takes away meanwhile the next beat must hear
+        now, stamp = self.clock(), self._stamp()
         found = self._find(chain, facts, verdict)
         seconds = min(found.seconds, LONGEST_SECONDS)
         if seconds < SHORTEST_SECONDS:
             return Given(0, self.epoch, now + AGAIN_SECONDS)
         until = now + seconds
         if not self._beating:
-            self._begin(now)
-        elif self._has_changed(now):
+            self._begin(now, stamp)
+        elif self._has_changed(now, stamp):
             self.change()
         for condition in found.conditions:
-            self._conditions[condition.name] = condition, until
+            _, before = self._conditions.get(condition.name, (condition, until))
+            self._conditions[condition.name] = condition, max(until, before)
         self._holders[holder] = max(until, self._holders.get(holder, until))
         return Given(int(seconds * 1000), self.epoch, until)
 
@@ -95,20 +97,19 @@ class Leases:
         for holder in holders:
             holder.beat(told)
 
-    def _begin(self, now: float) -> None:
-        self._seen, self._beaten, self._beating = self._stamp(), now, True
+    def _begin(self, now: float, stamp: object) -> None:
+        self._seen, self._beaten, self._beating = stamp, now, True
         self._later(BEAT_SECONDS, self._beat)
 
-    def _has_changed(self, now: float) -> bool:
-        seen, late = self._stamp(), now - self._beaten > LATE_SECONDS
-        if seen == self._seen and not late:
+    def _has_changed(self, now: float, stamp: object) -> bool:
+        if stamp == self._seen and now - self._beaten <= LATE_SECONDS:
             return False
-        self._seen, self._beaten = seen, now
+        self._seen, self._beaten = stamp, now
         return True
 
     def _beat(self) -> None:
         now = self.clock()
-        if self._has_changed(now) or not self._conditions_hold(now):
+        if self._has_changed(now, self._stamp()) or not self._conditions_hold(now):
             self.change()
         self._beaten = now
         told = beat_of(self.epoch)

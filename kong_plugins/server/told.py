@@ -18,7 +18,9 @@ _ID_SIZE = 32
 _NUMBER = b"\xa1q\xce"
 _SIZE = 8 + 4 + _ID_SIZE + len(_NUMBER) + 4
 
-_Key = tuple[int, str, str, int]
+_Key = tuple[Any, ...]
+"""Which verdict, by its identity, chain, tenant and protocol; with leases also route, service and address: of others the
+same verdict may have another lease, and what is remembered has one."""
 
 
 class _Kept(NamedTuple):
@@ -61,11 +63,13 @@ class Told:
         Where the verdict has a lease that was not told, a beat and the lease with it. chain: the hash that was asked,
         "" for none."""
         request_id = facts.request_id
-        key = (id(verdict), chain, facts.tenant, protocol)
+        leases = self._leases
+        key: _Key = (id(verdict), chain, facts.tenant, protocol)
+        if leases is not None and chain:
+            key += (facts.route, facts.service, facts.ip)
         kept = self._kept.get(key)
         if not _is_usual(request_id):
             return numbered_frame(self._wire(verdict, key, facts), number)
-        leases = self._leases
         if kept is not None and (
             leases is None or (kept.epoch == leases.epoch and leases.clock() < kept.until)
         ):
@@ -100,7 +104,7 @@ class Told:
         return numbered_frame({**self._wire(verdict.base, key, facts), "x": own}, number)
 
     def _wire(self, verdict: Lasting, key: _Key, facts: Facts, given: Given = _NEVER) -> dict[str, Any]:
-        _, chain, tenant, protocol = key
+        _, chain, tenant, protocol = key[:4]
         wire = to_wire(verdict, facts.request_id, tenant, protocol, chain)
         if _is_usual(facts.request_id):
             wire["d"] = self._keep(key, verdict, given)

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from kong_plugins.engine.facts import Facts, parse_facts
 from kong_plugins.engine.lasting import Lasting, Varied, join, lasting
 from kong_plugins.engine.verdict import Verdict
+from kong_plugins.server.leases import AGAIN_SECONDS, Given
 from kong_plugins.server.told import SLOTS, Told
 
 
-def facts(request: int = 1, tenant: str = "order", request_id: str = "") -> Facts:
+def facts(request: int = 1, tenant: str = "order", request_id: str = "", **more: str) -> Facts:
     name = request_id or f"{request:032x}"
-    return parse_facts([1, name, "192.0.2.1", "http", "GET", "h", "/", "/", "r", "s", tenant, "", ""])
+    made = parse_facts([1, name, "192.0.2.1", "http", "GET", "h", "/", "/", "r", "s", tenant, "", ""])
+    return made._replace(**more)  # type: ignore[arg-type]
 
 
 def verdict(name: str) -> Lasting:
@@ -165,3 +167,200 @@ def test_the_other_side_always_reads_what_was_decided(asked: list[tuple[int, str
             f"{place:032x}",
             70_000 + place,
         )
+
+
+class Leases:
+    """Gives each lease that is asked for, or none, with an epoch and a clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now, self.epoch, self.seconds = 50.0, 7, 10.0
+        self.asked: list[tuple[Any, str, Facts, Verdict]] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def give(self, holder: Any, chain: str, facts: Facts, verdict: Verdict) -> Given:
+        self.asked.append((holder, chain, facts, verdict))
+        until = self.now + (self.seconds or AGAIN_SECONDS)
+        return Given(int(self.seconds * 1000), self.epoch, until)
+
+
+HOLDER: Any = object()
+BEAT = {"b": 7, "q": 0}
+
+
+def answers(data: bytes) -> list[dict[str, Any]]:
+    found = []
+    while data:
+        size = 4 + int.from_bytes(data[:4], "big")
+        found.append(read(data[:size]))
+        data = data[size:]
+    return found
+
+
+class Asker:
+    """Asks on one connection with leases."""
+
+    def __init__(self) -> None:
+        self.leases = Leases()
+        self.told = Told(self.leases, HOLDER)  # type: ignore[arg-type]
+        self.number = 70_000
+
+    def ask(self, one: Verdict, chain: str = "c", **more: Any) -> list[dict[str, Any]]:
+        self.number += 1
+        asked = facts(self.number, **more)
+        if isinstance(one, Varied):
+            return answers(self.told.varied_frame(one, asked, chain, 1, self.number))
+        assert isinstance(one, Lasting)
+        return answers(self.told.frame(one, asked, chain, 1, self.number))
+
+    def short(self, slot: int = 0, **more: Any) -> dict[str, Any]:
+        """The answer to the last question that says no more than the slot."""
+        return {"r": slot, **more, "n": f"{self.number:032x}", "q": self.number}
+
+
+def test_a_lease_is_told_with_the_verdict_and_a_beat_before_it() -> None:
+    asker, one = Asker(), verdict("p1")
+    beat, told = asker.ask(one)
+    assert beat == BEAT
+    assert (told["d"], told["m"], told["l"]) == (0, "p1", [10_000, 7])
+    assert list(told)[-2:] == ["n", "q"]
+    assert asker.leases.asked == [(HOLDER, "c", facts(70_001), one)]
+    for _ in range(3):
+        assert asker.ask(one) == [asker.short()]
+    assert len(asker.leases.asked) == 1
+
+
+@pytest.mark.parametrize("change", ["epoch", "time"])
+def test_a_lease_that_is_over_is_given_again(change: str) -> None:
+    asker, one = Asker(), verdict("p1")
+    asker.ask(one)
+    if change == "epoch":
+        asker.leases.epoch = 8
+    else:
+        asker.leases.now += 10.0
+    epoch = asker.leases.epoch
+    beat, told = asker.ask(one)
+    assert beat == {"b": epoch, "q": 0}
+    assert told == asker.short(l=[10_000, epoch])
+    assert list(told)[-2:] == ["n", "q"]
+    assert asker.ask(one) == [asker.short()]
+    asker.leases.now += 9.9
+    assert asker.ask(one) == [asker.short()]
+    assert len(asker.leases.asked) == 2
+
+
+def test_a_verdict_without_a_lease_is_asked_about_again_after_a_while() -> None:
+    asker, one = Asker(), verdict("p1")
+    asker.leases.seconds = 0.0
+    (first,) = asker.ask(one)
+    assert first["d"] == 0
+    assert "l" not in first
+    for _ in range(3):
+        assert asker.ask(one) == [asker.short()]
+    asker.leases.now += AGAIN_SECONDS - 0.01
+    assert asker.ask(one) == [asker.short()]
+    assert len(asker.leases.asked) == 1
+    asker.leases.now += 0.01
+    assert asker.ask(one) == [asker.short()]
+    assert len(asker.leases.asked) == 2
+    assert asker.ask(one) == [asker.short()]
+    assert len(asker.leases.asked) == 2
+    asker.leases.now, asker.leases.seconds = asker.leases.now + AGAIN_SECONDS, 3.0
+    assert asker.ask(one) == [BEAT, asker.short(l=[3_000, 7])]
+
+
+def test_a_verdict_without_a_lease_is_asked_about_again_when_something_changed() -> None:
+    asker, one = Asker(), verdict("p1")
+    asker.leases.seconds = 0.0
+    asker.ask(one)
+    asker.leases.epoch, asker.leases.seconds = 8, 10.0
+    assert asker.ask(one) == [{"b": 8, "q": 0}, asker.short(l=[10_000, 8])]
+
+
+def test_in_the_pdk_lane_there_are_none() -> None:
+    asker, one = Asker(), verdict("p1")
+    for epoch in (7, 8):
+        asker.leases.epoch = epoch
+        assert all("l" not in each and "b" not in each for each in asker.ask(one, chain=""))
+        assert asker.ask(one, chain="") == [asker.short()]
+        asker.leases.now += 100.0
+        assert asker.ask(one, chain="") == [asker.short()]
+    assert asker.leases.asked == []
+
+
+def test_without_a_holder_there_are_none() -> None:
+    leases, one = Leases(), verdict("p1")
+    told = Told(leases)  # type: ignore[arg-type]
+    (found,) = answers(told.frame(one, facts(), "c", 1, 70_000))
+    assert "l" not in found
+    assert leases.asked == []
+
+
+@pytest.mark.parametrize("request_id", ["r1", "0" * 33, "é" * 32])
+def test_a_request_with_an_id_of_another_form_gets_none(request_id: str) -> None:
+    asker, one = Asker(), verdict("p1")
+    for _ in range(2):
+        (found,) = answers(asker.told.frame(one, facts(request_id=request_id), "c", 1, 70_000))
+        assert "l" not in found
+    assert asker.leases.asked == []
+    assert asker.ask(one)[1]["d"] == 0
+
+
+def test_a_verdict_with_something_of_the_request_has_none() -> None:
+    asker, one = Asker(), verdict("p1")
+    for _ in range(2):
+        (found,) = asker.ask(varied(one, memo="g=1"))
+        assert "l" not in found
+        asker.leases.now += 100.0
+        asker.leases.epoch += 1
+    assert asker.leases.asked == []
+
+
+@pytest.mark.parametrize("varied_first", [False, True])
+def test_a_verdict_with_something_of_the_request_does_not_take_the_lease_of_what_is_alike(
+    varied_first: bool,
+) -> None:
+    """What the other side remembers in a slot has one lease: it would hold for it, too."""
+    asker, one = Asker(), verdict("p1")
+    parts = (varied(one, memo="g=1"), one)
+    found = [asker.ask(each)[-1] for each in (parts if varied_first else reversed(parts))]
+    assert {each["d"] for each in found} == {0, 1}
+    assert [("l" in each) for each in found] == ([False, True] if varied_first else [True, False])
+
+
+@pytest.mark.parametrize(
+    "other", [{"ip": "192.0.2.2"}, {"route": "r2"}, {"service": "s2"}, {"tenant": "pay"}]
+)
+def test_the_same_verdict_for_others_has_a_lease_of_its_own(other: dict[str, str]) -> None:
+    """An operator's allow is of an address, a breaker of a service or a route: a lease that one has, or has not, says
+    nothing of the other's, though both get the same verdict."""
+    asker, one = Asker(), verdict("p1")
+    first = asker.ask(one)[-1]
+    asker.leases.seconds = 0.0
+    (second,) = asker.ask(one, **other)
+    assert (first["d"], second["d"]) == (0, 1)
+    assert "l" not in second
+    assert [each[2].route for each in asker.leases.asked] == ["r", other.get("route", "r")]
+    assert asker.ask(one, **other) == [asker.short(1)]
+    assert asker.ask(one) == [asker.short()]
+    asker.leases.seconds, asker.leases.epoch = 10.0, 8
+    assert asker.ask(one, **other)[-1] == asker.short(1, l=[10_000, 8])
+    assert asker.ask(one)[-1] == asker.short(l=[10_000, 8])
+
+
+def test_what_differs_in_alike_requests_makes_no_other_lease() -> None:
+    asker, one = Asker(), verdict("p1")
+    asker.ask(one)
+    assert asker.ask(one, path="/x", raw_path="/%78", traceparent="00-1-2-01") == [asker.short()]
+
+
+def test_a_slot_that_another_verdict_took_is_told_with_a_new_lease() -> None:
+    asker, one = Asker(), verdict("p1")
+    asker.ask(one)
+    for number in range(SLOTS):
+        asker.ask(verdict(str(number)))
+    beat, told = asker.ask(one)
+    assert beat == BEAT
+    assert (told["m"], told["l"]) == ("p1", [10_000, 7])
+    assert asker.ask(one) == [asker.short(told["d"])]
