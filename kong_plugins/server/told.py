@@ -19,8 +19,8 @@ _NUMBER = b"\xa1q\xce"
 _SIZE = 8 + 4 + _ID_SIZE + len(_NUMBER) + 4
 
 _Key = tuple[Any, ...]
-"""Which verdict, by its identity, chain, tenant and protocol; with leases also route, service and address: of others the
-same verdict may have another lease, and what is remembered has one."""
+"""Which verdict, by its identity, chain, tenant and protocol; with leases also route, service and address: of others
+the same verdict may have another lease, and what is remembered has one."""
 
 
 class _Kept(NamedTuple):

@@ -10,9 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kong_plugins.engine import chain
 from kong_plugins.engine.facts import PROTOCOL
+from kong_plugins.engine.lease import NONE, Condition, Lease
+from kong_plugins.engine.verdict import PASS
 from kong_plugins.server.deadline import Deadline
 from kong_plugins.server.decider import ConfigError, Decider, UnknownConfig, config_id, config_text
+
+from .conftest import NOW
 
 Record = Callable[..., list[Any]]
 
@@ -175,3 +180,83 @@ def test_a_filter_that_raises_is_no_verdict(decider: Decider, facts: Record, cap
     assert (wire["n"], wire["e"]) == ("r9", "filter_error")
     assert decider.tally.failures == {"filter_error": 1}
     assert "request r9" in caplog.text
+
+
+class Leased:
+    """The chain of one route, and a verdict that its user gets."""
+
+    def __init__(self, decider: Decider, configs: dict[str, str], record: list[Any]) -> None:
+        parts = [text for pair in configs.items() for text in pair]
+        self.decider = decider
+        self.chain = hashlib.md5("".join(f"{part}\0" for part in parts).encode()).hexdigest()
+        decider.register_chain(self.chain, parts)
+        found = decider.find_by_chain(self.chain, record)
+        assert found is not None
+        verdict, facts, _ = found
+        assert verdict is not None
+        assert facts is not None
+        self.verdict, self.facts = verdict, facts
+
+    def lease(self) -> Lease:
+        return self.decider.lease(self.chain, self.facts, self.verdict)
+
+
+@pytest.fixture
+def leased(decider: Decider, configs: dict[str, str], facts: Record, token: str) -> Leased:
+    return Leased(decider, configs, facts(authorization=f"Bearer {token}"))
+
+
+def test_a_verdict_has_the_lease_of_its_chain(leased: Leased) -> None:
+    assert leased.lease() == Lease(10.0)
+
+
+def test_a_chain_that_is_not_known_has_no_lease(leased: Leased) -> None:
+    leased.chain = "0" * 32
+    assert leased.lease() == NONE
+
+
+def test_without_a_control_state_there_is_no_lease(leased: Leased) -> None:
+    leased.decider.state = None
+    assert leased.lease() == NONE
+
+
+def test_while_requests_are_traced_there_is_no_lease(leased: Leased) -> None:
+    leased.decider.tracer = object()  # type: ignore[assignment]
+    assert leased.lease() == NONE
+    leased.decider.tracer = None
+    assert leased.lease() == Lease(10.0)
+
+
+def test_a_lease_that_cannot_be_found_is_none_and_the_log_says_why(
+    leased: Leased, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Lease:
+        raise RuntimeError("no such list")
+
+    monkeypatch.setattr(chain, "LEASES", {**chain.LEASES, "canary-router": broken})
+    assert leased.lease() == NONE
+    assert "request r1: no lease" in caplog.text
+    assert "no such list" in caplog.text
+
+
+def test_a_chain_with_a_config_that_cannot_be_used_has_no_lease(decider: Decider, facts: Record) -> None:
+    bad = Leased(decider, {"abuse-guard": "{}", "passport": '{"issuers": []}'}, facts())
+    assert bad.verdict.reason == "bad_config"
+    assert bad.lease() == NONE
+    bad.verdict = PASS
+    assert bad.lease() == NONE
+
+
+def test_a_condition_is_asked_with_the_state_and_the_time_of_now(decider: Decider) -> None:
+    seen: list[Any] = []
+
+    def holds(state: Any, now: float) -> bool:
+        seen.append((state, now))
+        return len(seen) < 2
+
+    condition = Condition("b order", holds)
+    assert decider.still(condition) is True
+    assert decider.still(condition) is False
+    assert seen == [(decider.state, NOW)] * 2
+    decider.state = None
+    assert decider.still(Condition("b order", lambda _state, _now: True)) is False

@@ -15,6 +15,7 @@ from kong_plugins.server.decided import Decided, Later
 from kong_plugins.server.decider import Decider
 from kong_plugins.server.express_lane import ExpressLane, ExpressProtocol, frame
 from kong_plugins.server.frames import OWED, Connections
+from kong_plugins.server.leases import Leases
 from kong_plugins.server.outcomes import Outcomes, batch_of, read_batch
 from kong_plugins.server.told import numbered_frame
 
@@ -356,3 +357,99 @@ def test_a_frame_says_its_length_first() -> None:
     data = frame({"k": "\udcff"})
     assert int(data[:8], 16) == len(data) - 8
     assert msgpack.unpackb(data[8:], unicode_errors="surrogateescape") == {"k": "\udcff"}
+
+
+class Line:
+    """A connection with leases, and what is written to it."""
+
+    def __init__(self, lane: ExpressLane, decider: Decider, now: list[float]) -> None:
+        self.written: list[bytes] = []
+        self.closing = False
+        self.waiting: list[Callable[[], None]] = []
+
+        class Transport:
+            write = staticmethod(self.written.append)
+            is_closing = staticmethod(lambda: self.closing)
+
+        self.leases = Leases(
+            decider.lease,
+            decider.still,
+            lambda: 1,
+            lambda _seconds, call: self.waiting.append(call),
+            clock=lambda: now[0],
+        )
+        self.protocol = ExpressProtocol(lane, "express", Connections(lambda: 0.0), self.leases)
+        self.protocol.transport = Transport()  # type: ignore[assignment]
+
+    def ask(self, *questions: list[Any]) -> bytes:
+        self.written.clear()
+        self.protocol.data_received(b"".join(msgpack.packb(question) for question in questions))
+        (found,) = self.written
+        return found
+
+
+def numbered(record: list[Any], number: int) -> list[Any]:
+    return [record[0], f"{number:032x}", *record[2:]]
+
+
+def test_a_lease_is_written_as_the_protocol_says(
+    lane: ExpressLane, configs: dict[str, str], facts: Record, token: str, decider: Decider
+) -> None:
+    chain, parts = parts_of(configs)
+    record = facts(authorization=f"Bearer {token}")
+    now = [50.0]
+    line = Line(lane, decider, now)
+    line.leases.epoch = 0xABCDEF01
+    beat = bytes.fromhex("0000000f82a162ceabcdef01a171ce00000000")
+    lane.handle(["d", chain, record, parts])
+    for number in range(2, LASTS_FROM):
+        (found,) = split(line.ask(["M", chain, numbered(record, number), 1]))
+        assert not {"l", "d", "b"} & found.keys()
+    told = line.ask(["M", chain, numbered(record, 9), 70_000])
+    assert told[: len(beat)] == beat
+    (_, found) = split(told)
+    assert found["l"] == [10_000, 0xABCDEF01]
+    assert (found["d"], found["u"], list(found)[-2:]) == (0, "order-v2", ["n", "q"])
+    short = line.ask(["M", chain, numbered(record, 10), 70_001])
+    assert short == bytes.fromhex("00000033 83 a172 ce00000000 a16e d920") + b"%032x" % 10 + bytes.fromhex(
+        "a171 ce00011171"
+    )
+    line.leases.change()
+    assert line.written[-1] == beat[:11] + b"\x02" + beat[12:]
+    again = line.ask(["M", chain, numbered(record, 11), 70_002])
+    assert split(again) == [
+        {"b": 0xABCDEF02, "q": 0},
+        {"r": 0, "l": [10_000, 0xABCDEF02], "n": f"{11:032x}", "q": 70_002},
+    ]
+    (call,) = line.waiting
+    call()
+    assert line.written[-1] == beat[:11] + b"\x02" + beat[12:]
+
+
+@pytest.mark.parametrize("operation", ["I", "i", "m", "d"])
+def test_questions_of_other_kinds_get_no_lease(
+    lane: ExpressLane, configs: dict[str, str], facts: Record, token: str, decider: Decider, operation: str
+) -> None:
+    chain, parts = parts_of(configs)
+    record = facts(authorization=f"Bearer {token}")
+    ids = [decider.register(name, text).id for name, text in configs.items()]
+    lane.handle(["d", chain, record, parts])
+    line = Line(lane, decider, [50.0])
+    for number in range(LASTS_FROM + 3):
+        where = ids if operation in "Ii" else chain
+        question = [operation, where, numbered(record, number), number]
+        written = line.ask(question[: 3 if operation == "d" else 4])
+        (found,) = [msgpack.unpackb(written[8:])] if operation == "d" else split(written)
+        assert not {"l", "b"} & found.keys()
+    assert line.waiting == []
+
+
+def test_a_connection_that_ends_hears_nothing(lane: ExpressLane, decider: Decider) -> None:
+    line = Line(lane, decider, [50.0])
+    assert line.protocol.beat(b"x") is True
+    assert line.written == [b"x"]
+    line.closing = True
+    assert line.protocol.beat(b"y") is False
+    line.protocol.transport = None
+    assert line.protocol.beat(b"z") is False
+    assert line.written == [b"x"]

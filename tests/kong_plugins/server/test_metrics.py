@@ -209,3 +209,23 @@ def test_what_abuse_guard_holds_and_leaves_out_is_shown() -> None:
         ("buckets", 0), ("buckets_evicted", 7), ("blocks_held_back", 0), ("outcomes_of_unknown_configs", 1)
     ):  # fmt: skip
         assert f'kgate_abuse_guard{{figure="{figure}"}} {level}.0' in text
+
+
+def test_what_nobody_was_asked_for_is_a_pass_all_the_same() -> None:
+    """With the reason of its verdict; no worker has counted it."""
+    found = Metrics()
+    rows = [
+        ROW._replace(memo="drawn=1 lease=canary_percent"),
+        ROW._replace(memo="lease=canary_percent"),
+        ROW._replace(memo="lease="),
+        ROW._replace(memo="drawn=1"),
+    ]
+    for row in rows:
+        found.outcomes(counts_of(row))
+    text = found.text().decode()
+    labels = 'plugin="",reason="{}",route="orders",tenant="food",verdict="pass"'
+    assert f"kgate_requests_total{{{labels.format('canary_percent')}}} 2.0" in text
+    assert f"kgate_requests_total{{{labels.format('')}}} 1.0" in text
+    assert "kgate_leased_requests_total 3.0" in text
+    outcomes = 'route="orders",source="service",status="2xx",tenant="food"'
+    assert f"kgate_outcomes_total{{{outcomes}}} 4.0" in text

@@ -236,3 +236,29 @@ def test_the_keyring_follows_each_state_without_a_request(
     monkeypatch.setattr(mirror._trust, "follow", seen.append)
     mirror.empty()
     assert seen == [mirror.snapshot]
+
+
+def test_each_new_state_is_told_once_it_counts(cells: Cells) -> None:
+    """Leases are taken back with it: what is asked from then on is decided by the new one."""
+    loop, seen = Loop(), list[Any]()
+    decider = Decider(lambda: 0.0)
+    mirror = Mirror(decider, Trust.empty(), cells, loop.later, lambda: seen.append(decider.state))
+
+    def told() -> int:
+        assert all(state is not None for state in seen)
+        assert not seen or seen[-1] is decider.state
+        found = len(seen)
+        seen.clear()
+        return found
+
+    mirror.delta(block(1))
+    assert told() == 0, "there is no state yet"
+    mirror.image([block(6)], image(5))
+    assert told() == 1
+    mirror.delta(unblock(7))
+    assert told() == 1
+    mirror.image([], None)
+    mirror.delta("no change")
+    assert told() == 0, "the last one stays"
+    mirror.empty()
+    assert told() == 1
