@@ -22,6 +22,7 @@ from cli.commands.plugin_info import command as plugin_info
 from cli.commands.serve import command as serve
 from kong_plugins.engine.registry import PLUGINS
 from kong_plugins.kong_env import kong_env as settings
+from kong_plugins.server.options import worker_command
 
 KGATE = [sys.executable, "-m", "cli.main"]
 
@@ -237,3 +238,17 @@ def test_an_unknown_group_is_one_line(run_dir: Path) -> None:
     result = CliRunner().invoke(serve, ["--run-dir", str(run_dir), "--group", "no-such-group"])
     assert result.exit_code == 2
     assert "there is none of this name" in result.output
+
+
+@pytest.mark.parametrize(("args", "leases"), [([], True), (["--leases"], True), (["--no-leases"], False)])
+def test_leases_are_given_unless_it_is_said_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: list[str], leases: bool
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr("kong_plugins.server.serve.serve", lambda options, *_: seen.append(options))
+    found = CliRunner().invoke(serve, ["--run-dir", str(tmp_path / "run"), *args])
+    assert found.exit_code == 0, found.output
+    (options,) = seen
+    assert options.leases is leases
+    assert ("--no-leases" in worker_command(options, 3, 4)) is not leases
+    assert "--no-leases" in CliRunner().invoke(serve, ["--help"]).output
