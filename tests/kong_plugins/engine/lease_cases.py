@@ -54,7 +54,8 @@ class Case(NamedTuple):
 
 
 class Draw:
-    """Makes cases of one source of chance; `now` of each is later than all of the one before."""
+    """Makes cases of one source of chance; `now` of each is later than all of the one before. listed: a list lets
+    some pass who are denied."""
 
     def __init__(self, chance: Random, cells: Cells) -> None:
         self.chance, self.cells = chance, cells
@@ -63,6 +64,7 @@ class Draw:
     def case(self) -> Case:
         self.now += 1000.0
         self.ends: list[float] = []
+        self.listed = self._one_of(6)
         configs = self._configs()
         state = self._state()
         facts = self._facts(configs)
@@ -116,6 +118,8 @@ class Draw:
         ):
             if self._one_of(14):
                 config[name] = value
+        if self.listed:
+            config |= {"allow_lists": ["l2"], "deny": ["203.0.113.0/24"]}
         return config
 
     def _passport(self) -> dict[str, Any]:
@@ -206,7 +210,7 @@ class Draw:
             put("breakers", key, {"state": self.chance.choice(("open", "closed", "reset"))}, 12)
         put("breakers", "*", {"state": self.chance.choice(("open", "closed", "reset"))}, 12)
         for number, name in enumerate(("l1", "l2")):
-            kind = self.chance.choice(("addresses", "users"))
+            kind = "addresses" if self.listed else self.chance.choice(("addresses", "users"))
             entries = (
                 ["ip 203.0.113.7", "cidr 2001:db8::/64"] if kind == "addresses" else ["kim", "https://a|lee"]
             )
@@ -245,14 +249,17 @@ class Draw:
                 headers[TRACE] = token
             else:
                 headers["authorization"] = f"Bearer {token}"
+        if TRACE not in headers and self._one_of(2):
+            headers[TRACE] = self.chance.choice(("", "t1"))
         if self._one_of(2):
             headers["x-device"] = self.chance.choice(("d1", "d2"))
         if self._one_of(20):
             headers |= {"origin": "https://x", "access-control-request-method": "GET"}
         method = self.chance.choice(("GET", "GET", "POST", "OPTIONS"))
+        path = self.chance.choice(("/a/b", "/x"))
         return Facts(
             *(f"{self.chance.getrandbits(128):032x}", self.chance.choice(IPS), "https", method, "h"),
-            *("/a/b", "/a/b", "menu", "order", "food", ""),
+            *(path, path, "menu", "order", "food", ""),
             frozenset(),
             headers,
         )
@@ -262,7 +269,7 @@ class Draw:
         path = self.chance.choice(("/", "/a/b", "/etc/passwd", "/.git/config", "/a"))
         headers = dict(facts.headers)
         if TRACE in headers:
-            headers[TRACE] = self.chance.choice(("t1", "t2", self.token(self.chance.choice(SUBJECTS))))
+            headers[TRACE] = self.chance.choice(("", "t1", "t2", self.token(self.chance.choice(SUBJECTS))))
         return facts._replace(
             request_id=f"{self.chance.getrandbits(128):032x}",
             path=path,
