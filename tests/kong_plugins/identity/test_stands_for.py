@@ -90,7 +90,7 @@ def test_the_office_says_until_when_it_hands_out(mint):
     assert until == NOW + 10
     assert office.handed_out_until(identity, LATER, rule, NOW + 9.9, "") == until
     assert office.issue(identity, LATER, rule, until - 0.001) == passport
-    assert office.handed_out_until(identity, FACTS, rule, until, "") == until
+    assert office.handed_out_until(identity, FACTS, rule, until + 1, "") == until + 1
     assert office.handed_out_until(identity, FACTS, rule, NOW - 1, "") == NOW - 1, "before it was made"
     assert office.issue(identity, LATER, rule, until) != passport
     assert office.handed_out_until(identity, FACTS, rule, until, "") == until + 10

@@ -210,14 +210,16 @@ def test_a_verdict_has_the_lease_of_its_chain(leased: Leased) -> None:
     assert leased.lease() == Lease(10.0)
 
 
-def test_a_chain_that_is_not_known_has_no_lease(leased: Leased) -> None:
+def test_a_chain_that_is_not_known_has_no_lease(leased: Leased, caplog: pytest.LogCaptureFixture) -> None:
     leased.chain = "0" * 32
     assert leased.lease() == NONE
+    assert caplog.text == ""
 
 
-def test_without_a_control_state_there_is_no_lease(leased: Leased) -> None:
+def test_without_a_control_state_there_is_no_lease(leased: Leased, caplog: pytest.LogCaptureFixture) -> None:
     leased.decider.state = None
     assert leased.lease() == NONE
+    assert caplog.text == ""
 
 
 def test_while_requests_are_traced_there_is_no_lease(leased: Leased) -> None:
