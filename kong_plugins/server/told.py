@@ -64,9 +64,11 @@ class Told:
         "" for none."""
         request_id = facts.request_id
         leases = self._leases
-        key: _Key = (id(verdict), chain, facts.tenant, protocol)
-        if leases is not None and chain:
-            key += (facts.route, facts.service, facts.ip)
+        key: _Key
+        if leases is None or not chain:
+            key = (id(verdict), chain, facts.tenant, protocol)
+        else:
+            key = (id(verdict), chain, facts.tenant, protocol, facts.route, facts.service, facts.ip)
         kept = self._kept.get(key)
         if not _is_usual(request_id):
             return numbered_frame(self._wire(verdict, key, facts), number)
