@@ -37,6 +37,11 @@ def is_number(value: Any) -> bool:
     return type(value) is int and 0 <= value < 1 << 32
 
 
+def number_of(message: list[Any]) -> Any:
+    """What stands in a numbered question where its number should."""
+    return message[3] if len(message) > 3 else None
+
+
 class ExpressLane:
     """Answers the lane's requests; keeps nothing of its own."""
 
@@ -78,7 +83,7 @@ class ExpressLane:
         return in_order(self._decider.decide_chain(chain_hash, record))
 
     def _numbered(self, message: list[Any], told: Told | None) -> dict[str, Any] | bytes:
-        operation, where, record, number = message
+        operation, where, record, number, *configs = message
         if not isinstance(record, list) or not is_number(number):
             return {"e": "malformed"}
         chain = ""
@@ -96,6 +101,13 @@ class ExpressLane:
                 return {"e": "malformed"}
             chain = where
             known = self._decider.find_by_chain(chain, record)
+            if known is None and configs:
+                try:
+                    self._decider.register_chain(chain, configs[0])
+                except ConfigError as error:
+                    log.error("express: %s", error)
+                    return {"e": "bad_config"}
+                known = self._decider.find_by_chain(chain, record)
             if known is None:
                 return {"e": "config"}
             found = known
@@ -168,12 +180,12 @@ class ExpressProtocol(FrameProtocol):
             return None
         if message[0] not in NUMBERED:
             return frame(reply)
-        number = message[-1]
+        number = number_of(message)
         return numbered_frame(reply, number) if is_number(number) else None
 
     def _later(self, message: list[Any], later: Later) -> bytes | None:
         """Answer when Redis has; the others on the connection need not wait for it."""
-        number = message[-1]
+        number = number_of(message)
         # the pdk lane knows its question by the number alone
         chain = {} if message[0] in BY_IDS else {"ch": message[1]}
         if message[0] not in NUMBERED:

@@ -10,8 +10,8 @@ import msgpack
 THREADS = (Path(__file__).parent / "threads.lua").read_bytes()
 FACTS = [1, "rid", "192.0.2.1", "http", "GET", "h", "/", "/", "r", "s", "", "", ""]
 ASK = """
-  local threads, mux, chain, facts, n, done = ...
-  threads.go(function() done(mux.ask("/s", chain, facts, n)) end)
+  local threads, mux, chain, facts, n, done, with_configs = ...
+  threads.go(function() done(mux.ask("/s", chain, facts, n, with_configs)) end)
 """
 
 
@@ -36,6 +36,8 @@ class Mux:
         self.module = world.run('return (require("kong.plugins.kgate.mux"))')
         self.chain = world.table({"mux_head": ""})
         self.chain[b"mux_head"] = b"\x94" + msgpack.packb("m") + msgpack.packb("hash")
+        self.chain[b"full_head"] = b"\x95" + msgpack.packb("m") + msgpack.packb("hash")
+        self.chain[b"configs"] = msgpack.packb(["passport", "{}"])
         self.facts = world.table(FACTS)
         self.sent: list[list[Any]] = []  # per send: the messages
         self.by_connection: dict[int, list[Any]] = {}
@@ -52,9 +54,10 @@ class Mux:
         self.by_connection.setdefault(connection, []).extend(messages)
         return self.serve(connection, messages)
 
-    def ask(self, count: int = 1) -> None:
+    def ask(self, count: int = 1, with_configs: bool = False) -> None:
+        args = (self.chain, self.facts, len(FACTS), self._done, with_configs)
         for _ in range(count):
-            self.world.run(ASK, self.threads, self.module, self.chain, self.facts, len(FACTS), self._done)
+            self.world.run(ASK, self.threads, self.module, *args)
 
     def _done(self, found: Any, err: Any = None, again: Any = None) -> None:
         if found is None:

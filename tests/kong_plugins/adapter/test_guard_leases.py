@@ -287,13 +287,29 @@ def test_the_answer_to_a_question_alone_is_not_leased(gateway: Linked) -> None:
         assert len(gateway.asked_alone) == count
 
 
-def test_configs_that_the_server_asks_for_are_sent_alone(gateway: Linked) -> None:
+def test_configs_that_the_server_asks_for_go_to_the_process_that_asks(gateway: Linked) -> None:
+    """On a connection of their own they would reach another process, or none where that one knows them: each request
+    would be asked for twice, and none leased."""
+    verdict = gateway.verdict(d=1, l=[5000, EPOCH], rs="raw")
+
+    def reply(message: list[Any]) -> bytes:
+        wire = {**verdict, "n": message[2][1]} if len(message) > 4 else {"e": "config"}
+        return beat_of(EPOCH) + numbered_frame(wire, message[3])
+
+    gateway.reply = reply
+    for _ in range(3):
+        assert gateway.ask()[0] == 200
+    without, full = gateway.asked
+    assert (len(without), full[:3]) == (4, without[:3])
+    assert full[4][::2] == FOUR
+    assert gateway.asked_alone == []
+
+
+def test_a_server_that_asks_for_configs_again_is_asked_alone(gateway: Linked) -> None:
     raw(gateway, e="config")
     gateway.alone = gateway.verdict(n="0" * 32, d=1, l=[5000, EPOCH])
     assert gateway.ask()[0] == 200
-    gateway.alone = gateway.verdict(n=f"{1:032x}", d=1, l=[5000, EPOCH])
-    assert gateway.ask()[0] == 200
-    assert (len(gateway.asked), len(gateway.asked_alone)) == (2, 2)
+    assert (len(gateway.asked), len(gateway.asked_alone)) == (2, 1)
 
 
 def test_configs_that_kong_changes_in_place_have_no_leases(gateway: Linked) -> None:

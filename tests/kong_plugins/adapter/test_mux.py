@@ -23,6 +23,14 @@ def test_one_question_and_its_answer(mux: Mux) -> None:
     assert mux.threads[b"last"][b"pool"] == b"kgate-mux"  # a pooled connection might carry another's answer
 
 
+def test_the_configs_may_go_with_a_question(mux: Mux) -> None:
+    mux.ask()
+    mux.ask(with_configs=True)
+    mux.run()
+    assert mux.sent == [[["m", "hash", FACTS, FIRST], ["m", "hash", FACTS, FIRST + 1, ["passport", "{}"]]]]
+    assert len(mux.results) == 2
+
+
 def test_questions_of_one_turn_go_out_together(mux: Mux) -> None:
     mux.ask()
     mux.run()

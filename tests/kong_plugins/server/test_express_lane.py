@@ -155,6 +155,26 @@ def test_numbered_questions_are_answered_in_one_go_and_by_their_numbers(
     assert answers[0]["u"] == "order-v2"
 
 
+def test_a_numbered_question_may_bring_the_configs_that_this_process_does_not_know(
+    lane: ExpressLane, configs: dict[str, str], facts: Record, token: str
+) -> None:
+    """Another process may know them: what comes by another connection would never reach this one."""
+    chain, parts = parts_of(configs)
+    record = facts(authorization=f"Bearer {token}")
+    asked = [["M", chain, record, 7], ["M", chain, record, 8, parts], ["M", chain, record, 9]]
+    unknown, first, next_one = answers_to(lane, asked)
+    assert unknown == {"e": "config", "q": 7}
+    assert [(found["u"], found["q"]) for found in (first, next_one)] == [("order-v2", 8), ("order-v2", 9)]
+
+
+@pytest.mark.parametrize("parts", [["passport", "{}"], ["passport"], 5, []])
+def test_configs_that_are_not_the_chain_s_are_refused_and_the_question_answered(
+    lane: ExpressLane, facts: Record, parts: object
+) -> None:
+    (answer,) = answers_to(lane, [["M", "0" * 32, facts(), 7, parts]])
+    assert answer in ({"e": "bad_config", "q": 7}, {"e": "malformed", "q": 7})
+
+
 def test_a_verdict_with_every_field_is_a_small_map() -> None:
     """Its head is one byte, which `numbered_frame` writes itself."""
     full = Verdict(403, "{}", (("A", "1"),), (("B", "2"),), "u", "p", "m", "r", "a", None, "passport", 3)

@@ -126,11 +126,16 @@ local function ask(ctx, rec, plan, socket)
   rec.id = scratch[2]
   local sound, from, err, again
   verdict, sound, from = mux.ask(socket, chain, scratch, n)
+  if verdict and verdict.e == "config" then
+    -- to the same process: by a connection of its own the configs would reach another one, or none that knows them
+    n = facts.fill(scratch, ctx, plan, headers) -- another request has filled it in between
+    verdict, sound, from = mux.ask(socket, chain, scratch, n, true)
+  end
   if not verdict then
     err, again, sound = sound, from, false
   end
   if (again and ngx.now() - now < AGAIN_SECONDS) or (verdict and verdict.e == "config") then
-    n = facts.fill(scratch, ctx, plan, headers) -- another request has filled it in between
+    n = facts.fill(scratch, ctx, plan, headers)
     verdict, err = express.decide(socket, chain, facts.packed(scratch, n))
     sound = false
   end

@@ -241,22 +241,26 @@ for value = 0, 255 do
 end
 local before, of = "", -1 -- the bytes of a number before its last, and of which number / 256
 
--- ["M", chain hash, facts, number].
-local function put(queue, chain, list, n, number)
-  facts.put(queue, chain.mux_head, list, n)
+-- ["M", chain hash, facts, number], or ["M", chain hash, facts, number, configs].
+local function put(queue, chain, list, n, number, with_configs)
+  facts.put(queue, with_configs and chain.full_head or chain.mux_head, list, n)
   local last = number % 256
   local rest = (number - last) / 256
   if rest ~= of then
     before, of = char(0xce, floor(rest / 65536), floor(rest / 256) % 256, rest % 256), rest
   end
   queue:put(before, last_byte[last])
+  if with_configs then
+    queue:put(chain.configs)
+  end
 end
 
---- Ask for the verdict of a chain (of chain.lua) on the n facts of list (of facts.lua).
+--- Ask for the verdict of a chain (of chain.lua) on the n facts of list (of facts.lua). with_configs: they go with it,
+-- for a server that does not know the chain.
 -- Returns the answer, whether it is a verdict that was found sound and to be on this request, and the link; or nil, the
 -- reason, and whether it may be asked again on a connection of its own: there is no link (yet), or the server has
 -- ended it.
-function M.ask(path, chain, list, n)
+function M.ask(path, chain, list, n, with_configs)
   if worker_exiting() then
     return nil, "exiting", true -- no timer starts any more
   end
@@ -270,7 +274,7 @@ function M.ask(path, chain, list, n)
     number = FIRST_NUMBER
   end
   link.number = number
-  put(link.queue, chain, list, n, number)
+  put(link.queue, chain, list, n, number, with_configs)
   waiter.id = list[2]
   link.waiting[number] = waiter
   link.busy = link.busy + 1
