@@ -42,6 +42,20 @@ SOCKETS = """
 """
 GO = "local threads, f, plugins, service, done = ... threads.go(function() done(f(plugins, service)) end)"
 
+# What the stand-in knows of the one request, to be put back.
+SAVE = """
+  local fake = ...
+  local names = { "vars", "method", "path", "raw_path", "started", "exits", "serialize", "set_headers", "set_by_kong",
+    "upstreams", "body", "cleared_headers" }
+  local kept, ctx, shared, headers = {}, ngx.ctx, kong.ctx.shared, fake.request_headers()
+  for _, name in ipairs(names) do kept[name] = fake[name] end
+  return function()
+    fake.request({ headers = headers })
+    for _, name in ipairs(names) do fake[name] = kept[name] end
+    ngx.ctx, kong.ctx.shared = ctx, shared
+  end
+"""
+
 
 class Connection:
     """The server's end of one."""
@@ -93,6 +107,7 @@ class Linked(Gateway):
         """The answer to a question on a connection of its own."""
         self.prepared: list[Any] = []
         self.batches: list[Batch] = []
+        self._between: Callable[[], Any] | None = None
 
     def _find(self, _chain: str, _facts: Facts, _verdict: Verdict) -> Lease:
         return self.lease
@@ -116,10 +131,11 @@ class Linked(Gateway):
         out = b""
         for message in unpacker:
             self.asked.append(message)
-            out += self.reply(message) if self.reply is not None else self._answer(connection, message)
+            out += self.reply(message) if self.reply is not None else self.answer(connection, message)
         return out
 
-    def _answer(self, connection: Connection, message: list[Any]) -> bytes:
+    def answer(self, connection: Connection, message: list[Any]) -> bytes:
+        """What the server writes."""
         _operation, chain, record, number = message
         facts = parse_facts(record)
         return connection.told.frame(
@@ -158,9 +174,19 @@ class Linked(Gateway):
         phases = self.world.fake[b"phases"]
         self.world.run(GO, self.threads, phases, plugins, service, lambda *found: done.append(found))
         self.settle()
+        between, self._between = self._between, None
+        if between is not None:
+            restore = self.world.run(SAVE, self.world.fake)
+            between()
+            restore()
+            self.settle()
         if not done:
             self.run(1)
         return done[0]
+
+    def meanwhile(self, others: Callable[[], Any]) -> None:
+        """While the next request waits for its answer: `others` makes more of them, and has it answered."""
+        self._between = others
 
     def ask(self, authorization: str = "Bearer x", **request: Any) -> tuple[int, str]:
         """One request of a user, with an id of its own."""

@@ -251,6 +251,13 @@ def test_what_varies_has_no_lease(answers: Answers) -> None:
     assert lease_of(answers, remembered) == {"till": 1005.5, "epoch": 7}
 
 
+@pytest.mark.parametrize("more", [{}, {"x": {"m": "own"}}])
+def test_an_answer_that_says_nothing_of_the_lease_leaves_it(answers: Answers, more: dict[str, Any]) -> None:
+    first, _ = answers.read({**PASS, "d": 3, "n": ID, "l": [5500, 7]})
+    assert answers.read({"r": 3, "n": OTHER, **more}, waiting=OTHER)[1]
+    assert lease_of(answers, first) == {"till": 1005.5, "epoch": 7}
+
+
 @pytest.mark.parametrize("said", NOT_A_LEASE)
 def test_what_is_no_lease_ends_the_one_before(answers: Answers, said: Any) -> None:
     found, sound = answers.read({**PASS, "d": 3, "n": ID, "l": said})

@@ -116,6 +116,14 @@ def test_breaker(express):
     assert gateway.request(lane="express")[0] == 200
 
 
+def test_an_answer_between_two_that_did_not_come_keeps_the_breaker_closed(express):
+    gateway = Gateway(express, ["passport"])
+    script = serve(express, *["timeout", gateway.verdict()] * 3)
+    assert [gateway.request(lane="express")[0] for _ in range(6)] == [503, 200] * 3
+    assert len(script.seen) == 6
+    assert len(express.py(express.fake[b"errors"])) == 3
+
+
 def test_a_plugin_that_did_not_register_is_missed(express):
     gateway = Gateway(express, FOUR[:2])
     express.run("require('kong.plugins.passport.handler').access = function() end")

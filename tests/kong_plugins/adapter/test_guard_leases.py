@@ -223,6 +223,58 @@ def test_a_verdict_that_others_have_as_well_is_leased_to_each(gateway: Linked) -
     assert len(gateway.asked) == 2
 
 
+def later(gateway: Linked) -> tuple[list[list[Any]], Any]:
+    """The first question is not answered yet; and a function that answers it as the server does."""
+    held: list[list[Any]] = []
+
+    def hold(message: list[Any]) -> bytes:
+        held.append(message)
+        gateway.reply = None
+        return b""
+
+    def answer() -> None:
+        (number, connection), *_ = gateway.connections.items()
+        gateway.beats.append((number, gateway.answer(connection, held[0])))
+
+    gateway.reply = hold
+    return held, answer
+
+
+def test_requests_that_wait_at_the_same_time_keep_apart(gateway: Linked) -> None:
+    """What is known of one is not kept for another that was asked for in between."""
+    _, answer = later(gateway)
+
+    def others() -> None:
+        assert gateway.ask("Bearer y", method="POST", vars={"remote_addr": "192.0.2.2"})[0] == 200
+        assert given(gateway) == {"X-Passport": "eyJ Bearer y"}
+        answer()
+
+    gateway.meanwhile(others)
+    assert gateway.ask("Bearer x")[0] == 200
+    assert given(gateway) == {"X-Passport": "eyJ Bearer x"}
+    for _ in range(2):
+        gateway.ask("Bearer y", method="POST", vars={"remote_addr": "192.0.2.2"})
+        assert given(gateway) == {"X-Passport": "eyJ Bearer y"}
+        gateway.ask("Bearer x")
+        assert given(gateway) == {"X-Passport": "eyJ Bearer x"}
+    assert len(gateway.asked) == 2
+    assert [outcome.ip for outcome in gateway.outcomes()][:2] == ["192.0.2.2", "192.0.2.1"]
+
+
+def test_a_question_that_is_asked_again_is_the_requests_own(gateway: Linked) -> None:
+    held, _ = later(gateway)
+    gateway.alone = gateway.verdict(n="0" * 32, rs="alone")
+
+    def others() -> None:
+        assert gateway.ask("Bearer y", method="POST")[0] == 200
+        gateway.beats.append((1, numbered_frame({"e": "config"}, held[0][3])))
+
+    gateway.meanwhile(others)
+    assert gateway.ask("Bearer x", path="/x")[0] == 200
+    assert gateway.log["reason"] == "alone"
+    assert [message[2] for message in gateway.asked_alone] == [held[0][2]]
+
+
 def test_without_a_lease_each_is_asked_for(gateway: Linked) -> None:
     gateway.lease = NONE
     for count in (1, 2, 3):

@@ -208,13 +208,15 @@ def test_another_plan_has_other_leases(leases: Leases) -> None:
     assert leases.world.py(leases.find())["tn"] == "order"
 
 
+@pytest.mark.parametrize("before", [[], ["accept", "x"], ["accept", "x", "accept-language", "de"]])
 @pytest.mark.parametrize("name", ["authorization", "cookie"])
-def test_users_behind_one_address_have_their_own(leases: Leases, name: str) -> None:
+def test_users_behind_one_address_have_their_own(leases: Leases, name: str, before: list[str]) -> None:
+    users = [facts(headers=[*before, name, f"user {number}"]) for number in range(3)]
     for number in (1, 2):
-        leases.keep(of_user(number, name), leases.verdict(tn=f"of {number}"))
+        leases.keep(users[number], leases.verdict(tn=f"of {number}"))
     for number in (1, 2):
-        assert leases.world.py(leases.find(of_user(number, name)))["tn"] == f"of {number}"
-    assert not leases.holds(of_user(3, name))
+        assert leases.world.py(leases.find(users[number]))["tn"] == f"of {number}"
+    assert not leases.holds(users[0])
 
 
 @pytest.mark.parametrize("headers", [[], ["user-agent", "curl"]])

@@ -218,6 +218,21 @@ def test_a_busy_worker_does_not_wait(world):
     assert started(world) == 1
 
 
+def test_a_busy_worker_is_told_once(world):
+    """The next batch has its tenth of a second again."""
+    script = Scripted(world, [OK] * 2)
+    add(world)
+    run(world)
+    add(world, 2500)
+    run(world)
+    assert [len(batch[3]) for batch in batches(script)] == [2501]
+    add(world)
+    run(world, 0.09)
+    assert len(batches(script)) == 1
+    run(world, 0.02)
+    assert [len(batch[3]) for batch in batches(script)] == [2501, 1]
+
+
 @pytest.mark.parametrize("missing", ["timers", "semaphores"])
 def test_without_a_timer_the_next_one_tries_again(world, missing):
     world.fake[f"no_{missing}".encode()] = True
