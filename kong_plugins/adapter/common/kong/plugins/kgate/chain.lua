@@ -114,8 +114,8 @@ function M.is_complete(rec, plan)
   return true
 end
 
---- The chain of a plan: { hash, head, mux_head, full_head, configs }, ready to be sent. Kept in the plan, which lives as
--- long as the configs it was made of; where Kong may change a config in place (vault references) it is made anew.
+--- The chain of a plan: { hash, head, mux_head, full_head, configs }, ready to be sent. Kept in the plan, which lives
+-- as long as the configs it was made of; where Kong may change a config in place (vault references) it is made anew.
 function M.of(plan)
   local found = plan.chain
   if found then
