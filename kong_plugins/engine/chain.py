@@ -133,13 +133,11 @@ def run(
 
 
 def lease(facts: Facts, chain: Chain, verdict: Verdict, state: State, now: float) -> Lease:
-    """For how long a verdict of `run` on these facts stands for requests that are alike. now is Unix time in
-    seconds."""
-    if verdict.status is not None:
+    """For how long a verdict of `run` on these facts stands for requests that are alike. Those of nobody have none:
+    they are the same for all, and nobody comes again so soon. now is Unix time in seconds."""
+    if verdict.status is not None or verdict.identity is None:
         return NONE
-    if verdict.identity is not None:
-        facts = facts.of(verdict.identity)
-    facts = facts.on(verdict.arm)
+    facts = facts.of(verdict.identity).on(verdict.arm)
     configs = {plugin: config for _decide, config, plugin in chain}
     if not configs.keys() <= LEASES.keys():
         return NONE

@@ -19,8 +19,8 @@ _NUMBER = b"\xa1q\xce"
 _SIZE = 8 + 4 + _ID_SIZE + len(_NUMBER) + 4
 
 _Key = tuple[Any, ...]
-"""Which verdict, by its identity, chain, tenant and protocol; with leases also route, service and address: of others
-the same verdict may have another lease, and what is remembered has one."""
+"""Which verdict, by its identity, chain, tenant and protocol; a user's that may have a lease also by route, service
+and address: the same verdict may have another lease there. Without a user a verdict is everybody's, and has none."""
 
 
 class _Kept(NamedTuple):
@@ -63,9 +63,9 @@ class Told:
         Where the verdict has a lease that was not told, a beat and the lease with it. chain: the hash that was asked,
         "" for none."""
         request_id = facts.request_id
-        leases = self._leases
+        leases = self._leases if chain and verdict.identity is not None else None
         key: _Key
-        if leases is None or not chain:
+        if leases is None:
             key = (id(verdict), chain, facts.tenant, protocol)
         else:
             key = (id(verdict), chain, facts.tenant, protocol, facts.route, facts.service, facts.ip)
@@ -76,7 +76,9 @@ class Told:
             leases is None or (kept.epoch == leases.epoch and leases.clock() < kept.until)
         ):
             return kept.short + request_id.encode() + _NUMBER + number.to_bytes(4, "big")
-        given = self._give(chain, facts, verdict)
+        given = _NEVER
+        if leases is not None and self._holder is not None:
+            given = leases.give(self._holder, chain, facts, verdict)
         if kept is None:
             wire = self._wire(verdict, key, facts, given)
         else:
@@ -86,13 +88,6 @@ class Told:
             return numbered_frame(wire, number)
         wire["l"] = [given.milliseconds, given.epoch]
         return beat_of(given.epoch) + numbered_frame(wire, number)
-
-    def _give(self, chain: str, facts: Facts, verdict: Lasting) -> Given:
-        if self._leases is None:
-            return _NEVER
-        if self._holder is None or not chain:
-            return Given(0, self._leases.epoch, math.inf)
-        return self._leases.give(self._holder, chain, facts, verdict)
 
     def varied_frame(self, verdict: Varied, facts: Facts, chain: str, protocol: int, number: int) -> bytes:
         """The same for a verdict with something of the request in it, which is sent beside the slot."""

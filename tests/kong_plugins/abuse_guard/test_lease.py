@@ -9,6 +9,7 @@ import pytest
 
 from kong_plugins.abuse_guard.config import parse
 from kong_plugins.abuse_guard.lease import lease
+from kong_plugins.abuse_guard.trace import hash_of_user
 from kong_plugins.engine.facts import Facts, Identity
 from kong_plugins.engine.lease import NONE, UNBOUNDED
 from kong_plugins.state.base import State
@@ -20,7 +21,9 @@ IP = "203.0.113.7"
 KIM = Identity("https://a", "kim")
 LIMITS = {"limits": [{"name": "ip", "key": ["ip"], "rate": 5, "per": 60}]}
 SCENARIOS = {"scenarios": [{"use": "path-scan"}]}
-MARK = ("marks", "ip 192.0.2.9", {"score": 5, "reasons": ["x"]})
+SCORE = {"score": 5, "reasons": ["x"]}
+MARK = ("marks", f"ip {IP}", SCORE)
+OF_KIM = ("marks", f"user {hash_of_user(KIM) or KIM.key}", SCORE)
 ALLOWED = ("allows", f"ip {IP}", {})
 Key = tuple[str, str, dict[str, Any]]
 
@@ -53,6 +56,8 @@ def test_what_changes_with_the_control_state_alone_stands_without_bound(
 ) -> None:
     assert seconds(config, identity=identity) == UNBOUNDED
     other = [
+        ("marks", "ip 192.0.2.9", SCORE),
+        ("marks", "user https://a|lee", SCORE),
         ("blocks", "ip 192.0.2.1", {}),
         ("allows", "ip 192.0.2.1", {}),
         ("allows", "user https://a|lee", {}),
@@ -71,6 +76,8 @@ def test_what_changes_with_the_control_state_alone_stands_without_bound(
         ({"allow_lists": ["staff"], "blocks": False}, [], KIM),
         ({}, [MARK], None),
         ({"blocks": False}, [MARK], None),
+        ({}, [("marks", "cidr 203.0.113.0/24", SCORE)], KIM),
+        ({}, [OF_KIM], KIM),
         ({}, [ALLOWED], None),
         ({}, [("allows", "cidr 203.0.113.0/24", {})], KIM),
         ({"deny": ["192.0.2.0/24"]}, [ALLOWED], None),

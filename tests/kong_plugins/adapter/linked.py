@@ -9,7 +9,7 @@ from typing import Any
 
 import msgpack
 
-from kong_plugins.engine.facts import Facts, parse_facts
+from kong_plugins.engine.facts import Facts, Identity, parse_facts
 from kong_plugins.engine.lasting import Lasting, lasting
 from kong_plugins.engine.lease import Condition, Lease
 from kong_plugins.engine.outcome import Outcome
@@ -118,10 +118,15 @@ class Linked(Gateway):
     def of_user(self, authorization: str) -> Lasting:
         """His verdict, the same each time."""
         if authorization not in self.verdicts:
-            headers = ((("X-Passport", f"eyJ {authorization}")), ("X-Secret", ""))
-            verdict = Verdict(service_headers=headers, memo="b=1", reason="ok", headers=(("X-Mark", "1"),))
-            self.verdicts[authorization] = lasting(verdict)
+            service_headers = (("X-Passport", f"eyJ {authorization}"), ("X-Secret", ""))
+            fields = {"service_headers": service_headers, "headers": (("X-Mark", "1"),)}
+            self.gets(authorization, memo="b=1", reason="ok", **fields)
         return self.verdicts[authorization]
+
+    def gets(self, authorization: str, **fields: Any) -> None:
+        """Another verdict for this user."""
+        identity = Identity("https://issuer", authorization)
+        self.verdicts[authorization] = lasting(Verdict(identity=identity, **fields))
 
     def _serve(self, now: float, number: int, data: bytes) -> bytes:
         self.now = now
@@ -136,7 +141,7 @@ class Linked(Gateway):
 
     def answer(self, connection: Connection, message: list[Any]) -> bytes:
         """What the server writes."""
-        _operation, chain, record, number = message
+        _operation, chain, record, number, *_configs = message
         facts = parse_facts(record)
         return connection.told.frame(
             self.of_user(facts.headers.get("authorization", "")), facts, chain, 1, number

@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from kong_plugins.engine.lasting import lasting
 from kong_plugins.engine.lease import NONE, Condition, Lease
-from kong_plugins.engine.verdict import Verdict
 from kong_plugins.server.leases import beat_of
 from kong_plugins.server.told import numbered_frame
 
@@ -70,7 +68,7 @@ def test_its_outcome_says_so_and_is_counted(gateway: Linked) -> None:
 
 
 def test_its_fallback_is_the_users(gateway: Linked) -> None:
-    gateway.verdicts["Bearer x"] = lasting(Verdict(prepared="h1", retries=3, upstream="blue", arm="blue"))
+    gateway.gets("Bearer x", prepared="h1", retries=3, upstream="blue", arm="blue")
     gateway.prepared = [{"on": ["502"], "st": 200, "h": ["A", "b"], "b": "prepared", "nm": "items"}]
     for _ in range(2):
         gateway.world.fake[b"retries"] = None
@@ -261,18 +259,23 @@ def test_requests_that_wait_at_the_same_time_keep_apart(gateway: Linked) -> None
     assert [outcome.ip for outcome in gateway.outcomes()][:2] == ["192.0.2.2", "192.0.2.1"]
 
 
-def test_a_question_that_is_asked_again_is_the_requests_own(gateway: Linked) -> None:
+@pytest.mark.parametrize("why", ["config", "closed"])
+def test_a_question_that_is_asked_again_is_the_requests_own(gateway: Linked, why: str) -> None:
     held, _ = later(gateway)
-    gateway.alone = gateway.verdict(n="0" * 32, rs="alone")
+    gateway.alone = gateway.verdict(n="0" * 32, s=["X-Passport", "eyJ Bearer x"])
 
     def others() -> None:
         assert gateway.ask("Bearer y", method="POST")[0] == 200
-        gateway.beats.append((1, numbered_frame({"e": "config"}, held[0][3])))
+        if why == "config":
+            gateway.beats.append((1, numbered_frame({"e": "config"}, held[0][3])))
+        else:
+            gateway.threads[b"last"][b"hang_up"]()
 
     gateway.meanwhile(others)
     assert gateway.ask("Bearer x", path="/x")[0] == 200
-    assert gateway.log["reason"] == "alone"
-    assert [message[2] for message in gateway.asked_alone] == [held[0][2]]
+    assert given(gateway) == {"X-Passport": "eyJ Bearer x"}
+    again = gateway.asked[2:] if why == "config" else gateway.asked_alone
+    assert [message[2] for message in again] == [held[0][2]]
 
 
 def test_without_a_lease_each_is_asked_for(gateway: Linked) -> None:

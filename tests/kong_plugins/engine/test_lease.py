@@ -74,10 +74,11 @@ def test_each_plugin_is_asked_once_with_its_config_and_who_it_is(monkeypatch: py
         assert asked[name].seen == [(known, f"config of {name}", STATE, 9.0)]
 
 
-def test_of_nobody_nothing_is_made_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A verdict without a user is the same for all addresses, and so is what is remembered of it."""
     asked = leases(monkeypatch)
-    assert chain.lease(FACTS, steps("one"), PASS, STATE, 9.0) == UNBOUNDED
-    assert asked["one"].seen == [(FACTS, "config of one", STATE, 9.0)]
+    assert chain.lease(FACTS, steps("one"), PASS, STATE, 9.0) == NONE
+    assert asked["one"].seen == []
 
 
 @pytest.mark.parametrize("status", [200, 403, 503])
@@ -92,7 +93,7 @@ def test_a_step_that_says_nothing_of_leases_has_none(
     monkeypatch: pytest.MonkeyPatch, plugins: tuple[str, ...]
 ) -> None:
     asked = leases(monkeypatch)
-    assert chain.lease(FACTS, steps(*plugins), PASS, STATE, 9.0) == NONE
+    assert chain.lease(FACTS, steps(*plugins), PASS._replace(identity=ALICE), STATE, 9.0) == NONE
     assert not any(each.seen for each in asked.values())
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kong_plugins.engine.facts import Facts, parse_facts
+from kong_plugins.engine.facts import Facts, Identity, parse_facts
 from kong_plugins.engine.lasting import Lasting, Varied, join, lasting
 from kong_plugins.engine.verdict import Verdict
 from kong_plugins.server.leases import AGAIN_SECONDS, Given
@@ -24,7 +24,8 @@ def facts(request: int = 1, tenant: str = "order", request_id: str = "", **more:
 
 
 def verdict(name: str) -> Lasting:
-    return lasting(Verdict(service_headers=(("X-Passport", name),), memo=name))
+    who = Identity("https://issuer", name)
+    return lasting(Verdict(service_headers=(("X-Passport", name),), memo=name, identity=who))
 
 
 def read(frame: bytes) -> dict[str, Any]:
@@ -286,6 +287,16 @@ def test_in_the_pdk_lane_there_are_none() -> None:
         assert asker.ask(one, chain="") == [asker.short()]
         asker.leases.now += 100.0
         assert asker.ask(one, chain="") == [asker.short()]
+    assert asker.leases.asked == []
+
+
+def test_of_nobody_there_are_none_and_one_slot_is_enough_for_all() -> None:
+    asker, one = Asker(), lasting(Verdict(prepared="p1"))
+    (first,) = asker.ask(one)
+    assert (first["d"], "l" in first) == (0, False)
+    for epoch, ip in ((7, "192.0.2.1"), (8, "192.0.2.2")):
+        asker.leases.epoch = epoch
+        assert asker.ask(one, ip=ip, route="another") == [asker.short()]
     assert asker.leases.asked == []
 
 
