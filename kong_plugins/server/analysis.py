@@ -26,9 +26,9 @@ from kong_plugins.server import logs
 from kong_plugins.server.analysts import build_analysts
 from kong_plugins.server.bounded import Bounded
 from kong_plugins.server.channel import IMAGE, Channel
+from kong_plugins.server.columns import read_batch
 from kong_plugins.server.concluding import Concluder
 from kong_plugins.server.config import RedisConfig, load
-from kong_plugins.server.outcomes import read_batch
 from kong_plugins.server.telling import Telling
 from kong_plugins.state.cells import Cells
 from kong_plugins.state.connection import connect

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 from kong_plugins.engine import chain as engine_chain
 from kong_plugins.engine.facts import Facts, FactsError, parse_facts
 from kong_plugins.engine.lease import NONE, Condition, Lease
-from kong_plugins.engine.problem import problem
 from kong_plugins.engine.registry import PLUGINS, field_names, parse_config
 from kong_plugins.engine.verdict import Verdict
 from kong_plugins.server.asks import Asker
 from kong_plugins.server.bounded import Bounded
 from kong_plugins.server.deadline import Deadline, DeadlinePassed
 from kong_plugins.server.decided import Decided, Found, Later, wire_of
+from kong_plugins.server.refused import Refused, build_chain
 from kong_plugins.server.tally import Tally
 from kong_plugins.server.tracing import Tracer
 from kong_plugins.server.waits import Waits, starter
@@ -34,12 +34,6 @@ MAX_CONFIGS = 20_000
 
 class ConfigError(ValueError):
     """A config that cannot be used: the message names plugin and field."""
-
-
-class Refused(NamedTuple):
-    """Stands for a config that cannot be used, and why."""
-
-    error: str
 
 
 class UnknownConfig(LookupError):
@@ -65,19 +59,6 @@ def config_id(plugin: str, text: str) -> int:
     """A 52-bit content hash of a config's text: exact in a Lua number."""
     digest = hashlib.blake2b(f"{plugin}\0{text}".encode("utf-8", "surrogateescape"), digest_size=8)
     return int.from_bytes(digest.digest(), "big") >> 12
-
-
-def _bad_config(facts: Facts, _config: Any, _state: State, _now: float) -> Verdict:
-    """The filter of a route one of whose configs was refused."""
-    detail = "A configuration of the gateway on this route cannot be used."
-    return problem(503, "bad_config", detail, facts.request_id)
-
-
-def _build(configs: Mapping[str, Any]) -> engine_chain.Chain:
-    """The chain of a route's configs by plugin; of one that was refused, an answer that says so."""
-    if any(isinstance(config, Refused) for config in configs.values()):
-        return ((_bad_config, None, "kgate"),)
-    return engine_chain.build(configs)
 
 
 class Decider:
@@ -172,7 +153,7 @@ class Decider:
             raise ConfigError(f"chain {chain_hash[:40]!r} has other configs: their hash is {found}")
         pairs = zip(names_and_configs[::2], names_and_configs[1::2], strict=True)
         configs = {name: self.register_any(name, text).config for name, text in pairs}
-        self._chains.put(chain_hash, _build(configs))
+        self._chains.put(chain_hash, build_chain(configs))
 
     def decide_chain(self, chain_hash: str, record: Sequence[Any]) -> dict[str, Any]:
         """Express lane: the verdict of a chain on the facts, as the wire map. Raises Later."""
@@ -195,7 +176,7 @@ class Decider:
         chain = self._by_ids.get(key)
         if chain is None:
             configs = {found.plugin: found.config for found in map(self.config, key)}
-            chain = _build(configs)
+            chain = build_chain(configs)
             self._by_ids.put(key, chain)
         return self._decide(record, chain)
 

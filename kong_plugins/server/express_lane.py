@@ -8,11 +8,11 @@ from typing import Any
 
 from kong_plugins.engine.lasting import Lasting, Varied
 from kong_plugins.engine.verdict import in_order, unknown_ids
+from kong_plugins.server.columns import batch_of_packed, pack_rows
 from kong_plugins.server.decided import Decided, Later, wire_of
 from kong_plugins.server.decider import ConfigError, Decider, UnknownConfig
 from kong_plugins.server.frames import LATER, OWED, Connections, FrameProtocol, pack
 from kong_plugins.server.leases import Leases
-from kong_plugins.server.outcomes import batch_of_packed, pack_rows
 from kong_plugins.server.pdk_lane import RpcError, identifier
 from kong_plugins.server.told import Told, numbered_frame
 

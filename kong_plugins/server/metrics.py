@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from kong_plugins.server.outcomes import Kind
+from kong_plugins.server.columns import Kind
 from kong_plugins.server.tally import BUCKETS
 from kong_plugins.server.trust_metrics import TrustMetrics
 

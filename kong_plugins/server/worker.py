@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -34,6 +33,7 @@ from kong_plugins.server.leases import Leases
 from kong_plugins.server.mirror import Mirror
 from kong_plugins.server.pdk_lane import PdkLane, PdkProtocol
 from kong_plugins.server.run_dir import EXPRESS
+from kong_plugins.server.settling import settle
 from kong_plugins.server.stall import LIMIT_SECONDS, TICK_SECONDS, waiting
 from kong_plugins.server.tracing import make_tracer
 from kong_plugins.server.waits import Waits
@@ -46,13 +46,6 @@ DRAIN_SECONDS = 2.0
 STATS_SECONDS = 0.5
 KEYS_SECONDS = 0.5
 """How long a new worker waits for issuers' first keys before it serves: without them it would refuse good tokens."""
-
-
-def settle() -> None:
-    """Take what is in memory now out of the garbage collector's rounds: modules and configs stay, and a full round
-    over them would hold up a request for 15 ms. What ends is still freed."""
-    gc.collect()
-    gc.freeze()
 
 
 class Worker:

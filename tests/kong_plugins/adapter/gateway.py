@@ -10,7 +10,7 @@ from typing import Any
 import msgpack
 
 from kong_plugins.engine.outcome import Outcome
-from kong_plugins.server.outcomes import read_batch
+from kong_plugins.server.columns import read_batch
 
 from .peer import Scripted, framed
 

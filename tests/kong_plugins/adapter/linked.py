@@ -14,8 +14,8 @@ from kong_plugins.engine.lasting import Lasting, lasting
 from kong_plugins.engine.lease import Condition, Lease
 from kong_plugins.engine.outcome import Outcome
 from kong_plugins.engine.verdict import Verdict
+from kong_plugins.server.columns import Batch, read_batch
 from kong_plugins.server.leases import Leases
-from kong_plugins.server.outcomes import Batch, read_batch
 from kong_plugins.server.told import Told
 
 from .gateway import Gateway

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lupa.luajit21 import LuaError
 
 from kong_plugins.engine.outcome import Outcome
-from kong_plugins.server.outcomes import Batch, read_batch
+from kong_plugins.server.columns import Batch, read_batch
 
 from .conftest import World
 from .peer import flat

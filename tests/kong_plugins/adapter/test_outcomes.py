@@ -9,7 +9,7 @@ import pytest
 from lupa.luajit21 import LuaError
 
 from kong_plugins.engine.outcome import Outcome
-from kong_plugins.server.outcomes import read_batch
+from kong_plugins.server.columns import read_batch
 
 from .peer import Scripted, framed
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kong_plugins.server.outcomes import pack_rows
+from kong_plugins.server.columns import pack_rows
 from tests.kong_plugins.server.running import Asker, Server, chain_of, facts_of, is_analysis, wait_until
 
 SCAN = {

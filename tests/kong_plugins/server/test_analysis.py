@@ -19,9 +19,9 @@ from kong_plugins.engine.outcome import Outcome
 from kong_plugins.engine.registry import parse_config
 from kong_plugins.server.analysis import Analysts
 from kong_plugins.server.analysts import build_analysts
+from kong_plugins.server.columns import pack_rows
 from kong_plugins.server.concluding import Concluder
 from kong_plugins.server.feed import Feed
-from kong_plugins.server.outcomes import pack_rows
 from kong_plugins.server.telling import Telling
 from kong_plugins.state.base import StoreError
 from kong_plugins.state.cells import Cells

@@ -11,12 +11,13 @@ import pytest
 from kong_plugins.engine.outcome import Outcome
 from kong_plugins.engine.verdict import Verdict, to_wire
 from kong_plugins.passport.core import LASTS_FROM
+from kong_plugins.server.columns import batch_of, read_batch
 from kong_plugins.server.decided import Decided, Later
 from kong_plugins.server.decider import Decider
 from kong_plugins.server.express_lane import ExpressLane, ExpressProtocol, frame
 from kong_plugins.server.frames import OWED, Connections
 from kong_plugins.server.leases import Leases
-from kong_plugins.server.outcomes import Outcomes, batch_of, read_batch
+from kong_plugins.server.outcomes import Outcomes
 from kong_plugins.server.told import numbered_frame
 
 Record = Callable[..., list[Any]]

@@ -17,7 +17,7 @@ import msgpack
 import pytest
 
 from kong_plugins.passport.core import LASTS_FROM
-from kong_plugins.server.outcomes import pack_rows
+from kong_plugins.server.columns import pack_rows
 from kong_plugins.state.operations import blocks
 from kong_plugins.state.redis import RedisStore
 from tests.kong_plugins.server.running import Asker, Server, chain_of, facts_of, undisturbed, wait_until

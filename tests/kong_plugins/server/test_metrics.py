@@ -9,8 +9,8 @@ from kong_plugins.engine.facts import Facts
 from kong_plugins.engine.outcome import Outcome
 from kong_plugins.engine.verdict import Verdict
 from kong_plugins.server import metrics, tally
+from kong_plugins.server.columns import Kind, pack_rows, read_batch
 from kong_plugins.server.metrics import Metrics
-from kong_plugins.server.outcomes import Kind, pack_rows, read_batch
 from kong_plugins.server.tally import BUCKETS, Tally
 
 FACTS = Facts("r1", "203.0.113.9", "http", "GET", "h", "/secret/path", "/secret/path", "orders", "order", "food",

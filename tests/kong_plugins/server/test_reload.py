@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from kong_plugins.server.outcomes import pack_rows
+from kong_plugins.server.columns import pack_rows
 from tests.kong_plugins.server.running import Asker, Server, chain_of, facts_of, wait_until
 
 LIMIT = {"name": "two", "key": ["ip"], "rate": 2, "per": 3600}
