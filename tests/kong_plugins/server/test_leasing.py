@@ -232,12 +232,12 @@ def test_without_leases_there_are_none(serve: Serve, issuers: str) -> None:
         assert not any("l" in each for each in link.said)
 
 
-def test_an_open_breaker_takes_leases_back(serve: Serve) -> None:
+def test_an_open_breaker_takes_leases_back(serve: Serve, issuers: str) -> None:
     """It is no part of the control state: the process looks at it 40 times a second."""
     breaker = {"minimum_calls": 4, "open_seconds": 600}
     responses = [{"on": ["open"], "status": 503}]
-    chain = ["static-fallback", json.dumps({"responses": responses, "breaker": breaker})]
-    server = serve(workers=1)
+    chain = [*CHAIN, "static-fallback", json.dumps({"responses": responses, "breaker": breaker})]
+    server = serve(workers=1, issuers=issuers)
     with Link(server, chain) as link:
         found = link.leased()
         row = ["orders", "order", "food", "502", "502", "1", "3", "error", "refused", "", found["m"], "ip"]
