@@ -17,6 +17,7 @@ import pytest
 from tests.e2e.abuse_gateway import AbuseGateway, Person, abuse_gateway
 from tests.e2e.client import Client
 from tests.e2e.gateway import Gateway, lane_of
+from tests.e2e.lease_gateway import LeaseGateway
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -98,3 +99,36 @@ def guarded(
 def person(guarded: AbuseGateway) -> Person:
     """Somebody whom no other test knows."""
     return guarded.person()
+
+
+@pytest.fixture(scope="module")
+def leasing(
+    redis_program: str,
+    gateways: dict[str, Gateway],
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[LeaseGateway]:
+    """The gateway of the tests of leases, which are the express lane's."""
+    option = request.config.getoption
+    admin = option("--kong-admin")
+    lane = lane_of(admin) if admin else "express"
+    if lane != "express":
+        pytest.skip("there are no leases in the pdk lane")
+    if option("--kong-mode") != "dbless":
+        pytest.skip("a configuration is pushed while requests run: with a database that takes 12 s")
+    if admin and lane in gateways:
+        gateways.pop(lane).close()  # the one Kong, its sockets and its configuration are this one's now
+    folder = option("--run-dir") or tmp_path_factory.mktemp("run")
+    made = LeaseGateway(lane, folder, admin, option("--kong-proxy"), option("--kong-mode"))
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def given(leasing: LeaseGateway) -> Iterator[LeaseGateway]:
+    """The same; the connections of a test's people end with it."""
+    yield leasing
+    leasing.forget_people()
