@@ -10,7 +10,7 @@ from typing import Any
 import msgpack
 
 from kong_plugins.engine.outcome import Outcome
-from kong_plugins.server.columns import read_batch
+from kong_plugins.server.columns import Batch, read_batch
 
 from .peer import Scripted, framed
 
@@ -199,17 +199,17 @@ class Gateway:
         found = [entry[2] for entry in self.world.fake[b"serialize"].values() if entry[1] == b"kgate"]
         return self.world.py(found[-1]) if found else {}
 
-    def outcomes(self) -> list[Outcome]:
+    def batch(self) -> Batch:
         """Flush the outcomes: those that wait."""
         script = Scripted(self.world, [])
         self.world.fake[b"dials"] = 0
         script.connections.append({"answer": framed({"k": "ok"})})
         self.world.module("kgate.outcomes").flush(False)
-        return read_batch(msgpack.unpackb(script.sent()[-1])[3]).outcomes()
+        return read_batch(msgpack.unpackb(script.sent()[-1])[3])
 
     def outcome(self) -> Outcome:
         """The last of them."""
-        return self.outcomes()[-1]
+        return self.batch().outcomes()[-1]
 
     def verdict(self, **fields: Any) -> dict[str, Any]:
         """An express verdict on the request with the id rid1; fields that are None are left out."""

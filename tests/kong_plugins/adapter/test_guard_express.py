@@ -97,6 +97,8 @@ def test_what_is_no_verdict_on_this_request(express, fields):
     gateway = Gateway(express, ["passport"])
     status, body, _ = ask(gateway, gateway.verdict(**fields))
     assert (status, reason_of(body)) == (503, "no_verdict")
+    why = fields.get("e", "not a verdict on this request")
+    assert express.py(express.fake[b"errors"]) == [f"kgate: no verdict: {why}"]
 
 
 def test_config_asked_for_twice_is_no_verdict(express):

@@ -128,6 +128,17 @@ def test_the_whole_outcome(express):
     )
 
 
+def test_outcomes_that_are_alike_are_told_so(express):
+    """A route's kinds are kept with it."""
+    gateway = Gateway(express, ["passport"])
+    for number in range(4):
+        serve(express, gateway.verdict(m=f"memo{number % 2}"))
+        gateway.request(lane="express", started=900 + number, vars={"remote_addr": f"192.0.2.{number}"})
+    batch = gateway.batch()
+    assert ([kind[9] for kind in batch.kinds], list(batch.places)) == (["memo0", "memo1"], [0, 1, 0, 1])
+    assert [int(outcome.milliseconds) for outcome in batch.outcomes()] == [100_000, 99_000, 98_000, 97_000]
+
+
 def test_passports_are_redacted_before_any_plugin_logs(express):
     gateway = Gateway(express, ["passport"])
     serve(express, gateway.verdict(s=["X-Passport", "eyJhbGciOi", "X-Canary", "blue"]))
@@ -176,7 +187,7 @@ def test_a_header_that_kong_refuses_is_a_503(express, name):
 
 @pytest.mark.parametrize(
     ("started", "milliseconds"),
-    [(1000, "0"), (1000.5, "0"), (999.9996, "0"), (999.988, "12"), (940, "60000")],
+    [(1000, "0"), (1000.5, "0"), (999.9996, "0"), (999.999, "1"), (999.988, "12"), (940, "60000")],
 )
 def test_how_long_it_took(express, started, milliseconds):
     """The clock may be set back meanwhile."""

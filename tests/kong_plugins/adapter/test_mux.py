@@ -166,6 +166,20 @@ def test_facts_of_another_form_leave_nothing_on_the_connection(mux: Mux, at: int
     assert len(mux.sent) == 2
 
 
+@pytest.mark.parametrize("last", [FIRST + 254, 0x1FFFE, 0xFFFFFE, 0x1FFFFFE, 0x2FFFFFE, (1 << 31) - 3])
+def test_numbers_of_all_sizes_and_from_the_first_again(mux: Mux, last: int) -> None:
+    mux.ask()
+    mux.run()
+    mux.links[0][b"number"] = last
+    mux.ask(4)
+    mux.run()
+    numbers = [
+        number if number < 1 << 31 else number - (1 << 31) + FIRST for number in range(last + 1, last + 5)
+    ]
+    assert [message[3] for message in mux.sent[1]] == numbers
+    assert sorted(found["q"] for found, _, _ in mux.results[1:]) == sorted(numbers)
+
+
 SHORT = b"\0\0\0\x33\x83\xa1r\xce\0\0\0"
 
 
