@@ -35,6 +35,12 @@ def test_a_verdict_is_read_once(answers: Answers) -> None:
     assert answers.same(first, second)
 
 
+@pytest.mark.parametrize("slot", [0, 1, SLOTS - 1])
+def test_slots_from_the_first_to_the_last(answers: Answers, slot: int) -> None:
+    assert answers.read({**PASS, "d": slot, "n": ID})[1]
+    assert answers.frame(short(slot, ID, NUMBER))[1]
+
+
 def test_a_slot_is_used_again(answers: Answers) -> None:
     answers.read({**PASS, "d": 3, "n": ID})
     answers.read({**PASS, "tn": "pay", "d": 3, "n": ID})
