@@ -259,6 +259,8 @@ def test_they_are_bounded(leases: Leases) -> None:
     assert leases.holds(of_user(MAX - 2))
     leases.keep(of_user(MAX - 1), verdict)
     assert leases.holds(of_user(MAX - 2)), "so many there may be"
+    leases.keep(of_user(MAX - 2), verdict)
+    assert leases.holds(of_user(MAX - 1)), "another lease of one of them takes no room"
     assert leases.keep(of_user(MAX))
     assert leases.holds(of_user(MAX))
     assert not leases.holds(of_user(MAX - 2))

@@ -78,17 +78,17 @@ function M.keep(plan, list, n, verdict, link, now)
   if not given or not stands(link, given.epoch, given.till, now) then
     return false
   end
-  if count >= MAX_LEASES then
-    held, count = setmetatable({}, WEAK), 0
-  end
+  local key = who(list, n)
   local leases = held[plan]
+  if not (leases and leases[key]) then
+    if count >= MAX_LEASES then
+      held, count, leases = setmetatable({}, WEAK), 0, nil
+    end
+    count = count + 1
+  end
   if not leases then
     leases = {}
     held[plan] = leases
-  end
-  local key = who(list, n)
-  if not leases[key] then
-    count = count + 1
   end
   local lease = { n = n, link = link, epoch = given.epoch, till = given.till, verdict = copy(verdict) }
   for i = 3, 6 do
