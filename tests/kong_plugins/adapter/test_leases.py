@@ -198,6 +198,24 @@ def test_silence_of_a_tenth_of_a_second(leases: Leases) -> None:
     assert leases.holds(now=0.1), "a beat that came late"
 
 
+def test_a_clock_that_is_set_back_makes_none_longer(leases: Leases) -> None:
+    """The beats go on by the new clock, and the lease was to end by the old one."""
+    assert leases.keep()
+    leases.link[b"heard"] = NOW - 900
+    assert not leases.holds(now=NOW - 900)
+    assert leases.keep(now=NOW - 900), "what was said before is still there for a short answer"
+    assert leases.holds(now=NOW - 900)
+    leases.link[b"heard"] = NOW - 889
+    assert not leases.holds(now=NOW - 889)
+
+
+def test_long_headers_are_asked_for(leases: Leases) -> None:
+    """A user who varies them could fill the memory of a worker."""
+    of_one = [*HEADERS[:-1], "x" * (12288 - sum(map(len, HEADERS[:-1])))]
+    assert leases.keep(facts(headers=of_one))
+    assert not leases.keep(facts(headers=[*of_one[:-1], of_one[-1] + "x"]))
+
+
 def test_another_plan_has_other_leases(leases: Leases) -> None:
     """A route, and each new configuration of it."""
     other = leases.world.table({"n": 1})

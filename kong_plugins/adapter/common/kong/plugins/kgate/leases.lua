@@ -8,11 +8,13 @@
 
 local answers = require "kong.plugins.kgate.answers"
 
-local setmetatable = setmetatable
+local setmetatable, min = setmetatable, math.min
 
 local M = {}
 
 local MAX_LEASES = 4096
+local MAX_BYTES = 12288 -- of the headers of one: else 4,096 of a user who varies them could take all memory
+local LONGEST_SECONDS = 10 -- the server's, for whom the clock was set back since it said so
 local SILENT_SECONDS = 0.1
 local WEAK = { __mode = "k" }
 
@@ -60,9 +62,18 @@ end
 function M.find(plan, list, n, now)
   local leases = held[plan]
   local lease = leases and leases[who(list, n)]
-  if lease and stands(lease.link, lease.epoch, lease.till, now) and is_alike(lease, list, n) then
+  -- kept later than now: the clock was set back, and `till` says nothing any more
+  if lease and now >= lease.since and stands(lease.link, lease.epoch, lease.till, now) and is_alike(lease, list, n) then
     return lease.verdict
   end
+end
+
+local function is_long(list, n)
+  local bytes = 0
+  for i = 14, n do
+    bytes = bytes + #list[i]
+  end
+  return bytes > MAX_BYTES
 end
 
 -- As it was given, but that the memo says with the outcome that nobody was asked, and the reason.
@@ -72,10 +83,10 @@ local function copy(verdict)
 end
 
 --- Keep the lease of a verdict that came by this link, for requests with these facts; false where it has none that
--- holds.
+-- holds, or these are long.
 function M.keep(plan, list, n, verdict, link, now)
   local given = verdict.l
-  if not given or not stands(link, given.epoch, given.till, now) then
+  if not given or not stands(link, given.epoch, given.till, now) or is_long(list, n) then
     return false
   end
   local key = who(list, n)
@@ -90,7 +101,8 @@ function M.keep(plan, list, n, verdict, link, now)
     leases = {}
     held[plan] = leases
   end
-  local lease = { n = n, link = link, epoch = given.epoch, till = given.till, verdict = copy(verdict) }
+  local lease = { n = n, link = link, epoch = given.epoch, verdict = copy(verdict) }
+  lease.since, lease.till = now, min(given.till, now + LONGEST_SECONDS)
   for i = 3, 6 do
     lease[i] = list[i]
   end
