@@ -85,6 +85,10 @@ class Analyst:
             "outcomes_of_unknown_configs": float(self.untraced),
         }
 
+    def concerned(self, kind: Outcome) -> bool:
+        """Those that scenarios look at, and refusals that are told."""
+        return kind.reason in TOLD or traces.read(kind.memo) is not None
+
     def take(self, outcomes: Sequence[Outcome], now: float) -> list[Conclusion]:
         made: list[Conclusion] = []
         for outcome in outcomes:

@@ -77,6 +77,10 @@ class CanaryAnalyst:
         canary.used = now
         return canary
 
+    def concerned(self, kind: Outcome) -> bool:
+        """Those of an arm."""
+        return kind.arm != ""
+
     def take(self, outcomes: Sequence[Outcome], now: float) -> list[Conclusion]:
         """Count them. A canary without a target is given up at the first one."""
         found = []

@@ -35,7 +35,8 @@ class Conclusion(NamedTuple):
 class Analyst(Protocol):
     """One plugin's analyst. Called in one thread; never blocks.
 
-    It may have more: `see(snapshot, now)` for a new control state, `levels()` for gauges, and `keep()` (what
+    It may have more: `concerned(kind)`, whether it is to be given outcomes that are like this one but for the time
+    they took and the address; `see(snapshot, now)` for a new control state, `levels()` for gauges, and `keep()` (what
     MessagePack can carry) with `resume(kept, now)`, called once after `configure`, to go on where the process before
     it stood.
     """

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from kong_plugins.engine.analyst import Analyst, Conclusion
+from kong_plugins.engine.outcome import Outcome
 from kong_plugins.engine.registry import parse_config
 from kong_plugins.server import logs
 from kong_plugins.server.analysts import build_analysts
@@ -73,11 +74,20 @@ class Analysts:
         """A packed batch. The supervisor has told of one that cannot be read."""
         self._configure()
         try:
-            rows = read_batch(packed).outcomes()
+            batch = read_batch(packed)
         except ValueError:
             return
-        if rows:
-            self._each(lambda analyst: analyst.take(rows, now))
+        kinds = list(enumerate(batch.samples()))
+        wanted = {
+            name: {place for place, kind in kinds if self._guarded(name, _concerned(analyst), kind)}
+            for name, analyst in self._analysts.items()
+        }
+        rows = batch.placed(set().union(*wanted.values()))
+        for name, analyst in self._analysts.items():
+            mine = wanted[name]
+            taken = [row for place, row in rows if place in mine]
+            if taken:
+                self._draw(self._guarded(name, analyst.take, taken, now))
 
     def tick(self, now: float) -> dict[str, Mapping[str, Any]]:
         """Called about ten times a second; returns what to tell the other nodes."""
@@ -146,6 +156,11 @@ class Analysts:
             if self.failures < 100:
                 log.exception("the analyst of %s failed", name)
             return None
+
+
+def _concerned(analyst: Analyst) -> Callable[[Outcome], bool]:
+    found: Callable[[Outcome], bool] = getattr(analyst, "concerned", lambda _kind: True)
+    return found
 
 
 class Analysis:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgpack
@@ -50,15 +50,25 @@ class Batch(NamedTuple):
     addresses: Sequence[str]
     malformed: int = 0
 
-    def outcomes(self) -> list[Outcome]:
-        """One by one."""
+    def samples(self) -> list[Outcome]:
+        """Each kind as an outcome that took no time, of nobody."""
+        cut = _BEFORE_MILLISECONDS
+        return [_new(Outcome, (*kind[:cut], "0", *kind[cut:], "")) for kind in self.kinds]
+
+    def placed(self, places: Container[int]) -> list[tuple[int, Outcome]]:
+        """Those whose kind has one of these places, with it, in their order."""
         cut = _BEFORE_MILLISECONDS
         halves = [(tuple(kind[:cut]), tuple(kind[cut:])) for kind in self.kinds]
         found = []
         for place, milliseconds, address in zip(self.places, self.milliseconds, self.addresses, strict=True):
-            head, tail = halves[place]
-            found.append(_new(Outcome, (*head, str(milliseconds), *tail, address)))
+            if place in places:
+                head, tail = halves[place]
+                found.append((place, _new(Outcome, (*head, str(milliseconds), *tail, address))))
         return found
+
+    def outcomes(self) -> list[Outcome]:
+        """One by one."""
+        return [outcome for _place, outcome in self.placed(range(len(self.kinds)))]
 
     def counts(self) -> dict[Kind, int]:
         """How many there are of each kind."""

@@ -67,6 +67,10 @@ class BreakerAnalyst:
         watches = (config.watch for config in configs if isinstance(config, Config))
         self._watches = {watch.id: watch for watch in watches if watch is not None}
 
+    def concerned(self, kind: Outcome) -> bool:
+        """Those whose breaker or budget counts."""
+        return self._memo(kind) is not None
+
     def take(self, outcomes: Sequence[Outcome], now: float) -> list[Conclusion]:
         """Count outcomes."""
         found: list[Conclusion] = []

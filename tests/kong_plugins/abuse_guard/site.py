@@ -10,6 +10,7 @@ from kong_plugins.abuse_guard.config import parse
 from kong_plugins.engine.analyst import Conclusion
 from kong_plugins.engine.facts import Facts, Identity
 from kong_plugins.engine.outcome import Outcome
+from tests.kong_plugins import concerned
 
 NOW = 1_700_000_000.0
 IP = "203.0.113.7"
@@ -61,7 +62,9 @@ class Site:
         found = []
         for number in range(count):
             given = {key: value(number) if callable(value) else value for key, value in more.items()}
-            found += self.analyst.take([self.outcome(**given)], now + number * step)
+            found += self.analyst.take(
+                concerned.given(self.analyst, [self.outcome(**given)]), now + number * step
+            )
         return found
 
 

@@ -69,3 +69,20 @@ def test_the_addresses_of_an_event_are_bounded() -> None:
     analyst.take(rows, NOW)
     (one,) = told(analyst, 2)
     assert (one.numbers["count"], one.numbers["addresses"]) == (MAX_ADDRESSES + 9, MAX_ADDRESSES)
+
+
+@pytest.mark.parametrize(
+    ("reason", "memo", "concerns"),
+    [
+        ("ip_blocked", "", True),
+        ("rate_limited", "limit=login", True),
+        ("", "g=tag.1..", True),
+        ("ok", "b=1 g=tag.1..", True),
+        ("", "", False),
+        ("", "b=1 lease=", False),
+        ("token_expired", "", False),
+        ("", "g=tag.1", False),
+    ],
+)
+def test_what_nobody_counts_does_not_concern_the_analyst(reason: str, memo: str, concerns: bool) -> None:
+    assert Analyst(b"s" * 16).concerned(outcome(reason, memo=memo)) is concerns

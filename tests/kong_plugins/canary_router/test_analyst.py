@@ -73,6 +73,13 @@ def test_latency_buckets(milliseconds: float) -> None:
     assert bound <= max(1.0, milliseconds * 1.0906)
 
 
+def test_what_has_no_arm_does_not_concern_it() -> None:
+    made = CanaryAnalyst()
+    assert all(made.concerned(outcome(arm)) for arm in ("canary", "control", "lab"))
+    assert not made.concerned(outcome()._replace(arm=""))
+    assert made.take([outcome(**NO_TARGET)._replace(arm="")] * 50, 1.0) == made.tick(12.0) == []
+
+
 def test_percentile() -> None:
     assert percentile({}, 0.95) is None
     assert percentile({10: 95, 20: 5}, 0.95) == milliseconds_of(10)

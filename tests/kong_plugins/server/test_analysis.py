@@ -91,6 +91,20 @@ def test_each_analyst_gets_its_configs_once_and_all_outcomes() -> None:
     assert fake.merged == [("other", {"a": 1})]
 
 
+def test_an_analyst_gets_what_concerns_it_in_its_order() -> None:
+    class Picky(Fake):
+        def concerned(self, kind: Outcome) -> bool:
+            assert (kind.milliseconds, kind.ip) == ("0", "")
+            return kind.route != "r2"
+
+    found: list[Conclusion] = []
+    analysts = Analysts({"abuse-guard": Picky(), "static-fallback": Fake()}, found.append)
+    analysts.outcomes(pack_rows(["id", route, *[""] * 11] for route in ("r1", "r2", "r3", "r1")), NOW)
+    assert [told.subject for told in found] == ["r1", "r3", "r1", "r1", "r2", "r3", "r1"]
+    analysts.outcomes(pack_rows([["id", "r2", *[""] * 11]]), NOW)
+    assert [told.subject for told in found[7:]] == ["r2"]
+
+
 def test_an_analyst_that_fails_does_not_end_the_others(caplog: pytest.LogCaptureFixture) -> None:
     found: list[Conclusion] = []
     analysts = Analysts({"abuse-guard": Fake(broken=True), "static-fallback": Fake()}, found.append)

@@ -17,6 +17,7 @@ from kong_plugins.static_fallback.analyst import BreakerAnalyst
 from kong_plugins.static_fallback.board import CellBoard
 from kong_plugins.static_fallback.config import Config, parse
 from kong_plugins.static_fallback.core import decide
+from tests.kong_plugins import concerned
 
 NOW = 1_800_000_000.0
 FACTS = Facts("r1", "10.0.0.1", "https", "GET", "h", "/", "/", "menu", "order", "food", "", frozenset(), {})
@@ -58,7 +59,7 @@ class Node:
         row = Outcome(
             "menu", "order", "food", status, status, "1", "10", source, reason, "", verdict.memo, "ip"
         )
-        return self.analyst.take([row._replace(**more)], now)
+        return self.analyst.take(concerned.given(self.analyst, [row._replace(**more)]), now)
 
     def fail(self, count: int, now: float, what: str = "refused") -> list[Any]:
         found = []
@@ -80,6 +81,13 @@ def cells() -> list[Cells]:
 @pytest.fixture
 def node(cells: list[Cells]) -> Node:
     return Node(cells)
+
+
+@pytest.mark.parametrize("memo", ["", "c=1", "b=unknown", "b=unknown:1:2:3", "xb=1"])
+def test_what_no_breaker_counts_does_not_concern_it(node: Node, memo: str) -> None:
+    row = Outcome("menu", "order", "food", "502", "502", "1", "0", "error", "refused", "", memo, "")
+    assert not node.analyst.concerned(row)
+    assert node.analyst.take([row] * 50, 1.0) == node.analyst.tick(1.1) == []
 
 
 def test_an_opening_is_seen_by_all_workers_at_once_and_told_with_its_numbers(node: Node) -> None:
