@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -64,19 +65,19 @@ def test_one_process_of_the_server_that_hangs_vouches_for_nothing(mortal: LeaseG
     people = [mortal.person() for _ in range(6)]
     loops = [Loop(who, "/all/echo", pause=0.002) for who in people]
     stopped = mortal.server_workers()[0]
-    try:
+    with ExitStack() as stack:
         for loop in loops:
-            loop.__enter__()
+            stack.enter_context(loop)
         warm(mortal, loops[0])
         os.kill(stopped, signal.SIGSTOP)
-        for who in people:
-            mortal.kgate("block", "add", who.address, "--ttl", "5m")
-        end = time.monotonic()
-        time.sleep(LATE + ON_SECONDS)
-    finally:
-        os.kill(stopped, signal.SIGCONT)
-        for loop in loops:
-            loop.__exit__()
+        try:
+            for who in people:
+                mortal.kgate("block", "add", who.address, "--ttl", "5m")
+            end = time.monotonic()
+            time.sleep(LATE + ON_SECONDS)
+        finally:
+            with suppress(ProcessLookupError):  # it may have been replaced
+                os.kill(stopped, signal.SIGCONT)
     for loop in loops:
         assert 200 not in {each.status for each in loop.since(end + LATE) if each.begun < end + LATE + 0.5}
 
@@ -86,9 +87,9 @@ def test_a_reload_under_load_answers_everybody(mortal: LeaseGateway) -> None:
     for who in people:  # one of Kong's workers may still have its breaker open, and here nobody else asked it
         wait_until(lambda who=who: who("/all/echo").status == 200, 8, "his worker has found the server again")
     loops = [Loop(who, "/all/echo", pause=0.002) for who in people]
-    for loop in loops:
-        loop.__enter__()
-    try:
+    with ExitStack() as stack:
+        for loop in loops:
+            stack.enter_context(loop)
         warm(mortal, loops[0])
         for _ in range(2):
             before = mortal.server_workers()
@@ -98,8 +99,5 @@ def test_a_reload_under_load_answers_everybody(mortal: LeaseGateway) -> None:
             )
             time.sleep(0.3)
         warm(mortal, loops[0])
-    finally:
-        for loop in loops:
-            loop.__exit__()
     wrong = [each.told for loop in loops for each in loop.samples if each.status != 200]
     assert not wrong, wrong[:5]
