@@ -7,6 +7,7 @@
 
 local facts = require "kong.plugins.kgate.facts"
 local answers = require "kong.plugins.kgate.answers"
+local waiters = require "kong.plugins.kgate.waiters"
 local semaphore = require "ngx.semaphore"
 local buffer = require "string.buffer"
 
@@ -24,34 +25,11 @@ local MAX_LINKS = 4
 local CROWD = 8 -- questions under way on a link before another one is used
 local MAX_ANSWER = 16 * 1024 * 1024
 local CHUNK = 65536
-local MAX_FREE = 256
 -- of questions: from 2^16 on MessagePack writes each in five bytes, which answers.lua looks for
 local FIRST_NUMBER, LAST_NUMBER = 2 ^ 16, 2 ^ 31
 local POOL = { pool = "kgate-mux" } -- never filled: each link has a connection of its own
 
 local by_path = {} -- socket path -> its links, those that are open or opening
-
--- waiting requests: { semaphore, request id, answer, whether it is sound, err }; used again after an answer came
-
-local free, n_free = {}, 0
-
-local function take_waiter()
-  if n_free > 0 then
-    local waiter = free[n_free]
-    n_free = n_free - 1
-    return waiter
-  end
-  local sema, err = semaphore.new(0)
-  return sema and { sema = sema, id = nil, answer = nil, sound = nil, err = nil }, err
-end
-
-local function give_back(waiter)
-  if n_free < MAX_FREE then
-    waiter.answer, waiter.err = nil, nil
-    n_free = n_free + 1
-    free[n_free] = waiter
-  end
-end
 
 -- links: { waiting = { [number] = waiter }, busy = their count, queue = the bytes to send, told = verdicts by slot
 -- (answers.lua), awake, epoch and heard = which leases hold and when the server last said so (leases.lua) }. The queue
@@ -265,7 +243,7 @@ function M.ask(path, chain, list, n, with_configs)
     return nil, "exiting", true -- no timer starts any more
   end
   local link, err = choose(path)
-  local waiter = link and take_waiter()
+  local waiter = link and waiters.take()
   if not waiter then
     return nil, err or "no semaphore", true
   end
@@ -297,7 +275,7 @@ function M.ask(path, chain, list, n, with_configs)
   end
   local answer, sound
   answer, sound, err = waiter.answer, waiter.sound, waiter.err
-  give_back(waiter)
+  waiters.give_back(waiter)
   if answer then
     return answer, sound, link
   end
