@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from kong_plugins.server.columns import Kind
 from kong_plugins.server.metrics import Metrics
 from kong_plugins.server.tally import BUCKETS
 from tests.deploy.promql import Recording, evaluate, selectors
@@ -78,7 +79,7 @@ def lost(metrics: Metrics, step: int) -> None:
 
 
 def guard(metrics: Metrics, step: int) -> None:
-    metrics.outcomes({("order", "orders", "5", "kgate", "server_away"): 5})
+    metrics.outcomes({Kind("order", "orders", "5", "kgate", "server_away"): 5})
 
 
 def forced(metrics: Metrics, step: int) -> None:
