@@ -215,6 +215,15 @@ BOARDS: tuple[Board, ...] = (
                 ),
                 "s",
             ),
+            Panel(
+                "Asked for, and by lease",
+                "Requests that a verdict given before stood for, of all decided ones.",
+                (
+                    ("sum by (instance) (rate(kgate_requests_total[$__rate_interval]))", "{{instance}} decided"),
+                    ("sum by (instance) (rate(kgate_leased_requests_total[$__rate_interval]))", "{{instance}} by lease"),
+                ),
+                "reqps",
+            ),
             Panel("Workers", "That serve.", (("kgate_workers", "{{instance}}"),)),
             Panel("Connections", "Of Kong's workers, by lane.", (("sum by (instance, lane) (kgate_connections)", "{{instance}} {{lane}}"),)),
             Panel("Age of the control state", "Since it was last confirmed.", (("kgate_state_age_seconds", "{{instance}}"), ("kgate_degraded", "{{instance}} degraded")), "s"),
