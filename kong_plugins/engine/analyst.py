@@ -35,14 +35,17 @@ class Conclusion(NamedTuple):
 class Analyst(Protocol):
     """One plugin's analyst. Called in one thread; never blocks.
 
-    It may have more: `concerned(kind)`, whether it is to be given outcomes that are like this one but for the time
-    they took and the address; `see(snapshot, now)` for a new control state, `levels()` for gauges, and `keep()` (what
+    It may have more: `see(snapshot, now)` for a new control state, `levels()` for gauges, and `keep()` (what
     MessagePack can carry) with `resume(kept, now)`, called once after `configure`, to go on where the process before
     it stood.
     """
 
     def configure(self, configs: Sequence[Any]) -> None:
         """All parsed configs of the plugin that Kong has started, whenever one is added or forgotten."""
+        ...
+
+    def concerned(self, kind: Outcome) -> bool:
+        """Whether it is to be given outcomes that are like this one but for the time they took and the address."""
         ...
 
     def take(self, outcomes: Sequence[Outcome], now: float) -> list[Conclusion]:

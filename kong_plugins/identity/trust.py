@@ -243,7 +243,7 @@ class Trust:
         if identity.level != "full" or not identity.token or identity.issuer in self._enrichers:
             return 0.0
         verified = self._verified.get((identity.token, issuer_names, self._keys.snapshot().generation))
-        if verified is None or not verified.since <= now:
+        if verified is None or now < verified.since:
             return 0.0
         until = self._office.handed_out_until(identity, facts, config, now, device)
         return max(0.0, min(verified.until, until) - now)

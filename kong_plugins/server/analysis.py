@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from kong_plugins.engine.analyst import Analyst, Conclusion
-from kong_plugins.engine.outcome import Outcome
 from kong_plugins.engine.registry import parse_config
 from kong_plugins.server import logs
 from kong_plugins.server.analysts import build_analysts
@@ -79,7 +78,7 @@ class Analysts:
             return
         kinds = list(enumerate(batch.samples()))
         wanted = {
-            name: {place for place, kind in kinds if self._guarded(name, _concerned(analyst), kind)}
+            name: {place for place, kind in kinds if self._guarded(name, analyst.concerned, kind)}
             for name, analyst in self._analysts.items()
         }
         rows = batch.placed(set().union(*wanted.values()))
@@ -156,11 +155,6 @@ class Analysts:
             if self.failures < 100:
                 log.exception("the analyst of %s failed", name)
             return None
-
-
-def _concerned(analyst: Analyst) -> Callable[[Outcome], bool]:
-    found: Callable[[Outcome], bool] = getattr(analyst, "concerned", lambda _kind: True)
-    return found
 
 
 class Analysis:

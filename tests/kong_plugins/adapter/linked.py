@@ -3,6 +3,7 @@ end is what the plugin server gives leases and beats with."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from kong_plugins.server.told import Told
 from .gateway import Gateway
 from .peer import flat, framed
 
+FOUR = ["abuse-guard", "passport", "canary-router", "static-fallback"]
 THREADS = (Path(__file__).parent / "threads.lua").read_bytes()
 # The connections that requests share are those of threads.lua, all others `alone`.
 SOCKETS = """
@@ -226,3 +228,13 @@ class Linked(Gateway):
         """All so far."""
         self.world.module("kgate.outcomes").flush(False)
         return [outcome for batch in self.batches for outcome in batch.outcomes()]
+
+
+def reason_of(body: str) -> str:
+    return str(json.loads(body)["reason"])
+
+
+def given(gateway: Linked) -> dict[str, str]:
+    """What the service gets of the last request."""
+    found: dict[str, str] = gateway.world.py(gateway.world.fake[b"set_headers"])
+    return found

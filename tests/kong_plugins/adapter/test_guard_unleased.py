@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -10,25 +9,14 @@ import pytest
 from kong_plugins.server.leases import beat_of
 from kong_plugins.server.told import numbered_frame
 
-from .linked import Linked
+from .linked import FOUR, Linked, given, reason_of
 
-FOUR = ["abuse-guard", "passport", "canary-router", "static-fallback"]
 EPOCH = 7
 
 
 @pytest.fixture
 def gateway(make_world: Any) -> Linked:
     return Linked(make_world("express"), FOUR)
-
-
-def reason_of(body: str) -> str:
-    return str(json.loads(body)["reason"])
-
-
-def given(gateway: Linked) -> dict[str, str]:
-    """What the service gets of the last request."""
-    found: dict[str, str] = gateway.world.py(gateway.world.fake[b"set_headers"])
-    return found
 
 
 def plan_of(gateway: Linked) -> Any:

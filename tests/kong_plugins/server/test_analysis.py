@@ -54,6 +54,9 @@ class Fake:
     def configure(self, configs: Sequence[Any]) -> None:
         self.configs = configs
 
+    def concerned(self, kind: Outcome) -> bool:
+        return True
+
     def take(self, outcomes: Sequence[Outcome], now: float) -> list[Conclusion]:
         if self.broken:
             raise RuntimeError("no")

@@ -9,22 +9,8 @@ from hypothesis import strategies as st
 
 from kong_plugins.server.columns import Batch, Kind, batch_of_packed, pack_rows, read_batch
 from kong_plugins.server.outcomes import Outcomes
+from tests.kong_plugins.server.rows import ROW
 
-ROW = [
-    "r1",
-    "checkout",
-    "order",
-    "food",
-    "200",
-    "502, 200",
-    "2",
-    "12",
-    "service",
-    "",
-    "",
-    "memo",
-    "203.0.113.9",
-]
 OLD = msgpack.packb([*ROW[1:], ROW[0]])
 
 

@@ -2,22 +2,7 @@
 
 from kong_plugins.server.columns import Kind, pack_rows
 from kong_plugins.server.outcomes import REMEMBERED_BATCHES, Outcomes
-
-ROW = [
-    "r1",
-    "checkout",
-    "order",
-    "food",
-    "200",
-    "502, 200",
-    "2",
-    "12",
-    "service",
-    "",
-    "",
-    "memo",
-    "203.0.113.9",
-]
+from tests.kong_plugins.server.rows import ROW
 
 
 def test_the_sink_gets_what_was_counted() -> None:
