@@ -5,6 +5,7 @@ self = false -- Kong's handlers are methods
 files["kong_plugins/adapter"] = {
   read_globals = { kong = { other_fields = true, fields = {
     ctx = { read_only = false, other_fields = true }, kgate = { read_only = false },
+    vault = { fields = { update = { read_only = false } } },
   } } },
 }
 -- the tests' stand-in defines what Kong defines

@@ -79,6 +79,19 @@ def test_two_cut_headers(world):
     assert facts.truncated == {"origin", "authorization"}
 
 
+def test_names_are_never_code(world):
+    names = ['x"] = os.exit()', "x\n]]", "x\\", "%d%q", "", "origin"]
+    facts = facts_of(world, names, headers=[("Origin", "o"), (names[0], "a"), (names[1], "b")])
+    assert facts.headers == {"origin": "o", names[0]: "a", names[1]: "b"}
+
+
+@pytest.mark.parametrize("count", [0, 1, 300])
+def test_any_number_of_names(world, count):
+    names = [f"x-{number}" for number in range(count)]
+    facts = facts_of(world, names, headers=[(name.upper(), name) for name in names[::-2]])
+    assert facts.headers == {name: name for name in names[::-2]}
+
+
 def test_kongs_own_request_id_comes_first(world):
     assert facts_of(world, ctx={"request_id": "from-ctx"}).request_id == "from-ctx"
 

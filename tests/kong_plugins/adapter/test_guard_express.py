@@ -43,6 +43,15 @@ def test_one_question_for_the_chain(express, names):
     assert gateway.log == {"tenant": "", "verdict": "pass", "reason": "ok", "arm": "blue"}
 
 
+def test_where_nobody_logs_nothing_is_told_to_the_log(express):
+    gateway = Gateway(express, FOUR[:2])
+    gateway.ctx[b"plugins"][b"ws"][b"plugins"] = express.run("return { [0] = 0 }")
+    status, _, _ = ask(gateway, gateway.verdict(s=["X-Passport", "eyJ"], rs="ok"))
+    assert (status, gateway.log) == (200, {})
+    assert express.py(express.fake[b"serialize"]) == {}
+    assert gateway.outcome().reason == "ok"
+
+
 def test_configs_are_sent_when_the_server_asks(express):
     gateway = Gateway(express, FOUR[:2])
     status, _, script = ask(gateway, {"e": "config"}, gateway.verdict())

@@ -129,6 +129,17 @@ def test_it_is_found_for_equal_facts_alone(leases: Leases, asked: list[Any]) -> 
     assert leases.holds(asked)
 
 
+@pytest.mark.parametrize("count", range(1, 9))
+def test_each_of_any_number_of_headers_counts(leases: Leases, count: int) -> None:
+    headers = [word for number in range(count) for word in (f"x-{number}", f"{number}")]
+    assert leases.keep(facts(headers=headers))
+    for place in range(2 * count):
+        other = [*headers]
+        other[place] = "another"
+        assert not leases.holds(facts(headers=other)), place
+    assert leases.holds(facts(headers=headers))
+
+
 @pytest.mark.parametrize("place", [3, 4, 5, 6, 13, 14, 15, 17, 20, 21])
 def test_each_fact_counts_in_what_was_kept_too(leases: Leases, place: int) -> None:
     leases.keep(facts((place, "another")))

@@ -12,13 +12,13 @@ from decl.probe import adapter_hash
 CONF = {"socket": "/run/kgate/express.sock", "strip": ["X-Passport", "X-Canary"]}
 
 
-def rewrite(world: Any, uri: str, conf: dict[str, Any]) -> Any:
+def rewrite(world: Any, uri: str, conf: dict[str, Any], target: str | None = "") -> Any:
     """The status, body and headers of an exit in rewrite; None when the request goes on."""
     return world.py(
         world.run(
             """
-            local uri, conf = ...
-            ngx.var = { uri = uri }
+            local uri, conf, target = ...
+            ngx.var = { uri = uri, request_uri = target }
             local exit = kong.response.exit
             kong.response.exit = function(status, body, headers) return { status, body, headers } end
             require("kong.plugins.kgate.strip").run = function() end
@@ -28,6 +28,7 @@ def rewrite(world: Any, uri: str, conf: dict[str, Any]) -> Any:
             """,
             uri.encode(),
             world.table(conf),
+            None if target is None else (target or uri).encode(),
         )
     )
 
@@ -43,6 +44,15 @@ def test_the_probe_tells_the_hash_that_kgate_expects(world: Any) -> None:
 @pytest.mark.parametrize("uri", ["/", "/.kgate/prob", "/.kgate/probe/", "/.kgate/probe2", "/a/.kgate/probe"])
 def test_other_requests_go_on(world: Any, uri: str) -> None:
     assert rewrite(world, uri, CONF) is None
+
+
+def test_a_query_is_no_hindrance(world: Any) -> None:
+    assert rewrite(world, "/.kgate/probe", CONF, "/.kgate/probe?x=1")[0] == 200
+
+
+@pytest.mark.parametrize("target", [None, "/", "*", "."])
+def test_odd_targets_are_not_the_probe(world: Any, target: str | None) -> None:
+    assert rewrite(world, "/", CONF, target) is None
 
 
 @pytest.mark.parametrize("change", [{"socket": "/s"}, {"strip": ["X-Passport"]}, {"strip": []}])

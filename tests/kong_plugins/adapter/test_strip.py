@@ -27,6 +27,15 @@ def test_each_spelling_is_removed(world, header):
     assert left(world, [("Accept", "*/*"), (header, "forged")]) == [("Accept", "*/*")]
 
 
+def test_names_are_never_code(world):
+    names = ['x"] = os.exit()', "x\n]]", "x\\", "%d%q", ""]
+    assert left(world, [(name, "forged") for name in names] + [("X", "kept")], names) == [("X", "kept")]
+
+
+def test_no_name_at_all(world):
+    assert left(world, [("X-Passport", "mine")], []) == [("X-Passport", "mine")]
+
+
 def test_all_spellings_at_once_and_twice(world):
     headers = [(s, "forged") for s in spellings("X-Abuse-Score")] * 2
     assert left(world, [*headers, ("X-Abuse-Scores", "kept"), ("XAbuse-Score", "kept")]) == [

@@ -71,10 +71,10 @@ function M.add(_, conf)
     if not internals.has_guard(ctx) then
       return kong.response.exit(problem.unavailable("unguarded", ngx.var.kong_request_id))
     end
-    rec = { n = 0 }
+    rec = {}
     ctx.kgate = rec
   end
-  local n = rec.n + 1
+  local n = (rec.n or 0) + 1
   rec.n = n
   rec[n] = conf
 end
@@ -103,7 +103,7 @@ end
 
 --- Whether the registered configs are exactly those of the plan, in its order.
 function M.is_complete(rec, plan)
-  if rec.n ~= plan.n then
+  if (rec.n or 0) ~= plan.n then
     return false
   end
   for i = 1, plan.n do

@@ -36,15 +36,22 @@ local function of_four(value)
   return four[value] or char(value % 256, floor(value / 256) % 256, floor(value / 65536) % 256, floor(value / 16777216))
 end
 
--- From the last field on: they differ most.
+-- From the last field on: they differ most. No loop: see READER in facts.lua.
+local function is_of(kind, fields)
+  return kind[10] == fields[10] and kind[9] == fields[9] and kind[8] == fields[8] and kind[7] == fields[7]
+    and kind[6] == fields[6] and kind[5] == fields[5] and kind[4] == fields[4] and kind[3] == fields[3]
+    and kind[2] == fields[2] and kind[1] == fields[1]
+end
+
 local function find(known, fields)
+  local last = known.last
+  if last and is_of(last, fields) then
+    return last
+  end
   for i = 1, #known do
     local kind = known[i]
-    local k = FIELDS
-    while k > 0 and kind[k] == fields[k] do
-      k = k - 1
-    end
-    if k == 0 then
+    if is_of(kind, fields) then
+      known.last = kind
       return kind
     end
   end

@@ -86,7 +86,7 @@ local function conclude(rec, verdict, sound)
   end
   rec.wire, rec.sound = verdict or false, sound
   if not sound and verdicts.is_valid(verdict, rec.id) and verdict.st and verdict.st ~= 200 then
-    rec.tenant, rec.reason, rec.arm, rec.memo = verdict.tn, verdict.rs, verdict.a, verdict.m
+    rec.given = verdict
     return kong.response.exit(verdict.st, verdict.b or "", apply.headers(verdict.h))
   end
   return yield()

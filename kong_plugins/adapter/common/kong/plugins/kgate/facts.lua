@@ -4,7 +4,8 @@ local const = require "kong.plugins.kgate.const"
 local mp = require "kong.plugins.kgate.mp"
 local buffer = require "string.buffer"
 
-local lower, gsub, sub, find = string.lower, string.gsub, string.sub, string.find
+local lower, gsub, sub, find, format = string.lower, string.gsub, string.sub, string.find, string.format
+local concat, load = table.concat, load
 local setmetatable, kong, ngx = setmetatable, kong, ngx
 
 local M = {}
@@ -12,17 +13,42 @@ local M = {}
 local PROTOCOL = const.PROTOCOL
 local MAX_HEADER = 8192
 
--- array of header names -> { { name, var }, ... }; weak: gone with the config
+-- array of header names -> the function that reads them; weak: gone with the config
 local compiled = setmetatable({}, { __mode = "k" })
 
+local function cut(value, truncated, name)
+  return sub(value, 1, MAX_HEADER), truncated == "" and name or truncated .. "," .. name
+end
+
+-- Straight code, made of the names: LuaJIT compiles no function with a loop as one piece, nor what calls it.
+local READER = [[
+local cut, max = ...
+return function(var, list)
+  local n, truncated, value = 13, "", nil
+%s
+  list[13] = truncated
+  return n
+end]]
+local READ_ONE = [[
+  value = var[%q]
+  if value then
+    if #value > max then
+      value, truncated = cut(value, truncated, %q)
+    end
+    list[n + 1] = %q
+    list[n + 2] = value
+    n = n + 2
+  end]]
+
 local function compile(names)
-  local specs = {}
+  local parts = {}
   for i = 1, #names do
     local name = lower(names[i])
-    specs[i] = { name = name, var = "http_" .. gsub(name, "-", "_") }
+    parts[i] = format(READ_ONE, "http_" .. gsub(name, "-", "_"), name, name)
   end
-  compiled[names] = specs
-  return specs
+  local read = load(format(READER, concat(parts, "\n")), "=kgate-facts")(cut, MAX_HEADER)
+  compiled[names] = read
+  return read
 end
 
 --- An IPv4 address that came in as IPv4-mapped IPv6, as IPv4 (nginx writes these in lower case).
@@ -44,30 +70,24 @@ function M.ip()
   return unfold(ngx.var.remote_addr or "")
 end
 
+local function fill_place(list, var)
+  local ip = var.remote_addr or ""
+  if sub(ip, 1, 7) == "::ffff:" then
+    ip = unfold(ip)
+  end
+  list[3] = ip
+  list[4] = var.scheme or ""
+  list[5] = ngx.req.get_method()
+  list[6] = var.host or ""
+end
+
 --- Fill list with what requests of one route may have alike, in its places among the facts, and return the facts'
 -- number. names: the headers to send. The other places are `fill_own`'s.
 function M.fill_alike(list, names)
   local var = ngx.var
-  local specs = compiled[names] or compile(names)
-  list[3] = M.ip()
-  list[4] = var.scheme or ""
-  list[5] = ngx.req.get_method()
-  list[6] = var.host or ""
-  local n, truncated = 13, ""
-  for i = 1, #specs do
-    local spec = specs[i]
-    local value = var[spec.var]
-    if value then
-      if #value > MAX_HEADER then
-        value = sub(value, 1, MAX_HEADER)
-        truncated = truncated == "" and spec.name or truncated .. "," .. spec.name
-      end
-      list[n + 1] = spec.name
-      list[n + 2] = value
-      n = n + 2
-    end
-  end
-  list[13] = truncated
+  local read = compiled[names] or compile(names)
+  fill_place(list, var)
+  local n = read(var, list)
   return n
 end
 

@@ -32,8 +32,7 @@ M.breaker = breaker
 local function open(ctx, plan)
   local rec = ctx.kgate -- a gate plugin may have made it
   if not rec then
-    rec = new_table(0, 16) -- for the fields that nearly all get
-    rec.n = 0
+    rec = new_table(0, 8) -- for the fields that nearly all get
     ctx.kgate = rec
   end
   rec.plan = plan
@@ -195,14 +194,14 @@ local function without_verdict(rec, plan, reason)
 end
 
 local function with_verdict(ctx, rec, plan, verdict, socket)
-  rec.tenant, rec.reason, rec.arm, rec.memo = verdict.tn, verdict.rs, verdict.a, verdict.m
+  rec.given = verdict
   if verdict.st then
     rec.answered = true
     rec.verdict = "exit"
     return verdict.st, verdict.b or "", apply.headers(verdict.h)
   end
-  if not apply.request_effects(ctx, rec, verdict) then
-    rec.reason, rec.arm = "no_upstream", nil
+  if not apply.request_effects(ctx, verdict) then
+    rec.reason, rec.arm = "no_upstream", ""
   end
   if verdict.p and verdict.p ~= "" then
     rec.prepared = prepared.obtain(socket, verdict.p, plan.route_id, plan)
@@ -244,7 +243,8 @@ function M.decide(conf)
   if not verdict then
     return without_verdict(rec, plan, reason)
   end
-  return with_verdict(ctx, rec, plan, verdict, conf.socket)
+  local status, body, headers = with_verdict(ctx, rec, plan, verdict, conf.socket) -- no tail call: see handler.lua
+  return status, body, headers
 end
 
 --- After an error of ours in access: the answer on gate routes, nothing on the others.
@@ -252,11 +252,11 @@ function M.broken()
   local ctx = ngx.ctx
   local rec = ctx.kgate
   local plan = rec and rec.plan
-  if plan and plan.n == 0 and not plan.protected and rec.n == 0 then
+  if plan and plan.n == 0 and not plan.protected and not rec.n then
     return
   end
   if not rec then
-    rec = { n = 0 }
+    rec = {}
     ctx.kgate = rec
   end
   return deny(rec, "adapter_error")

@@ -7,8 +7,16 @@ local respond = require "kong.plugins.kgate.respond"
 local probe = require "kong.plugins.kgate.probe"
 local const = require "kong.plugins.kgate.const"
 
-local pcall = pcall
+local pcall, byte = pcall, string.byte
 local ngx, kong = ngx, kong
+
+-- A frame between pcall and what it guards: LuaJIT compiles no function that returns to pcall itself.
+local function guarded(work, conf)
+  local status, body, headers = work(conf)
+  return status, body, headers
+end
+
+local DOT = byte(".")
 
 local Kgate = { PRIORITY = 1900, VERSION = const.VERSION }
 
@@ -17,10 +25,11 @@ function Kgate:configure(confs)
 end
 
 function Kgate:rewrite(conf)
-  if ngx.var.uri == "/.kgate/probe" then
+  local var = ngx.var
+  if byte(var.request_uri or "", 2) == DOT and var.uri == probe.PATH then -- Kong finds the first one faster
     return probe.answer(conf)
   end
-  local ok, err = pcall(strip.run, conf.strip)
+  local ok, err = pcall(guarded, strip.run, conf.strip)
   if not ok then
     ngx.ctx.kgate_strip_failed = true -- gate routes answer 503 in access
     kong.log.err("kgate: rewrite: ", err)
@@ -28,7 +37,7 @@ function Kgate:rewrite(conf)
 end
 
 function Kgate:access(conf)
-  local ok, status, body, headers = pcall(guard.decide, conf)
+  local ok, status, body, headers = pcall(guarded, guard.decide, conf)
   if not ok then
     kong.log.err("kgate: access: ", status)
     status, body, headers = guard.broken()
@@ -45,14 +54,14 @@ end
 
 -- An error here would leave the client without any answer.
 function Kgate:header_filter()
-  local ok, err = pcall(respond.header_filter)
+  local ok, err = pcall(guarded, respond.header_filter)
   if not ok then
     kong.log.err("kgate: header_filter: ", err)
   end
 end
 
 function Kgate:log(conf)
-  local ok, err = pcall(respond.log, conf)
+  local ok, err = pcall(guarded, respond.log, conf)
   if not ok then
     kong.log.err("kgate: log: ", err)
   end

@@ -76,11 +76,42 @@ function M.has_guard(ctx)
   return found
 end
 
---- The header names of kgate-facts' config, or nil.
-function M.facts_headers(ws)
+local logged = setmetatable({}, { __mode = "k" }) -- ws table -> whether a plugin logs
+
+local function has_logger(plugins)
+  if type(plugins) ~= "table" or type(plugins[0]) ~= "number" then
+    return true
+  end
+  for i = 1, plugins[0] do
+    local plugin = plugins[i]
+    local handler = type(plugin) == "table" and plugin.handler
+    if type(handler) ~= "table" or (handler.log and plugin.name ~= "kgate") then
+      return true
+    end
+  end
+  return false
+end
+
+--- Whether a plugin that may write the request's record to a log is configured (anywhere: any with a log phase).
+function M.has_logger(ctx)
+  local plugins = ctx.plugins
+  local ws = type(plugins) == "table" and plugins.ws
+  if type(ws) ~= "table" then
+    return true
+  end
+  local found = logged[ws]
+  if found == nil then
+    found = has_logger(ws.plugins)
+    logged[ws] = found
+  end
+  return found
+end
+
+--- The config of kgate-facts, or nil.
+function M.facts_conf(ws)
   local by_scope = ws.combos["kgate-facts"]
   local conf = type(by_scope) == "table" and by_scope["::"]
-  return type(conf) == "table" and conf.headers or nil
+  return type(conf) == "table" and conf or nil
 end
 
 --- The config of a plugin in Kong's order: route and service > route > service > global. (No consumer: the gate

@@ -3,6 +3,7 @@
 -- A plan is kept as long as the configuration and the route that it was made of.
 
 local internals = require "kong.plugins.kgate.internals"
+local vaults = require "kong.plugins.kgate.vaults"
 local const = require "kong.plugins.kgate.const"
 
 local setmetatable, type, sub = setmetatable, type, string.sub
@@ -45,8 +46,10 @@ local function make(ws, route, service, why)
     of_service = service,
     unreadable = ws == nil,
     deny = nil, -- reason id: the route must not be served at all
-    headers = ws and internals.facts_headers(ws) or const.HEADERS, -- names of those that the filters may see
+    headers = nil, -- names of those that the filters may see
   }
+  local facts_conf = ws and internals.facts_conf(ws)
+  plan.headers = facts_conf and facts_conf.headers or const.HEADERS
   read_tags(plan, route and route.tags)
   local has_passport = false
   if ws then
@@ -58,6 +61,7 @@ local function make(ws, route, service, why)
         plan.names[plan.n] = name
         plan.confs[plan.n] = conf
         plan.closed = plan.closed or conf.fail ~= "open" -- the strictest wins
+        vaults.settle(conf)
         has_passport = has_passport or name == "passport"
       end
     end
@@ -77,6 +81,8 @@ function M.of(ctx, own_name, own_conf)
   local route, service = ctx.route, ctx.service
   local plans = by_ws[ws or UNREADABLE]
   if not plans then
+    vaults.settle(own_conf)
+    vaults.settle(ws and internals.facts_conf(ws))
     plans = setmetatable({}, WEAK)
     by_ws[ws or UNREADABLE] = plans
   end

@@ -14,6 +14,7 @@ local ngx, kong = ngx, kong
 
 local M = {}
 
+local NOTHING = {}
 local REASON, MEMO = "X-Kgate-Reason", "X-Kgate-Memo" -- the server's word on an exit that an external plugin makes
 
 -- pdk lane, the guard never ran: a gate plugin answered the client, or Kong answered 500 for a plugin that it could
@@ -89,8 +90,9 @@ function M.header_filter()
     return
   end
   swap_failure(ctx, rec, source, delayed)
-  if rec.marks then
-    apply.response_marks(rec.marks) -- after the swap, which clears cookies
+  local marks = rec.marks or (rec.given and rec.given.h)
+  if marks then
+    apply.response_marks(marks) -- after the swap, which clears cookies
   end
 end
 
@@ -120,10 +122,13 @@ function M.log(conf)
   if rec.trying then -- no answer of the plugins
     cold.done(rec, plan, false)
   end
-  local tenant = rec.tenant or plan.tenant
-  kong.log.set_serialize_value("kgate", {
-    tenant = tenant, verdict = rec.verdict or "none", reason = rec.reason, arm = rec.arm,
-  })
+  local given = rec.given or NOTHING
+  local tenant, reason, arm = given.tn or plan.tenant, rec.reason or given.rs, rec.arm or given.a or ""
+  if internals.has_logger(ctx) then
+    kong.log.set_serialize_value("kgate", {
+      tenant = tenant, verdict = rec.verdict or "none", reason = reason, arm = arm ~= "" and arm or nil,
+    })
+  end
   fields[1] = plan.route
   fields[2] = plan.service
   fields[3] = tenant
@@ -131,9 +136,9 @@ function M.log(conf)
   fields[5] = ngx.var.upstream_status or ""
   fields[6] = digits(internals.tries(ctx))
   fields[7] = rec.answered and "kgate" or rec.source or ""
-  fields[8] = rec.failure or rec.reason or ""
-  fields[9] = rec.arm or ""
-  fields[10] = rec.memo or ""
+  fields[8] = rec.failure or reason or ""
+  fields[9] = arm
+  fields[10] = given.m or rec.memo or ""
   local known = plan.kinds
   if not known then
     known = {}

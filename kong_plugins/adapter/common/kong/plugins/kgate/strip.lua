@@ -7,7 +7,7 @@
 local internals = require "kong.plugins.kgate.internals"
 
 local lower, gsub, gmatch, match = string.lower, string.gsub, string.gmatch, string.match
-local concat, pairs, ipairs = table.concat, pairs, ipairs
+local concat, pairs, ipairs, format, load = table.concat, pairs, ipairs, string.format, load
 local ngx = ngx
 
 local M = {}
@@ -45,13 +45,19 @@ function M.spellings(name)
   return out
 end
 
+-- Straight code (see READER in facts.lua).
+local SEEN = "return function(var) return %s end"
+local SEEN_ONE = "var[%q] ~= nil"
+
 local function compile(names)
-  local specs = { known = {} }
+  local specs, seen = { known = {} }, {}
   for i, name in ipairs(names) do
     local key = key_of(name)
     specs[i] = { key = key, var = "http_" .. key, spellings = M.spellings(name) }
     specs.known[key] = true
+    seen[i] = format(SEEN_ONE, "http_" .. key)
   end
+  specs.seen = load(format(SEEN, #seen > 0 and concat(seen, " or ") or "false"), "=kgate-strip")()
   compiled[names] = specs
   return specs
 end
@@ -85,15 +91,11 @@ local function guard_connection(known, value)
   return dropped
 end
 
---- Strip the request of every spelling of the names (an array of header names, the same table each time).
-function M.run(names)
-  local specs = compiled[names] or compile(names)
-  local var, changed = ngx.var, false
+local function clear_all(specs, var)
+  local clear = ngx.req.clear_header
   for i = 1, #specs do
     local spec = specs[i]
     if var[spec.var] ~= nil then
-      changed = true
-      local clear = ngx.req.clear_header
       for k = 1, #spec.spellings do
         clear(spec.spellings[k])
       end
@@ -101,6 +103,16 @@ function M.run(names)
         scan(spec.key)
       end
     end
+  end
+end
+
+--- Strip the request of every spelling of the names (an array of header names, the same table each time).
+function M.run(names)
+  local specs = compiled[names] or compile(names)
+  local var, changed = ngx.var, false
+  if specs.seen(var) then
+    changed = true
+    clear_all(specs, var)
   end
   local connection = var.http_connection
   if connection and connection ~= "keep-alive" and connection ~= "close" then
