@@ -19,6 +19,7 @@ from decl.apply_db import Applied, apply
 from decl.blobs import BlobError
 from decl.change import Diff
 from decl.compare import Seen, data_planes, planes_follow
+from decl.guard_first import GuardFirst
 from decl.history import Entry, History, Result
 from decl.kinds import KINDS
 from decl.lock import Lease
@@ -110,11 +111,19 @@ def _dbless(
     gate = gates.gate_of(target.settings.gate)
     urls = [node.url for node in target.nodes]
 
-    def healthy(nodes: Sequence[str]) -> str | None:
+    def proxies_of(nodes: Sequence[str]) -> list[str]:
         proxies = target.proxies()
         if len(proxies) == len(urls):  # one proxy for each node, in the same order
-            proxies = [proxies[urls.index(node)] for node in nodes]
-        return gates.trouble(gate, proxies)
+            return [proxies[urls.index(node)] for node in nodes]
+        return proxies
+
+    def healthy(nodes: Sequence[str]) -> str | None:
+        return gates.trouble(gate, proxies_of(nodes))
+
+    def own_proxy(node: str) -> list[str]:
+        """The node's, none where it is not known which is."""
+        found = proxies_of([node])
+        return found if len(found) == 1 else []
 
     def last_good(node: Node, held: str) -> bytes | None:
         try:
@@ -139,6 +148,7 @@ def _dbless(
         strategy=strategy,
         gate=healthy,
         last_good=last_good,
+        guard=GuardFirst(target.rendered.document, own_proxy),
         check=lease.check,
         progress=progress,
         notice=notice,

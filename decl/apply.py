@@ -13,13 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import md5
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from decl.admin import AdminClient, AdminError, BusyError, RejectedError
 from decl.apply_db import StoppedError, stopped
 from decl.busy import BUDGET, Waiting
-from decl.findings import Finding, Problem
-from decl.flattened import EntityError
+from decl.findings import Finding
+from decl.guard_first import GuardFirst
+from decl.kong_errors import locate
 from decl.render import EMPTY_HASH, Rendered
 from decl.source import Sources
 
@@ -50,6 +51,10 @@ class Node(Protocol):
     def config_hash(self) -> str: ...
 
     def post_config(self, content: bytes) -> bool: ...
+
+    def exported(self) -> bytes: ...
+
+    def pages(self, path: str, tags: Sequence[str] = ()) -> list[dict[str, Any]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ def push(
     strategy: Strategy = "rolling",
     gate: Callable[[Sequence[str]], str | None] = lambda _: None,
     last_good: Callable[[Node, str], bytes | None] | None = None,
+    guard: GuardFirst | None = None,
     check: Callable[[], None] = lambda: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     notice: Callable[[str], None] = lambda line: None,
@@ -90,11 +96,12 @@ def push(
     """Push to the nodes; a result for each, in their order. now and sleep are seconds, for tests.
 
     gate: asked after each wave with its nodes, what is wrong with them. last_good: the bytes that give a node
-    with this hash its config again; without it nothing is taken back. check: asked before each wave, raises
+    with this hash its config again; without it nothing is taken back. guard: of the config, for nodes without the
+    adapter; without it they get the config at once. check: asked before each wave, raises
     StoppedError when nothing may be written any more. progress: called with how many of how many nodes are done.
     notice: gets a line before a busy node is waited for.
     """
-    run = _Run(rendered, sources, patience, now, sleep, last_good, notice, check)
+    run = _Run(rendered, sources, patience, now, sleep, last_good, guard, notice, check)
     stopped = ""
     for wave in waves(nodes, strategy):
         if not stopped:
@@ -133,6 +140,7 @@ class _Run:
         now: Callable[[], float],
         sleep: Callable[[float], None],
         last_good: Callable[[Node, str], bytes | None] | None,
+        guard: GuardFirst | None,
         notice: Callable[[str], None],
         check: Callable[[], None],
     ) -> None:
@@ -141,20 +149,25 @@ class _Run:
         self._notice, self._check = notice, check
         self._content, self._hash = rendered.content, rendered.hash
         self._last_good = last_good
+        self._guard = guard if guard is not None and guard.needed() else None
         self._before: dict[str, bytes | None] = {}
+        self._guarded: set[str] = set()
         self.results: dict[str, NodeResult] = {}
 
     def one(self, node: Node) -> NodeResult:
         """Push to one node."""
         try:
             held = node.config_hash()
+            if held == self._hash:
+                return NodeResult(node.node, "unchanged")
+            first = self._guard.config(node, held) if self._guard is not None else None
         except AdminError as error:  # nothing was sent yet, so nothing is uncertain
             return NodeResult(node.node, "failed", error.reason)
-        if held == self._hash:
-            return NodeResult(node.node, "unchanged")
         try:
             if self._last_good is not None:
                 self._before[node.node] = EMPTY_CONFIG if held == EMPTY_HASH else self._last_good(node, held)
+            if first is not None:
+                self._guard_first(node, first)
             return NodeResult(node.node, self._push(node, self._content, self._hash).run())
         except RejectedError as error:
             findings = tuple(locate(item, self._rendered, self._sources) for item in error.errors)
@@ -162,10 +175,21 @@ class _Run:
         except AdminError as error:
             return NodeResult(node.node, "unknown" if error.uncertain else "failed", error.reason)
 
+    def _guard_first(self, node: Node, config: bytes) -> None:
+        assert self._guard is not None
+        try:
+            self._push(node, config, _md5(config)).run()
+        except AdminError as error:
+            if error.uncertain:
+                self._guarded.add(node.node)
+            raise
+        self._guarded.add(node.node)
+        self._guard.wait(node.node)
+
     def returned(self, node: Node, why: str) -> NodeResult:
-        """Give a node that has (or may have) the new config its old one back."""
+        """Give a node that has (or may have) the new config, or the adapter that came before it, its old one back."""
         result = self.results[node.node]
-        if result.state not in ("changed", "unknown"):
+        if result.state not in ("changed", "unknown") and node.node not in self._guarded:
             return result
         content = self._before.get(node.node)
         if content is None:
@@ -175,6 +199,8 @@ class _Run:
             self._push(node, content, _md5(content), also).run()
         except AdminError as error:
             return result._replace(reason=f"{why}; its old config could not be brought back: {error.reason}")
+        if result.state == "failed":  # it had but the adapter, and is as it was
+            return result
         return result._replace(state="returned", reason=result.reason or why)
 
     def _push(self, node: Node, content: bytes, config_hash: str, also: str = "") -> _Push:
@@ -250,33 +276,6 @@ class _Push(NamedTuple):
                 reason = f"took the config, but after {self.patience.live:g} s {reason}"
                 raise AdminError(self.node.node, reason, uncertain=True)
             self.sleep(self.patience.poll)
-
-
-def locate(error: EntityError, rendered: Rendered, sources: Sources) -> Finding:
-    """Kong's error at its place in the files, by the entity's id, else by its kind and name."""
-    path = rendered.origins.get(error.entity_id or "")
-    if path is None:
-        path = rendered.origins.get(_id_by_name(error, rendered) or "", ())
-    for step in error.field.split(".") if error.field else ():
-        path = (*path, int(step) - 1 if step.isdigit() else step)
-    where = f"{error.entity_type} {error.entity_name!r}: " if error.entity_name else f"{error.entity_type}: "
-    field = f"{error.field}: " if error.field else ""
-    return sources.locate(Problem(path, "kong", where + field + error.message))
-
-
-def _id_by_name(error: EntityError, rendered: Rendered) -> str | None:
-    """The first entity of that kind and name: Kong leaves out an id that it finds wrong."""
-    stack: list[tuple[str, object]] = [("", rendered.document)]
-    while stack:
-        kind, value = stack.pop()
-        if isinstance(value, dict):
-            names = (value.get("name"), value.get("username"), value.get("target"))
-            if kind == error.entity_type + "s" and error.entity_name in names and error.entity_name:
-                return str(value.get("id"))
-            stack += [(key, item) for key, item in value.items() if isinstance(item, list)]
-        elif isinstance(value, list):
-            stack += [(kind, item) for item in value if isinstance(item, dict)]
-    return None
 
 
 def push_to(

@@ -15,6 +15,13 @@ from kong_plugins.state.redis import RedisStore
 from tests.decl.db_node import DbNode, Store, db_node
 from tests.redis_server import RedisServer
 
+
+@pytest.fixture(autouse=True)
+def no_settling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Admin APIs of these tests have no workers to wait for."""
+    monkeypatch.setattr("decl.guard_first.SETTLE_SECONDS", 0.0)
+
+
 GOOD = """_format_version: "3.0"
 clusters:
   one: {nodes: ["http://127.0.0.1:9"], trusted_ips: []}

@@ -42,10 +42,10 @@ def test_sync_and_again(project_dir: Path, first: AdminStub, second: AdminStub) 
     result = RUN.invoke(main, ["sync", *nodes(first, second)])
     assert result.exit_code == 0
     assert result.stdout == f"{first.url}: changed\n{second.url}: changed\n"
-    assert first.posts[0].body == second.posts[0].body
+    assert [post.body for post in first.posts] == [post.body for post in second.posts]
     again = RUN.invoke(main, ["sync", *nodes(first, second)])
     assert (again.exit_code, again.stdout) == (0, f"{first.url}: unchanged\n{second.url}: unchanged\n")
-    assert len(first.posts) == 1
+    assert len(first.posts) == 2, "the adapter, and the config"
 
 
 def test_nodes_headers_and_timeout_of_the_file(project_dir: Path, first: AdminStub) -> None:
@@ -94,7 +94,7 @@ def test_a_node_by_a_dns_name(project_dir: Path, first: AdminStub, monkeypatch: 
     port = urlsplit(first.url).port
     result = RUN.invoke(main, ["sync", "--node", f"dns+http://kong.internal:{port}"])
     assert (result.exit_code, result.stdout) == (0, f"{first.url}: changed\n"), result.stderr
-    assert len(first.posts) == 1
+    assert len(first.posts) == 2
     result = RUN.invoke(main, ["sync", "--node", "dns+http://nobody.invalid:8001"])
     assert result.exit_code == exit_codes.FAILED
     assert "nobody.invalid has no address" in result.stderr
@@ -128,10 +128,11 @@ def test_the_second_node_fails(project_dir: Path, first: AdminStub, second: Admi
     result = RUN.invoke(main, ["sync", "--output", "json", *nodes(first, second)])
     assert result.exit_code == exit_codes.ROLLED_BACK
     report = json.loads(result.stdout)
-    first_hash = hashlib.md5(first.posts[0].body).hexdigest()
+    first_hash = hashlib.md5(first.posts[1].body).hexdigest()
     assert (report["version"], report["cluster"], report["hash"]) == (1, "one", first_hash)
-    assert len(first.posts) == 2
+    assert len(first.posts) == 3
     assert first.hash == EMPTY, "as before"
+    assert (len(second.posts), second.hash) == (1, EMPTY), "nothing to bring back"
     assert [node["state"] for node in report["nodes"]] == ["returned", "failed"]
     finding = report["nodes"][1]["findings"][0]
     assert (finding["file"], finding["line"], finding["message"]) == ("gateway.yaml", 12, "route 'cart': m")

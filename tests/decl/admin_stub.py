@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from typing import Any, NamedTuple
 
+import yaml
+
 from tests.decl.counted import CountedServer
 
 EMPTY = "0" * 32
@@ -54,6 +56,8 @@ class AdminStub:
 
     def __init__(self) -> None:
         self.hash = EMPTY
+        self.config: dict[str, Any] | None = None
+        """What it tells of its entities, where it tells anything."""
         self.seen: list[Seen] = []
         self.on_post: Callable[[Seen], Answer | None] = lambda _: None
         self.on_status: Callable[[Seen], Answer | None] = lambda _: None
@@ -68,6 +72,11 @@ class AdminStub:
         self.seen.append(seen)
         if seen.path == "/status":
             return self.on_status(seen) or Answer(200, {"configuration_hash": self.hash})
+        if seen.method == "GET" and self.config is not None:
+            if seen.path.startswith("/plugins"):
+                return Answer(200, {"data": self.config.get("plugins", [])})
+            if seen.path == "/config":
+                return Answer(200, {"config": yaml.safe_dump(self.config)})
         if not seen.path.startswith("/config") or seen.method != "POST":
             return Answer(404, {"message": "Not found"})
         found = hash_of(seen.body)

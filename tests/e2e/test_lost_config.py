@@ -8,8 +8,8 @@ import http.client
 import json
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,10 +30,10 @@ WAYS = ["emptied", "foreign", "restarted"]
 
 
 class Strangers:
-    """Ask for the protected route without a token and with a forged passport, until the block ends."""
+    """Ask for a protected route without a token and with a forged passport, until the block ends."""
 
-    def __init__(self, client: Client) -> None:
-        self._client, self._stop = client, threading.Event()
+    def __init__(self, client: Client, path: str = "/secure/echo") -> None:
+        self._client, self._path, self._stop = client, path, threading.Event()
         self._thread = threading.Thread(target=self._run)
         self.statuses: set[int] = set()
         """0 is no answer at all."""
@@ -42,7 +42,7 @@ class Strangers:
         while not self._stop.is_set():
             for headers in ({}, {"X-Passport": "forged"}, {"Authorization": "Bearer x.y.z"}):
                 try:
-                    self.statuses.add(self._client.once("/secure/echo", headers=headers).status)
+                    self.statuses.add(self._client.once(self._path, headers=headers).status)
                 except (OSError, http.client.HTTPException):
                     self.statuses.add(0)
             self._stop.wait(0.005)
@@ -145,6 +145,41 @@ def test_a_watch_gives_it_back(gateway: Gateway, client: Client, way: str) -> No
         wait_until(lambda: served(client), 10, "users are served again")
     assert refused(client)
     assert strangers.statuses <= NO_PASS
+    assert unverified(gateway, since) == 0
+
+
+def told(client: Client, paths: list[str], work: Callable[[], object]) -> set[int]:
+    """What strangers are told at these paths, before, during and after the work that brings them."""
+    with ExitStack() as stack:
+        strangers = [stack.enter_context(Strangers(client, path)) for path in paths]
+        wait_until(lambda: all(404 in one.statuses for one in strangers), 5, "the config is lost")
+        work()
+        wait_until(lambda: all(401 in one.statuses for one in strangers), 10, "it is there again")
+    return set().union(*(one.statuses for one in strangers))
+
+
+@pytest.mark.usefixtures("protected")
+def test_no_route_is_open_while_an_empty_node_gets_many(gateway: Gateway, client: Client) -> None:
+    """Kong serves new routes with the plugins of the config before for some milliseconds, the longer the more they
+    are: with 300 routes on a Kong 3.9.3, 36 requests of 99,000 went by in ten pushes."""
+    only_where_it_can(gateway, restarted=False)
+    config = gateway.config()
+    secure = next(each for each in config["services"] if any(r["name"] == "secure" for r in each["routes"]))
+    many = [
+        {
+            **secure,
+            "name": f"many-{n}",
+            "routes": [{**secure["routes"][0], "name": f"many-{n}", "paths": [path]}],
+        }
+        for n, path in enumerate(f"/many-{n}" for n in range(200))
+    ]
+    gateway.push({**config, "services": [*config["services"], *many]})
+    since = len(gateway.upstreams["main"].seen)
+    files = ("-f", str(gateway.dir / "gateway.yaml"))
+    paths = [f"/many-{n}/echo" for n in (0, 50, 100, 150, 199)]
+    for _ in range(2):
+        lose(gateway, "emptied")
+        assert told(client, paths, lambda: gateway.kgate(*files, "sync", "--yes")) <= NO_PASS
     assert unverified(gateway, since) == 0
 
 
