@@ -240,3 +240,33 @@ def test_priorities(world):
         1906,
         1900,
     )
+
+
+# A loop whose body makes many tail calls, or has many constants; whether LuaJIT compiled it.
+COMPILED = """
+  local calls, constants = ...
+  local util, source = require "jit.util", {}
+  local chain = function(x) return x end
+  for _ = 1, calls do
+    chain = load("local inner = ...; return function(x) return inner(x) end")(chain)
+  end
+  for i = 1, constants do source[i] = "x = x + " .. i .. ".5" end
+  local body = load("return function(x) " .. table.concat(source, " ") .. " return x end")()
+  local loops = 0
+  local function see(what, trace)
+    if what == "stop" and util.traceinfo(trace).linktype == "loop" then loops = loops + 1 end
+  end
+  local f = load("local chain, body = ...; return function() for i = 1, 2000 do body(chain(i)) end end")(chain, body)
+  jit.attach(see, "trace")
+  f()
+  jit.attach(see)
+  return loops
+"""
+
+
+@pytest.mark.parametrize(("calls", "constants"), [(25, 0), (0, 350)])
+def test_long_ways_are_compiled(make_world, calls, constants):
+    assert make_world().run(COMPILED, calls, constants) == 0, "as LuaJIT is"
+    world = make_world()
+    world.module("kgate.handler")._table[b"init_worker"](None)
+    assert world.run(COMPILED, calls, constants) > 0
