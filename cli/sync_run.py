@@ -111,19 +111,13 @@ def _dbless(
     gate = gates.gate_of(target.settings.gate)
     urls = [node.url for node in target.nodes]
 
-    def proxies_of(nodes: Sequence[str]) -> list[str]:
-        proxies = target.proxies()
-        if len(proxies) == len(urls):  # one proxy for each node, in the same order
-            return [proxies[urls.index(node)] for node in nodes]
-        return proxies
+    own = target.own_proxies()
 
     def healthy(nodes: Sequence[str]) -> str | None:
-        return gates.trouble(gate, proxies_of(nodes))
-
-    def own_proxy(node: str) -> list[str]:
-        """The node's, none where it is not known which is."""
-        found = proxies_of([node])
-        return found if len(found) == 1 else []
+        proxies = target.proxies()
+        if len(proxies) == len(urls):  # one proxy for each node, in the same order
+            proxies = [proxies[urls.index(node)] for node in nodes]
+        return gates.trouble(gate, proxies)
 
     def last_good(node: Node, held: str) -> bytes | None:
         try:
@@ -148,7 +142,7 @@ def _dbless(
         strategy=strategy,
         gate=healthy,
         last_good=last_good,
-        guard=GuardFirst(target.rendered.document, own_proxy),
+        guard=GuardFirst(target.rendered.document, own.get),
         check=lease.check,
         progress=progress,
         notice=notice,

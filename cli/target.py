@@ -74,6 +74,16 @@ class Target:
         """The proxies' URLs, where the file names them."""
         return [node.url for node in _resolved(self.settings.proxy)]
 
+    def own_proxies(self) -> dict[str, str]:
+        """The proxy of each node by the node's URL; nothing where the file does not name one for each."""
+        try:
+            nodes, proxies = _resolved(self.settings.nodes), self.proxies()
+        except FailedError:
+            return {}
+        if len(nodes) != len(proxies):
+            return {}
+        return {node.url: proxy for node, proxy in zip(nodes, proxies, strict=True)}
+
     def wanted(self) -> Flat:
         """The entities that the config is made of."""
         return flatten(self.rendered.document, self.tags)

@@ -38,10 +38,11 @@ class Asked(Protocol):
 
 
 class GuardFirst(NamedTuple):
-    """document: the config that is to come. proxies: those of a node by its name, where they are known."""
+    """document: the config that is to come. proxy: that of a node by the node's URL, None where it is not known (one
+    in front of all nodes proves nothing of one)."""
 
     document: Entity
-    proxies: Callable[[str], Sequence[str]] = lambda node: ()
+    proxy: Callable[[str], str | None] = lambda node: None
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
@@ -67,12 +68,12 @@ class GuardFirst(NamedTuple):
 
     def wait(self, node: str) -> None:
         """Return when all workers of the node have the adapter. Raises AdminError."""
-        proxies, expected = self.proxies(node), expected_hash(flatten(self.document))
-        if not proxies or expected is None:
+        proxy, expected = self.proxy(node), expected_hash(flatten(self.document))
+        if proxy is None or expected is None:
             self.sleep(SETTLE_SECONDS)
             return
         try:
-            wait_live(proxies, expected, now=self.now, sleep=self.sleep)
+            wait_live([proxy], expected, now=self.now, sleep=self.sleep)
         except StoppedError as error:
             raise AdminError(node, str(error)) from error
 

@@ -206,11 +206,11 @@ def test_workers_that_do_not_show_the_adapter_get_no_route(stub: AdminStub) -> N
 # -- waiting --------------------------------------------------------------------------------------------------
 
 
-def test_named_proxies_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_named_proxy_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     monkeypatch.setattr("decl.guard_first.wait_live", lambda *args, **_: asked.append(args))
     _, rendered = opened(PROTECTED)
-    GuardFirst(rendered.document, lambda node: [f"{node}:8000"]).wait("http://a")
+    GuardFirst(rendered.document, lambda node: f"{node}:8000").wait("http://a")
     from decl.flatten import flatten
 
     assert asked == [(["http://a:8000"], expected_hash(flatten(rendered.document)))]
@@ -223,6 +223,6 @@ def test_a_proxy_that_does_not_answer_is_told_with_the_node(monkeypatch: pytest.
         clock[0] += seconds
 
     _, rendered = opened(PROTECTED)
-    guard = GuardFirst(rendered.document, lambda _: ["http://127.0.0.1:9"], lambda: clock[0], sleep)
+    guard = GuardFirst(rendered.document, lambda _: "http://127.0.0.1:9", lambda: clock[0], sleep)
     with pytest.raises(AdminError, match="no adapter answers after 30 s; protected routes were not written"):
         guard.wait("http://a")
