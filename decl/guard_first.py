@@ -47,9 +47,11 @@ class GuardFirst(NamedTuple):
     sleep: Callable[[float], None] = time.sleep
 
     def needed(self) -> bool:
-        """Whether a route of the config must not be served without the adapter: where a passport is optional it
-        would hand on a forged one."""
-        return any(plugin["name"] == "passport" for plugin in flatten(self.document)["plugins"].values())
+        """Whether a route of the config must not be served without the adapter that the config has: where a passport is
+        optional it would hand on a forged one."""
+        flat = flatten(self.document)
+        has_passport = any(plugin["name"] == "passport" for plugin in flat["plugins"].values())
+        return has_passport and expected_hash(flat) is not None
 
     def config(self, node: Asked, held: str) -> bytes | None:
         """What a node that holds a config with this hash must get before: its own with the adapter added; None when
@@ -69,7 +71,7 @@ class GuardFirst(NamedTuple):
     def wait(self, node: str) -> None:
         """Return when all workers of the node have the adapter. Raises AdminError."""
         proxy, expected = self.proxy(node), expected_hash(flatten(self.document))
-        if proxy is None or expected is None:
+        if proxy is None or expected is None:  # the second never, where it is needed
             self.sleep(SETTLE_SECONDS)
             return
         try:

@@ -127,6 +127,17 @@ def test_where_a_passport_is_optional_too(stub: AdminStub) -> None:
     assert [names(body)[-2:] for body in pushed.bodies] == [["kgate-facts", "kgate"]] * 2
 
 
+def test_a_config_of_others_has_no_adapter_to_come_first(stub: AdminStub) -> None:
+    """A rollback to what somebody pushed by other means."""
+    project, rendered = opened(PROTECTED)
+    document = {**rendered.document, "plugins": []}
+    assert not GuardFirst(document).needed()
+    with AdminClient(stub.url) as client:
+        theirs = rendered._replace(document=document)
+        results = push([client], theirs, project.sources, QUICK, guard=GuardFirst(document))
+    assert (results[0].state, len(stub.posts)) == ("changed", 1)
+
+
 def test_a_config_without_a_passport_needs_no_step_before(stub: AdminStub) -> None:
     pushed = Pushed(stub, OPEN)
     assert (pushed.result.state, len(pushed.bodies), pushed.waits) == ("changed", 1, [])
