@@ -47,8 +47,8 @@ class GuardFirst(NamedTuple):
     sleep: Callable[[float], None] = time.sleep
 
     def needed(self) -> bool:
-        """Whether a route of the config must not be served without the adapter that the config has: where a passport is
-        optional it would hand on a forged one."""
+        """Whether a route of the config must not be served without the adapter that the config has. Where a passport
+        is optional it would hand on a forged one."""
         flat = flatten(self.document)
         has_passport = any(plugin["name"] == "passport" for plugin in flat["plugins"].values())
         return has_passport and expected_hash(flat) is not None
