@@ -185,20 +185,28 @@ class _Run:
             raise
         self._guarded.add(node.node)
         self._guard.wait(node.node)
+        lost = stopped(self._check)  # the lock may be another's by now
+        if lost is not None:
+            raise AdminError(node.node, lost)
 
     def returned(self, node: Node, why: str) -> NodeResult:
         """Give a node that has (or may have) the new config, or the adapter that came before it, its old one back."""
         result = self.results[node.node]
         if result.state not in ("changed", "unknown") and node.node not in self._guarded:
             return result
+        if result.state == "failed":  # it has the adapter, and failed by its own cause
+            why = result.reason or why
+        left: State = "unknown" if result.state == "failed" else result.state
         content = self._before.get(node.node)
         if content is None:
-            return result._replace(reason=f"{why}; its old config is not known and was not brought back")
+            reason = f"{why}; its old config is not known and was not brought back"
+            return result._replace(state=left, reason=reason)
         try:
             also = EMPTY_HASH if content == EMPTY_CONFIG else ""
             self._push(node, content, _md5(content), also).run()
         except AdminError as error:
-            return result._replace(reason=f"{why}; its old config could not be brought back: {error.reason}")
+            reason = f"{why}; its old config could not be brought back: {error.reason}"
+            return result._replace(state=left, reason=reason)
         if result.state == "failed":  # it had but the adapter, and is as it was
             return result
         return result._replace(state="returned", reason=result.reason or why)

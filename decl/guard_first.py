@@ -8,6 +8,7 @@ config, would serve it open.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -90,10 +91,14 @@ def _is_global(plugin: Mapping[str, Any], names: Sequence[str] = (GUARD,)) -> bo
 
 
 class _Loader(yaml.SafeLoader):
-    """Dates stay texts."""
+    """What Kong writes: dates, `=` and `<<` are texts, and 5e-05 is a number."""
 
 
+_TEXTS = {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value", "tag:yaml.org,2002:merge"}
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
+    first: [(tag, pattern) for tag, pattern in found if tag not in _TEXTS]
     for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]+)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import yaml
 
 from decl.admin import AdminClient, AdminError
 from decl.apply import EMPTY_CONFIG, NodeResult, Patience, push
+from decl.apply_db import StoppedError
 from decl.guard_first import SETTLE_SECONDS, GuardFirst
 from decl.load import Text
 from decl.probe import expected_hash
@@ -33,7 +35,7 @@ services:
 FOREIGN = {
     "_format_version": "3.0",
     "_transform": False,
-    "services": [{"id": "1", "name": "other", "host": "o", "tags": ["2026-11-30"]}],
+    "services": [{"id": "1", "name": "other", "host": "o", "tags": ["2026-11-30", "=", "<<"]}],
     "plugins": [{"id": "2", "name": "cors", "config": {}}],
 }
 QUICK = Patience(busy=2.0, live=0.3, poll=0.01)
@@ -148,6 +150,28 @@ def test_a_node_that_has_the_config_is_left_alone(stub: AdminStub) -> None:
     assert (Pushed(stub).result.state, stub.posts) == ("unchanged", [])
 
 
+def test_numbers_are_read_as_kong_writes_them(stub: AdminStub) -> None:
+    stub.hash, stub.config = "theirs", FOREIGN
+    text = "plugins:\n- {name: o, config: {a: 5e-05, b: 1e+15, c: '1e3', d: 1.5}}\n"
+    real = stub.answer
+    told = Answer(200, {"config": text})
+    stub.answer = lambda seen: told if (seen.method, seen.path) == ("GET", "/config") else real(seen)  # type: ignore[method-assign]
+    Pushed(stub)
+    first = json.loads(stub.posts[0].body)
+    assert first["plugins"][0]["config"] == {"a": 5e-05, "b": 1e15, "c": "1e3", "d": 1.5}
+
+
+def test_a_lock_that_was_lost_meanwhile_ends_it(stub: AdminStub) -> None:
+    def check() -> None:
+        if stub.posts:
+            raise StoppedError("the lock is another's")
+
+    pushed = Pushed(stub, last_good=last_good, check=check)
+    assert pushed.result.state == "failed"
+    assert "the lock is another's" in pushed.result.reason
+    assert not any(b"/cart" in post.body for post in stub.posts)
+
+
 # -- when it goes wrong ---------------------------------------------------------------------------------------
 
 
@@ -185,7 +209,8 @@ def test_a_node_that_cannot_be_given_back_its_own_says_so(stub: AdminStub) -> No
     refused = stub.on_post
     stub.on_post = lambda seen: Answer(403, "") if seen.body == EMPTY_CONFIG else refused(seen)
     result = Pushed(stub, last_good=last_good).result
-    assert result.state == "failed"
+    assert result.state == "unknown", "it has the adapter"
+    assert result.reason.startswith("refused the config")
     assert "its old config could not be brought back: refused access" in result.reason
 
 
